@@ -1,0 +1,64 @@
+"""A conditional GAN, a CNN-LSTM and the study that joins them, as pure functions."""
+
+from jaxbrain import (
+    classifier,
+    config,
+    gan,
+    losses,
+    metrics,
+    optim,
+    run,
+    stats,
+    study,
+    train,
+)
+from jaxbrain.config import Config
+from jaxbrain.data import Records, load_folder, phantom
+from jaxbrain.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    JaxbrainError,
+)
+from jaxbrain.train import train_classifier, train_gan
+from jaxbrain.types import (
+    Batch,
+    ClassifierState,
+    Counts,
+    Dataset,
+    GANState,
+    History,
+    NetState,
+)
+
+__all__ = [
+    "Batch",
+    "CheckpointError",
+    "ClassifierState",
+    "Config",
+    "ConfigError",
+    "Counts",
+    "DataError",
+    "Dataset",
+    "DivergedError",
+    "GANState",
+    "History",
+    "JaxbrainError",
+    "NetState",
+    "Records",
+    "classifier",
+    "config",
+    "gan",
+    "load_folder",
+    "losses",
+    "metrics",
+    "optim",
+    "phantom",
+    "run",
+    "stats",
+    "study",
+    "train",
+    "train_classifier",
+    "train_gan",
+]

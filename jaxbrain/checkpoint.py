@@ -1,0 +1,44 @@
+"""States on disk, by Orbax."""
+
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from jaxbrain.errors import CheckpointError
+
+
+def save(path: str | Path, state) -> None:
+    """Write a tree of arrays to a new directory, complete or not at all.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(Path(path).absolute(), state)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+
+
+def restore(path: str | Path, like):
+    """Read a tree of arrays.
+
+    Args:
+        path: a directory that `save` wrote.
+        like: a state of the same structure, shapes and dtypes (its values are not used),
+            such as `gan.init(cfg, key)` or `jax.eval_shape(...)` of it.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or of other shapes.
+    """
+    path = Path(path).absolute()
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no checkpoint there")
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(path, target)
+    except Exception as error:  # Orbax and TensorStore raise many types, Exception too.
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be restored: {first}") from error

@@ -1,0 +1,178 @@
+"""The hybrid CNN-LSTM as pure functions: `init`, `train_step`, `predict`, `evaluate`.
+
+A training has stages: "end_to_end" trains CNN and hybrid together; "two_stage" trains the
+CNN with its own softmax ("cnn"), then the hybrid on its features ("hybrid").
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxbrain import augment, losses, metrics, optim
+from jaxbrain.config import Config
+from jaxbrain.nn.cnn_lstm import CNN, Hybrid
+from jaxbrain.types import Array, Batch, ClassifierState, Counts, NetState
+
+
+def init(cfg: Config, key: Array, total_steps: int = 1) -> ClassifierState:
+    """A fresh classifier for images of `cfg.data.image_size`. The key is consumed.
+
+    Only parameters that the mode trains exist: end to end, the CNN has no softmax of its
+    own, and in the rows reading no fully connected layer.
+
+    Args:
+        total_steps: updates of one stage, for a learning-rate schedule.
+    """
+    cnn_key, hybrid_key = jax.random.split(key)
+    size, channels = cfg.data.image_size, cfg.data.channels
+    image = jnp.zeros((1, size, size, channels))
+    cnn = CNN(cfg)
+    both = cfg.classifier.mode == "end_to_end"
+    variables = cnn.init(cnn_key, image, method="features" if both else "__call__")
+    features = _features(cfg, variables["params"], image)
+    hybrid = Hybrid(cfg).init(hybrid_key, features, train=False)
+
+    def net(params):
+        return NetState(params, {}, optim.make(cfg.classifier.optim).init(params))
+
+    return ClassifierState(
+        step=jnp.int32(0),
+        total_steps=jnp.int32(total_steps),
+        cnn=net(variables["params"]),
+        hybrid=net(hybrid["params"]),
+        image_mean=jnp.zeros((size, size, 1)),
+        feature_mean=jnp.zeros(features.shape[1:]),
+        feature_scale=jnp.ones(features.shape[1:]),
+    )
+
+
+def _features(cfg: Config, params, image: Array) -> Array:
+    return CNN(cfg).apply({"params": params}, image, method="features")
+
+
+def normalise(cfg: Config, state: ClassifierState, image: Array) -> Array:
+    """What the CNN sees of images [B, S, S, C] float32 in [-1, 1].
+
+    "zerocenter" subtracts the training images' mean image (MATLAB's input layer);
+    "minmax" stretches each image to [-1, 1] (a constant image becomes -1).
+    """
+    if cfg.data.normalise == "zerocenter":
+        return image - state.image_mean[None]
+    low = image.min(axis=(1, 2, 3), keepdims=True)
+    span = image.max(axis=(1, 2, 3), keepdims=True) - low
+    return (image - low) / jnp.maximum(span, 1e-6) * 2.0 - 1.0
+
+
+def features(cfg: Config, state: ClassifierState, image: Array) -> Array:
+    """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
+    [B, cnn.features], or [B, H', W' * filters] in the rows reading."""
+    return _features(cfg, state.cnn.params, normalise(cfg, state, image))
+
+
+def _standardise(state: ClassifierState, features: Array) -> Array:
+    return (features - state.feature_mean[None]) / state.feature_scale[None]
+
+
+def train_step(
+    cfg: Config,
+    state: ClassifierState,
+    batch: Batch,
+    key: Array,
+    *,
+    stage: str = "end_to_end",
+    axis_name: str | None = None,
+) -> tuple[ClassifierState, dict[str, Array]]:
+    """One update on the weighted mean cross-entropy of one batch.
+
+    Args:
+        cfg: static.
+        state: from `init` or an earlier step.
+        batch: image [B, S, S, C] float32 in [-1, 1] (for stage "hybrid": `features`),
+            label [B] int32, weight [B] float32 with 0 for padding.
+        key: may be the same at every step; the step number is folded in.
+        stage: static; "end_to_end", "cnn" or "hybrid" (see the module).
+        axis_name: of the device axis, where the step runs under `pmap` or `shard_map`.
+
+    Returns:
+        The new state, and weighted sums over the batch: loss, correct, count.
+
+    Raises:
+        ValueError: for an unknown stage.
+    """
+    if stage not in ("end_to_end", "cnn", "hybrid"):
+        raise ValueError(f"stage is {stage!r}: expected end_to_end, cnn or hybrid")
+    if stage == "hybrid":
+        chex.assert_shape(batch.image, (None, *state.feature_mean.shape))
+    else:
+        size, channels = cfg.data.image_size, cfg.data.channels
+        chex.assert_shape(batch.image, (None, size, size, channels))
+    chex.assert_shape([batch.label, batch.weight], batch.image.shape[:1])
+    chex.assert_type([batch.image, batch.label], [jnp.float32, jnp.int32])
+    key = jax.random.fold_in(key, state.step)
+    if axis_name is not None:
+        key = jax.random.fold_in(key, lax.axis_index(axis_name))
+    augment_key, dropout_key = jax.random.split(key)
+
+    def total(x):
+        return x if axis_name is None else lax.psum(x, axis_name)
+
+    image = batch.image
+    if stage != "hybrid":
+        if cfg.classifier.augment == "standard":
+            image = augment.standard(image, augment_key)
+        image = normalise(cfg, state, image)
+    # Weights of padded batches differ between devices: divide by the sum over all.
+    count = total(batch.weight.sum())
+
+    def loss_fn(params):
+        if stage == "cnn":
+            logits = CNN(cfg).apply({"params": params["cnn"]}, image)
+        else:
+            read = image
+            if stage == "end_to_end":
+                read = _features(cfg, params["cnn"], image)
+            elif cfg.hybrid.standardise:
+                read = _standardise(state, image)
+            logits = Hybrid(cfg).apply(
+                {"params": params["hybrid"]}, read, True, rngs={"dropout": dropout_key}
+            )
+        loss = (batch.weight * losses.cross_entropy(logits, batch.label)).sum()
+        return loss / jnp.maximum(count, 1e-6), (loss, logits)
+
+    trained = ("cnn", "hybrid") if stage == "end_to_end" else (stage,)
+    params = {name: getattr(state, name).params for name in trained}
+    (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    grads = total(grads)
+    stage_step = state.step % jnp.maximum(state.total_steps, 1)
+    nets = {
+        name: optim.update(
+            cfg.classifier.optim,
+            grads[name],
+            getattr(state, name),
+            stage_step,
+            state.total_steps,
+        )
+        for name in trained
+    }
+    hit = (logits.argmax(axis=-1) == batch.label).astype(jnp.float32)
+    sums = {"loss": total(loss), "correct": total((batch.weight * hit).sum())}
+    return state._replace(step=state.step + 1, **nets), sums | {"count": count}
+
+
+def predict(cfg: Config, state: ClassifierState, image: Array) -> Array:
+    """Class probabilities: image [B, S, S, C] float32 in [-1, 1] -> [B, K] float32.
+
+    Dropout is off. The softmax is layer 12 of Table 1.
+    """
+    read = features(cfg, state, image)
+    if cfg.hybrid.standardise:
+        read = _standardise(state, read)
+    logits = Hybrid(cfg).apply({"params": state.hybrid.params}, read, train=False)
+    return jax.nn.softmax(logits, axis=-1)
+
+
+def evaluate(cfg: Config, state: ClassifierState, batch: Batch) -> Counts:
+    """`metrics.Counts` of one batch; rows of weight 0 count for nothing."""
+    probability = predict(cfg, state, batch.image)
+    return metrics.counts(probability, batch.label, batch.weight)

@@ -1,0 +1,75 @@
+"""Head box, square, resize, on grey images of one file at a time."""
+
+import jax
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from jaxbrain.types import Array
+
+
+def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
+    """The box around the head: (top, left, bottom, right), the last two exclusive.
+
+    The head is the largest connected region brighter than Otsu's threshold of the image
+    halved, since scalp and brain are darker than the brightest parts. A constant image
+    gives the whole frame. image: [H, W] float32 in [0, 1].
+
+    References:
+        Otsu, "A threshold selection method from gray-level histograms", 1979.
+    """
+    height, width = image.shape
+    counts, edges = np.histogram(image, bins=64, range=(0.0, 1.0))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = sums / below - (sums[-1] - sums) / above
+        between = np.nan_to_num(below * above * gap**2)
+    threshold = edges[int(between.argmax()) + 1] / 2
+    regions, count = ndimage.label(image > threshold)
+    if not count:
+        return 0, 0, height, width
+    sizes = np.bincount(regions.ravel())
+    sizes[0] = 0
+    rows, columns = ndimage.find_objects(regions)[sizes.argmax() - 1]
+    return rows.start, columns.start, rows.stop, columns.stop
+
+
+def prepare(image: np.ndarray, size: int, crop: str, square: str) -> np.ndarray:
+    """A grey picture of any shape to the study's square of bytes.
+
+    Args:
+        image: [H, W] float32 in [0, 1].
+        size: side of the result, pixels.
+        crop: "none", or "head" for the box of `head_box`.
+        square: "stretch", or "pad" with black to a square first.
+
+    Returns:
+        [size, size, 1] uint8, resized with an antialiased bicubic filter (MATLAB's
+        `imresize`).
+    """
+    if crop == "head":
+        top, left, bottom, right = head_box(image)
+        image = image[top:bottom, left:right]
+    if square == "pad":
+        height, width = image.shape
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        rows, columns = (top, side - height - top), (left, side - width - left)
+        image = np.pad(image, (rows, columns))
+    picture = Image.fromarray(np.ascontiguousarray(image, np.float32), "F")
+    resized = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+    return np.round(np.clip(resized, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]
+
+
+def resize(image: Array, size: int) -> Array:
+    """Antialiased bicubic resize of a batch: [N, S, S, C] float32 -> [N, size, size, C].
+
+    Traceable; used between the GAN's size and the classifier's.
+    """
+    if image.shape[1] == size:
+        return image
+    shape = (image.shape[0], size, size, image.shape[3])
+    return jax.image.resize(image, shape, "cubic", antialias=True)

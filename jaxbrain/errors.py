@@ -1,0 +1,22 @@
+"""The errors a user can cause. Entry points print the message and exit with 2."""
+
+
+class JaxbrainError(ValueError):
+    """Base of every error raised on purpose: what was found, where, what was
+    expected, and what to do next."""
+
+
+class ConfigError(JaxbrainError):
+    """A configuration field holds a value outside its allowed range."""
+
+
+class DataError(JaxbrainError):
+    """A file or a folder cannot be used as it is."""
+
+
+class CheckpointError(JaxbrainError):
+    """A checkpoint is missing, damaged, or belongs to another configuration."""
+
+
+class DivergedError(JaxbrainError):
+    """A training produced NaN or infinite values."""

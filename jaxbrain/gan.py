@@ -1,0 +1,197 @@
+"""The conditional GAN as pure functions: `init`, `train_step`, `sample`."""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxbrain import augment, losses, optim
+from jaxbrain.config import Config
+from jaxbrain.nn.discriminator import Discriminator
+from jaxbrain.nn.generator import Generator
+from jaxbrain.types import Array, Batch, GANState, NetState
+
+
+def init(cfg: Config, key: Array) -> GANState:
+    """A fresh GAN for images of `cfg.gan.image_size`. The key is consumed."""
+    gan = cfg.gan
+    generator_key, discriminator_key = jax.random.split(key)
+    label = jnp.zeros((1,), jnp.int32)
+    z = jnp.zeros((1, gan.latent_size))
+    image = jnp.zeros((1, gan.image_size, gan.image_size, cfg.data.channels))
+    drawn = Generator(cfg).init(generator_key, z, label, train=False)
+    judge = Discriminator(cfg).init(discriminator_key, image, label, train=False)
+    generator = NetState(
+        drawn["params"],
+        drawn.get("batch_stats", {}),
+        optim.make(gan.generator_optim).init(drawn["params"]),
+    )
+    discriminator = NetState(
+        judge["params"], {}, optim.make(gan.discriminator_optim).init(judge["params"])
+    )
+    # A copy, so that no buffer appears twice in a state that will be donated.
+    average = jax.tree.map(jnp.copy, _variables(generator)) if _averages(cfg) else {}
+    return GANState(jnp.int32(0), generator, discriminator, average)
+
+
+def _averages(cfg: Config) -> bool:
+    return cfg.gan.average_half_life > 0
+
+
+def _variables(net: NetState) -> dict:
+    return {"params": net.params, "batch_stats": net.batch_stats}
+
+
+def _augment(cfg: Config, image: Array, key: Array) -> Array:
+    return augment.diffaug(image, key) if cfg.gan.augment == "diffaug" else image
+
+
+def train_step(
+    cfg: Config,
+    state: GANState,
+    batch: Batch,
+    key: Array,
+    *,
+    axis_name: str | None = None,
+) -> tuple[GANState, dict[str, Array]]:
+    """One update of both networks on one batch of real images.
+
+    "simultaneous" (MathWorks' example, the paper's reading) takes both gradients from one
+    forward pass; "alternating" updates the discriminator, then the generator against it
+    on fresh latents. Synthetic images get the batch's labels. Each net's BatchNorm
+    statistics are those of the pass that trains it.
+
+    Args:
+        cfg: static.
+        state: from `init` or an earlier step.
+        batch: image [B, S, S, C] float32 in [-1, 1] with S = cfg.gan.image_size, label
+            [B] int32. Weights are not used: a GAN drops partial batches.
+        key: may be the same at every step; the step number is folded in.
+        axis_name: of the device axis, where the step runs under `pmap` or `shard_map`.
+
+    Returns:
+        The new state, and sums over the batch: discriminator_loss, generator_loss,
+        real_score and fake_score (sigmoid of the logits), count.
+    """
+    gan = cfg.gan
+    size, channels = gan.image_size, cfg.data.channels
+    chex.assert_shape(batch.image, (None, size, size, channels))
+    chex.assert_shape(batch.label, batch.image.shape[:1])
+    chex.assert_type([batch.image, batch.label], [jnp.float32, jnp.int32])
+    key = jax.random.fold_in(key, state.step)
+    if axis_name is not None:
+        key = jax.random.fold_in(key, lax.axis_index(axis_name))
+    z_key, fresh_key, flip_key, reflect_key, judge_key, generator_key = jax.random.split(
+        key, 6
+    )
+    label, count = batch.label, batch.label.shape[0]
+    real = batch.image
+    if gan.augment == "reflect":
+        real = augment.reflect(real, reflect_key)
+    # Exactly this share of the batch, as in MathWorks' modelGradients.
+    flip = jax.random.permutation(flip_key, count) < int(gan.flip * count)
+
+    def generate(params, z):
+        variables = {"params": params, "batch_stats": state.generator.batch_stats}
+        image, new = Generator(cfg, axis_name).apply(
+            variables, z, label, train=True, mutable=["batch_stats"]
+        )
+        return image, new.get("batch_stats", {})
+
+    def judge(params, image, key):
+        augment_key, dropout_key = jax.random.split(key)
+        image = _augment(cfg, image, augment_key)
+        rngs = {"dropout": dropout_key}
+        return Discriminator(cfg).apply({"params": params}, image, label, True, rngs=rngs)
+
+    def latents(key):
+        return jax.random.normal(key, (count, gan.latent_size))
+
+    def mean_over_devices(tree):
+        return tree if axis_name is None else lax.pmean(tree, axis_name)
+
+    def update(net, grads, options):
+        grads = mean_over_devices(grads)
+        return optim.update(options, grads, net, state.step, gan.steps)
+
+    real_key, fake_key, penalty_key = jax.random.split(judge_key, 3)
+    params_g, params_d = state.generator.params, state.discriminator.params
+
+    # The chain rule is cut at the synthetic images and at the logits, so that the
+    # discriminator and the generator share one forward pass.
+    fake, pull_generator, batch_stats = jax.vjp(
+        lambda params: generate(params, latents(z_key)), params_g, has_aux=True
+    )
+    (real_logits, fake_logits), pull_judge = jax.vjp(
+        lambda params, image: (
+            judge(params, real, real_key),
+            judge(params, image, fake_key),
+        ),
+        params_d,
+        fake,
+    )
+    d_loss, d_cotangents = jax.value_and_grad(
+        lambda logits: losses.discriminator_loss(gan.loss, *logits, flip)
+    )((real_logits, fake_logits))
+    d_grads, _ = pull_judge(d_cotangents)
+    if gan.r1 > 0:
+        r1_grads = jax.grad(
+            lambda params: losses.r1_penalty(
+                lambda image: judge(params, image, penalty_key), real
+            )
+        )(params_d)
+        d_grads = jax.tree.map(lambda g, r: g + gan.r1 * r, d_grads, r1_grads)
+    discriminator = update(state.discriminator, d_grads, gan.discriminator_optim)
+
+    if gan.update == "simultaneous":
+        g_loss, g_cotangent = jax.value_and_grad(
+            lambda logits: losses.generator_loss(gan.loss, logits)
+        )(fake_logits)
+        _, fake_grads = pull_judge((jnp.zeros_like(real_logits), g_cotangent))
+        (g_grads,) = pull_generator(fake_grads)
+    else:
+
+        def loss_fn(params):
+            image, batch_stats = generate(params, latents(fresh_key))
+            logits = judge(discriminator.params, image, generator_key)
+            return losses.generator_loss(gan.loss, logits), batch_stats
+
+        (g_loss, batch_stats), g_grads = jax.value_and_grad(loss_fn, has_aux=True)(params_g)
+    generator = update(state.generator, g_grads, gan.generator_optim)
+    generator = generator._replace(batch_stats=batch_stats)
+
+    average = state.average
+    if _averages(cfg):
+        keep = 0.5 ** (1.0 / gan.average_half_life)
+        average = jax.tree.map(
+            lambda old, new: old * keep + new * (1.0 - keep), average, _variables(generator)
+        )
+    metrics = {
+        "discriminator_loss": d_loss * count,
+        "generator_loss": g_loss * count,
+        "real_score": jax.nn.sigmoid(real_logits).sum(),
+        "fake_score": jax.nn.sigmoid(fake_logits).sum(),
+        "count": jnp.float32(count),
+    }
+    if axis_name is not None:
+        metrics = lax.psum(metrics, axis_name)
+    return GANState(state.step + 1, generator, discriminator, average), metrics
+
+
+def sample(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
+    """Synthetic images, one per label, from the averaged generator where there is one.
+
+    Args:
+        cfg: static.
+        state: a GAN; its running BatchNorm statistics are used, so that an image does
+            not depend on the others.
+        label: [N] int32.
+        key: of the latents; the same key gives the same latents. The key is consumed.
+
+    Returns:
+        [N, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size.
+    """
+    chex.assert_rank(label, 1)
+    variables = state.average or _variables(state.generator)
+    z = jax.random.normal(key, (label.shape[0], cfg.gan.latent_size))
+    return Generator(cfg).apply(variables, z, label, train=False)

@@ -1,0 +1,90 @@
+"""Classification metrics: masked sums on the device, ratios once on the host."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbrain.types import Array, Counts
+
+
+def counts(probability: Array, label: Array, weight: Array) -> Counts:
+    """Sums from which every metric follows.
+
+    Args:
+        probability: [N, K] float32, rows sum to 1.
+        label: [N] int32 in [0, K).
+        weight: [N] float32; 0 leaves an example out.
+    """
+    num_classes = probability.shape[-1]
+    truth = jax.nn.one_hot(label, num_classes)
+    guess = jax.nn.one_hot(probability.argmax(axis=-1), num_classes)
+    confusion = jnp.einsum("n,nt,np->tp", weight, truth, guess)
+
+    def rank(score, positive):
+        """Weighted Mann-Whitney count of one class against the others."""
+        order = score.argsort()
+        negative = weight * (1.0 - positive)
+        below = jnp.concatenate([jnp.zeros(1), negative[order].cumsum()])
+        left = jnp.searchsorted(score[order], score, side="left")
+        right = jnp.searchsorted(score[order], score, side="right")
+        wins = (weight * positive * 0.5 * (below[left] + below[right])).sum()
+        return wins, (weight * positive).sum() * negative.sum()
+
+    wins, pairs = jax.vmap(rank, in_axes=1)(probability, truth)
+    chosen = jnp.take_along_axis(probability, label[:, None], axis=1)[:, 0]
+    loss = -(weight * jnp.log(jnp.maximum(chosen, 1e-12))).sum()
+    return Counts(confusion, wins, pairs, loss)
+
+
+def _ratio(top, bottom):
+    """top / bottom, and 0 where bottom is 0 (scikit-learn's zero_division)."""
+    top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
+
+
+def summarise(sums: Counts) -> dict[str, float | None]:
+    """The metrics of a `Counts`, on the host, as plain numbers.
+
+    accuracy (equation 6 of the paper, read as trace / N), balanced_accuracy, mcc, auroc
+    (for more than two classes the mean of one-against-rest), nll (nats), and
+    macro_ and weighted_ precision, recall and f1. With two classes also precision,
+    recall, f1 (equations 3 to 5) and specificity of class 1, the tumour. A ratio whose
+    denominator is 0 is 0; an AUROC without pairs is None.
+
+    Raises:
+        ValueError: if the counts hold no example.
+    """
+    matrix = np.asarray(sums.confusion, np.float64)
+    total = matrix.sum()
+    if total == 0:
+        raise ValueError("no example has a weight above 0")
+    hits, truth, guess = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    precision, recall = _ratio(hits, guess), _ratio(hits, truth)
+    f1 = _ratio(2 * hits, guess + truth)
+    present = truth > 0
+    used = present | (guess > 0)
+    covariance = hits.sum() * total - (truth * guess).sum()
+    spread = (total**2 - (guess**2).sum()) * (total**2 - (truth**2).sum())
+    pairs = np.asarray(sums.pairs, np.float64)
+    two = len(matrix) == 2
+    auroc = None
+    if pairs.min() > 0:
+        areas = np.asarray(sums.wins, np.float64) / pairs
+        auroc = float(areas[1] if two else areas.mean())
+    result = {
+        "accuracy": hits.sum() / total,
+        "balanced_accuracy": recall[present].mean(),
+        "mcc": covariance / np.sqrt(spread) if spread > 0 else 0.0,
+        "nll": float(sums.loss) / total,
+    }
+    if two:
+        result |= {
+            "precision": precision[1],
+            "recall": recall[1],
+            "f1": f1[1],
+            "specificity": recall[0],
+        }
+    for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
+        result[f"macro_{name}"] = values[used].mean()
+        result[f"weighted_{name}"] = (values * truth).sum() / total
+    return {name: float(value) for name, value in result.items()} | {"auroc": auroc}

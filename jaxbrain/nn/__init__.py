@@ -1,0 +1,1 @@
+"""Flax Linen modules: they know shapes, not training."""

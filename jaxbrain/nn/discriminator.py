@@ -1,0 +1,47 @@
+"""The discriminator of the conditional GAN (paper, section 2-2)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxbrain.config import Config
+from jaxbrain.nn.layers import Conv, dense, embed
+from jaxbrain.types import Array
+
+
+class Discriminator(nn.Module):
+    """Image and label to one logit (large: real), without BatchNorm.
+
+    Dropout on the image; label -> embedding -> FC -> one more channel; convolutions of
+    stride 2 with leaky ReLU until the map is 4 to 7 pixels wide, widths doubling up to
+    eight times `filters`; one last convolution over all of it. With
+    `discriminator_condition="projection"` the label instead enters as its embedding's
+    product with the summed last map.
+
+    References:
+        MathWorks, "Train Conditional Generative Adversarial Network", R2021a.
+        Miyato and Koyama, "cGANs with projection discriminator", 2018.
+    """
+
+    cfg: Config
+
+    @nn.compact
+    def __call__(self, image: Array, label: Array, train: bool) -> Array:
+        """image [B, S, S, C] in [-1, 1], label [B] int32 -> [B] float32 logits."""
+        gan, num_classes = self.cfg.gan, self.cfg.data.num_classes
+        size = image.shape[1]
+        x = nn.Dropout(gan.dropout, deterministic=not train)(image)
+        if gan.discriminator_condition == "concat":
+            embedding = embed(num_classes, gan.embedding_size, 1.0)(label)
+            channel = dense(size * size, "label_map")(embedding)
+            x = jnp.concatenate([x, channel.reshape(-1, size, size, 1)], axis=-1)
+        level = 0
+        while x.shape[1] % 2 == 0 and x.shape[1] // 2 >= 4:
+            features = gan.filters * min(2**level, 8)
+            level += 1
+            x = Conv(features, gan.kernel_size, stride=2, name=f"conv{level}")(x)
+            x = nn.leaky_relu(x, 0.2)
+        logit = Conv(1, x.shape[1], padding="VALID", name="logit")(x).reshape(-1)
+        if gan.discriminator_condition == "projection":
+            embedding = embed(num_classes, x.shape[-1], 0.02)(label)
+            logit = logit + jnp.einsum("bhwc,bc->b", x, embedding)
+        return logit

@@ -1,0 +1,64 @@
+"""LSTM with MATLAB's initialisers and its input product taken out of the loop."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxbrain.nn.layers import glorot
+from jaxbrain.types import Array
+
+
+def _forget_gate_one(key: Array, shape: tuple[int], dtype=jnp.float32) -> Array:
+    """Zeros, and ones for the forget gate (gates are input, forget, cell, output)."""
+    del key
+    ones = jnp.ones((shape[0] // 4,), dtype)
+    return jnp.zeros(shape, dtype).at[shape[0] // 4 : shape[0] // 2].set(ones)
+
+
+class LSTM(nn.Module):
+    """The modern LSTM cell over a sequence, from zero states.
+
+    With gates stacked as (i, f, g, o),
+
+        i, f, o = sigmoid(.), g = tanh(.) of  x_t W + h_{t-1} R + b
+        c_t = f c_{t-1} + i g,    h_t = o tanh(c_t)
+
+    Initialisers are those of MATLAB's `lstmLayer`: W Glorot-uniform and R orthogonal,
+    each as one stacked matrix, b zero but one for the forget gate.
+
+    Attributes:
+        hidden_size: H.
+        last: return the last h only (MATLAB's OutputMode "last").
+
+    Params: `kernel` [D, 4H], `recurrent_kernel` [H, 4H], `bias` [4H].
+
+    References:
+        Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers et al.,
+        "Learning to forget", 2000 (the forget gate).
+    """
+
+    hidden_size: int
+    last: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[B, T, D] float32 -> [B, T, H], or [B, H] where `last`."""
+        units = self.hidden_size
+        kernel = self.param("kernel", glorot, (x.shape[-1], 4 * units))
+        recurrent = self.param(
+            "recurrent_kernel", nn.initializers.orthogonal(), (units, 4 * units)
+        )
+        bias = self.param("bias", _forget_gate_one, (4 * units,))
+        # One product for all time steps: the loop keeps only what depends on h.
+        inputs = jnp.einsum("btd,dg->tbg", x, kernel) + bias.reshape(1, 1, -1)
+
+        def cell(carry, inputs_t):
+            h, c = carry
+            i, f, g, o = jnp.split(inputs_t + h @ recurrent, 4, axis=-1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return (h, c), None if self.last else h
+
+        start = jnp.zeros((x.shape[0], units), x.dtype)
+        (h, _), outputs = jax.lax.scan(cell, (start, start), inputs)
+        return h if self.last else outputs.swapaxes(0, 1)

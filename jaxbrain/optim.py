@@ -1,0 +1,79 @@
+"""Optimisers as optax transformations, built from a configuration."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxbrain.config import OptimConfig
+from jaxbrain.types import Array, Params
+
+
+def kernels(params: Params) -> Params:
+    """A tree of bools: True at leaves whose name ends in `kernel`.
+
+    These carry MATLAB's `WeightL2Factor` 1; biases carry 0. Embeddings and BatchNorm's
+    scale and offset are left out here too.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: str(path[-1].key).endswith("kernel"), params
+    )
+
+
+def sgdm(
+    learning_rate: float, momentum: float = 0.9, l2: float = 1e-4
+) -> optax.GradientTransformation:
+    """SGD with momentum as MATLAB's `sgdm` with `L2Regularization`.
+
+    With g the gradient and w the kernels,
+
+        m <- momentum m + (g + l2 w),    w <- w - learning_rate m
+
+    so the decay enters the gradient, before the momentum (not as in AdamW), and acts on
+    kernels only. At a constant learning rate this equals MATLAB's form, which keeps the
+    last step instead of m.
+
+    References:
+        MathWorks, `trainingOptions("sgdm")`, R2021a.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(l2, mask=kernels),
+        optax.sgd(learning_rate, momentum=momentum),
+    )
+
+
+def make(cfg: OptimConfig) -> optax.GradientTransformation:
+    """The transformation that `cfg` names, without its schedule (see `schedule`)."""
+    if cfg.name == "sgdm":
+        transform = sgdm(cfg.learning_rate, cfg.momentum, cfg.l2)
+    else:
+        transform = optax.chain(
+            optax.add_decayed_weights(cfg.l2, mask=kernels),
+            optax.adam(cfg.learning_rate, b1=cfg.b1, b2=cfg.b2),
+        )
+    if cfg.clip_norm:
+        transform = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), transform)
+    return transform
+
+
+def schedule(cfg: OptimConfig, step: Array, total_steps: Array | int) -> Array:
+    """Factor on the learning rate at `step` of `total_steps`: [] float32 in [0, 1].
+
+    The factor multiplies the update, so that the length of a training may be a traced
+    number and the transformation stays the same object for every length.
+    """
+    if cfg.schedule == "constant":
+        return jnp.float32(1.0)
+    done = (jnp.float32(step) + 0.5) / jnp.maximum(jnp.float32(total_steps), 1.0)
+    rise = done / max(cfg.warmup, 1e-6)
+    fall = (done - cfg.warmup) / (1.0 - cfg.warmup)
+    cosine = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(fall, 0.0, 1.0)))
+    return jnp.where(done < cfg.warmup, rise, cosine)
+
+
+def update(cfg: OptimConfig, grads, net, step, total_steps):
+    """One optimiser step on a `NetState`; returns it with new params and opt_state."""
+    updates, opt_state = make(cfg).update(grads, net.opt_state, net.params)
+    factor = schedule(cfg, step, total_steps)
+    updates = jax.tree.map(lambda u: u * factor, updates)
+    params = optax.apply_updates(net.params, updates)
+    return net._replace(params=params, opt_state=opt_state)

@@ -1,0 +1,167 @@
+"""Tables and figures from results; nothing here knows a training."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.table import Table
+
+# Table 4 of the paper as it quotes it, and what each figure really was (PAPER.md 2).
+TABLE4 = (
+    ("ANN [26]", 94.0, "benign/malignant, other data"),
+    ("Linear SVM [27]", 89.6, "an AUC x 100, other data"),
+    ("VGG-16 [28]", 96.0, "validation accuracy"),
+    ("HBTC + MLP [29]", 98.3, "four tumour types, no normal class"),
+    ("CNN-LSTM, the paper", 99.1, "119 of 120, half of them synthetic"),
+)
+PAPER_ACCURACY = 119 / 120
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]) -> Table:
+    """Table 3 of the paper: rows are predicted classes, columns true ones, positive
+    first. matrix: [K, K], true class in rows."""
+    order = range(len(class_names) - 1, -1, -1)
+    table = Table(title="Table 3. Confusion matrix of the test set", title_justify="left")
+    table.add_column("predicted \\ true")
+    for k in order:
+        table.add_column(class_names[k], justify="right")
+    table.add_column("sum", justify="right")
+    for guess in order:
+        row = [int(matrix[truth][guess]) for truth in order]
+        table.add_row(class_names[guess], *map(str, row), str(sum(row)))
+    sums = [int(sum(matrix[truth])) for truth in order]
+    table.add_row("sum", *map(str, sums), str(sum(sums)), end_section=True)
+    return table
+
+
+def comparison_table(accuracy: float, interval: tuple[float, float], what: str) -> Table:
+    """Table 4 of the paper as quoted, with our accuracy and its interval below."""
+    table = Table(title="Table 4. Accuracy, %", title_justify="left")
+    table.add_column("method")
+    table.add_column("accuracy", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("what it is")
+    for name, value, meaning in TABLE4:
+        table.add_row(name, f"{value:.1f}", "-", f"quoted: {meaning}")
+    low, high = interval
+    table.add_section()
+    table.add_row(
+        "CNN-LSTM, this run",
+        percent(accuracy),
+        f"{percent(low)} .. {percent(high)}",
+        what,
+    )
+    return table
+
+
+def metrics_table(metrics: dict[str, float | None], title: str) -> Table:
+    """Every metric of a test set, name and value."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in metrics.items():
+        table.add_row(name, "-" if value is None else f"{value:.4f}")
+    return table
+
+
+def sheet(path: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+    """Write images in labelled rows.
+
+    rows: (text, [N, S, S, 1] uint8) each, of one N and S; small images are enlarged by a
+    whole factor.
+    """
+    size = rows[0][1].shape[1]
+    scale = max(1, 96 // size)
+    margin, gap = 84, 2
+    cell = size * scale + gap
+    width = margin + cell * max(len(images) for _, images in rows)
+    canvas = Image.new("L", (width, cell * len(rows) + gap), 255)
+    draw = ImageDraw.Draw(canvas)
+    for r, (text, images) in enumerate(rows):
+        draw.text((6, gap + r * cell + cell // 2 - 6), text, fill=0)
+        for c, image in enumerate(images):
+            picture = Image.fromarray(image[..., 0]).resize(
+                (size * scale, size * scale), Image.Resampling.NEAREST
+            )
+            canvas.paste(picture, (margin + c * cell, gap + r * cell))
+    canvas.save(path)
+
+
+def _figure(width: float, height: float, columns: int = 1):
+    # The object interface: pyplot would pick a window system and keep figures alive.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def progress_figure(path: Path, events: list[dict]) -> None:
+    """`progress.png` from the rows of `metrics.jsonl`: GAN losses, GAN scores, and the
+    classifier's loss and accuracy against steps; one line per seed."""
+    panels = (
+        ("gan", ("discriminator_loss", "generator_loss"), "GAN losses"),
+        ("gan", ("real_score", "fake_score"), "discriminator's scores"),
+        ("classifier", ("loss", "accuracy"), "classifier, training set"),
+    )
+    figure, axes = _figure(13, 3.6, 3)
+    for axis, (kind, names, title) in zip(axes, panels, strict=True):
+        seeds = sorted({event["seed"] for event in events})
+        for index, name in enumerate(names):
+            for seed in seeds:
+                rows = [e for e in events if e["training"] == kind and e["seed"] == seed]
+                axis.plot(
+                    [row["step"] for row in rows],
+                    [row[name] for row in rows],
+                    color=f"C{index}",
+                    alpha=1.0 if len(seeds) == 1 else 0.6,
+                    label=name.replace("_", " ") if seed == seeds[0] else None,
+                )
+        axis.set(title=title, xlabel="step")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path)
+
+
+def confusion_figure(path: Path, matrix: np.ndarray, class_names) -> None:
+    """`confusion.png`: counts, true classes in rows. matrix: [K, K]."""
+    figure, (axis,) = _figure(4.2, 3.8)
+    axis.imshow(matrix, cmap="Blues", vmin=0)
+    ticks = range(len(class_names))
+    axis.set_xticks(ticks, class_names)
+    axis.set_yticks(ticks, class_names)
+    axis.set(xlabel="predicted", ylabel="true", title="Test set, all seeds")
+    for truth in ticks:
+        for guess in ticks:
+            value = int(matrix[truth][guess])
+            dark = value > np.max(matrix) / 2
+            colour = "white" if dark else "black"
+            axis.text(guess, truth, value, ha="center", va="center", color=colour)
+    figure.savefig(path)
+
+
+def comparison_figure(
+    path: Path, accuracies: list[float], interval: tuple[float, float], what: str
+) -> None:
+    """`comparison.png`: Figure 6 of the paper, and our accuracy (mean over the seeds,
+    interval, one dot per seed)."""
+    figure, (axis,) = _figure(8, 4.2)
+    names = [name for name, _, _ in TABLE4]
+    quoted = [value for _, value, _ in TABLE4]
+    axis.bar(range(len(names)), quoted, color="0.75", label="quoted by the paper")
+    mean, here = 100 * float(np.mean(accuracies)), len(names)
+    error = [[mean - 100 * interval[0]], [100 * interval[1] - mean]]
+    axis.bar(here, mean, color="C0", yerr=error, capsize=5, label="this run, 95 %")
+    axis.plot([here] * len(accuracies), [100 * a for a in accuracies], "k.", alpha=0.5)
+    for x, value in enumerate([*quoted, mean]):
+        axis.text(x, 2, f"{value:.1f}", ha="center")
+    labels = [name.replace(" [", "\n[") for name in names] + [f"CNN-LSTM\n{what}"]
+    axis.set_xticks(range(here + 1), labels, fontsize=8)
+    axis.set(ylabel="accuracy, %", ylim=(0, 105), title="Figure 6 of the paper, and ours")
+    axis.legend(loc="lower left", framealpha=1.0)
+    figure.savefig(path)

@@ -1,0 +1,403 @@
+"""One run in a work directory: trains chunk by chunk, reports, saves.
+
+The only loop with side effects. All numbers of a run come from the pure functions of
+`study`, `train` and `metrics`; cutting trainings into chunks for reports changes no bit.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from jaxbrain import checkpoint, classifier, gan, record, report, study, train
+from jaxbrain.config import Config
+from jaxbrain.data import phantom
+from jaxbrain.data.folder import Records, describe
+from jaxbrain.data.splits import pooled, synthetic_labels
+from jaxbrain.errors import ConfigError, DivergedError
+from jaxbrain.types import Dataset
+
+_SHEET_COLUMNS = 10
+_FRESH = 200
+
+# Donated: a training's state is replaced by the next one, never read again.
+_train_gan = jax.jit(train.train_gan, static_argnums=0, donate_argnames="state")
+_train_classifier = jax.jit(
+    train.train_classifier, static_argnums=0, donate_argnames="state"
+)
+_init_gan = jax.jit(gan.init, static_argnums=0)
+_init_classifier = jax.jit(train.init_classifier, static_argnums=0)
+_sample = jax.jit(gan.sample, static_argnums=0)
+_synthesise = jax.jit(study.synthesise, static_argnums=0)
+_predict = jax.jit(train.predict, static_argnums=0)
+
+
+class _Seed(NamedTuple):
+    """What one seed leaves: its entry in `results.json`, rows of the CSV files, and the
+    numbers of real and synthetic images per class."""
+
+    result: dict
+    split: list
+    predictions: list
+    used: np.ndarray
+    drawn: np.ndarray
+
+
+class _Log:
+    """The console, `metrics.jsonl`, and seconds by name."""
+
+    def __init__(self, workdir: Path, console: Console):
+        self.workdir, self.console = workdir, console
+        self.events: list[dict] = []
+        self.seconds: dict[str, float] = {}
+        self.file = (workdir / "metrics.jsonl").open("w", encoding="utf-8")
+
+    def line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def event(self, event: dict) -> None:
+        self.events.append(event)
+        self.file.write(json.dumps(event) + "\n")
+        self.file.flush()
+
+    def clock(self, name: str, seconds: float) -> None:
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
+
+
+def _train(
+    log: _Log,
+    seed: int,
+    training: str,
+    step_fn: Callable,
+    state,
+    total: int,
+    batch_size: int,
+    intervals: int,
+    show: Callable,
+):
+    """Run a compiled training to its end in `intervals` chunks; returns the state.
+
+    step_fn(state, stop) -> (state, history). `show(state, step)` is called after each
+    chunk with the metrics reported.
+    """
+    stops = sorted({round(total * (i + 1) / intervals) for i in range(intervals)} - {0})
+    done, busy = 0, 0.0
+    for stop in stops:
+        start = time.perf_counter()
+        state, history = step_fn(state, stop)
+        sums = jax.device_get(history.metrics)
+        seconds = time.perf_counter() - start
+        busy += seconds
+        part = {name: values[done:stop] for name, values in sums.items()}
+        count = float(part.pop("count").sum())
+        means = {name: float(values.sum()) / count for name, values in part.items()}
+        if "correct" in means:
+            means["accuracy"] = means.pop("correct")
+        if not all(np.isfinite(value) for value in means.values()):
+            raise DivergedError(
+                f"{training} of seed {seed} diverged between steps {done} and {stop}: "
+                f"{means}: lower its learning rate"
+            )
+        speed = (stop - done) * batch_size / seconds
+        eta = (total - stop) * busy / stop
+        log.event(
+            {"seed": seed, "training": training, "step": stop}
+            | means
+            | {"images_per_second": round(speed, 1)}
+        )
+        values = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        text = (
+            f"seed {seed}  {training} {stop}/{total}  {values}  {speed:.0f} images/s  "
+            f"eta {int(eta) // 60}m{int(eta) % 60:02d}s"
+        )
+        if log.console.is_terminal and stop != stops[-1]:
+            log.console.print(text, end="\r", markup=False, highlight=False, no_wrap=True)
+        else:
+            log.line(text)
+        show(state, stop)
+        done = stop
+    log.clock(f"{training}_train", busy)
+    return state
+
+
+def _compile(log: _Log, name: str, jitted, *args, **kwargs):
+    start = time.perf_counter()
+    compiled = jitted.lower(*args, **kwargs).compile()
+    log.clock(f"{name}_compile", time.perf_counter() - start)
+    return compiled
+
+
+def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: _Log):
+    """Train the GAN on the selected real images and draw its growing sheets."""
+    state = _init_gan(cfg, jax.random.split(keys.gan, 3)[0])
+    start = jnp.int32(0)
+    step = _compile(log, "gan", _train_gan, cfg, data, keys.gan, state=state, stop=start)
+    label = jnp.repeat(jnp.arange(len(names), dtype=jnp.int32), _SHEET_COLUMNS)
+    rows: dict[str, list] = {name: [] for name in names}
+
+    def show(state, stop):
+        images = np.asarray(train.to_uint8(_sample(cfg, state, label, keys.sheet)))
+        for k, name in enumerate(names):
+            own = images[k * _SHEET_COLUMNS : (k + 1) * _SHEET_COLUMNS]
+            rows[name].append((f"step {stop}", own))
+            path = log.workdir / "samples" / f"seed{seed}_{name}.png"
+            report.sheet(path, rows[name])
+
+    return _train(
+        log,
+        seed,
+        "gan",
+        lambda state, stop: step(data, keys.gan, state=state, stop=jnp.int32(stop)),
+        state,
+        cfg.gan.steps,
+        cfg.gan.batch_size,
+        cfg.intervals,
+        show,
+    )
+
+
+def _run_classifier(cfg: Config, data: Dataset, seed: int, keys, log: _Log):
+    state = _init_classifier(cfg, data, keys.classifier)
+    start = jnp.int32(0)
+    key = keys.classifier
+    step = _compile(
+        log, "classifier", _train_classifier, cfg, data, key, state=state, stop=start
+    )
+    return _train(
+        log,
+        seed,
+        "classifier",
+        lambda state, stop: step(data, key, state=state, stop=jnp.int32(stop)),
+        state,
+        train.classifier_steps(cfg, len(data.label))[1],
+        cfg.classifier.batch_size,
+        cfg.intervals,
+        lambda state, stop: None,
+    )
+
+
+def _fresh_accuracy(cfg: Config, state, seed: int) -> float:
+    """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
+    key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)
+    size = max(cfg.data.image_size, cfg.gan.image_size)
+    fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
+    fresh = study.resized(fresh, cfg.data.image_size)
+    guess = np.asarray(_predict(cfg, state, fresh)).argmax(axis=1)
+    return float((guess == np.asarray(fresh.label)).mean())
+
+
+def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: _Log) -> _Seed:
+    """The whole of P0 for one seed, and its pictures and checkpoints."""
+    names, label = records.class_names, np.asarray(data.label)
+    keys = study.keys(seed)
+    index = study.select(cfg, data, seed)
+    real = study.resized(study.take(data, index), cfg.gan.image_size)
+    gan_state = _run_gan(cfg, real, names, seed, keys, log)
+    new_label = synthetic_labels(label[index])
+    image = _synthesise(cfg, gan_state, jnp.asarray(new_label), keys.synthesis)
+    pool = study.pool(cfg, data, index, new_label, image, seed)
+    _pool_sheet(log.workdir / "samples" / f"seed{seed}_pool.png", pool, names)
+    state = _run_classifier(cfg, study.take(pool.data, pool.train), seed, keys, log)
+    probability = np.asarray(_predict(cfg, state, study.take(pool.data, pool.test)))
+    is_real = pool.source >= 0
+    test_label = pool.data.label[pool.test]
+    result = record.seed_result(seed, test_label, is_real[pool.test], probability)
+    if phantoms:
+        result["accuracy_fresh"] = _fresh_accuracy(cfg, state, seed)
+    folder = log.workdir / "checkpoints" / f"seed{seed}"
+    checkpoint.save(folder / "gan", gan_state)
+    checkpoint.save(folder / "classifier", state)
+    report.progress_figure(log.workdir / "progress.png", log.events)
+    log.line(
+        f"seed {seed}  test accuracy {report.percent(result['accuracy'])} %  real "
+        f"{report.percent(result['accuracy_real'])}  synthetic "
+        f"{report.percent(result['accuracy_synthetic'])}"
+    )
+    ids, origin = study.identity(pool, records)
+    part = np.where(np.isin(np.arange(len(ids)), pool.test), "test", "train")
+    split = [
+        [seed, ids[i], origin[i], names[pool.data.label[i]], part[i], pool.data.group[i]]
+        for i in range(len(ids))
+    ]
+    predictions = [
+        [seed, ids[i], origin[i], pool.data.label[i], *(repr(float(p)) for p in row)]
+        for i, row in zip(pool.test, probability, strict=True)
+    ]
+    num_classes = len(names)
+    used = np.bincount(pool.data.label[is_real], minlength=num_classes)
+    drawn = np.bincount(pool.data.label[~is_real], minlength=num_classes)
+    return _Seed(result, split, predictions, used, drawn)
+
+
+def paper(
+    cfg: Config,
+    data: Dataset,
+    records: Records,
+    workdir: str | Path,
+    *,
+    num_seeds: int = 1,
+    command: str = "",
+    phantoms: bool = False,
+    console: Console | None = None,
+) -> dict:
+    """The paper from images to tables (protocol P0), once per seed 0..num_seeds-1.
+
+    Selects real images, trains the GAN on all of them, synthesises, pools, splits, trains
+    the classifier, predicts the test set; prints Tables 3 and 4 and writes the run
+    directory (README.md lists its files).
+
+    Args:
+        cfg: the number of classes is replaced by that of `records`.
+        data, records: from `load_folder`, images at the larger size in use.
+        workdir: of this run; an earlier run there is kept under another name.
+        num_seeds: at least 1.
+        command: the command line, for `config.json`.
+        phantoms: the data are phantoms, so fresh ones can be drawn to test on.
+        console: where to print; standard output by default.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ConfigError, DataError, DivergedError: see their messages.
+    """
+    if num_seeds < 1:
+        raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
+    started = time.perf_counter()
+    names, label = records.class_names, np.asarray(data.label)
+    cfg = dataclasses.replace(
+        cfg, data=dataclasses.replace(cfg.data, num_classes=len(names))
+    )
+    _refuse_small(cfg, label)
+    workdir = record.prepare_workdir(workdir)
+    log = _Log(workdir, console or Console())
+    devices = jax.devices()
+    for line in [
+        *describe(data, records),
+        f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
+        f"jax {jax.__version__}  float32",
+        *_parameters(cfg),
+        f"run    {workdir}",
+    ]:
+        log.line(line)
+    settings = {"command": command, "commit": record.commit()}
+    settings["config"] = dataclasses.asdict(cfg)
+    record.write_json(workdir / "config.json", settings)
+    done = [_run_seed(cfg, data, records, seed, phantoms, log) for seed in range(num_seeds)]
+    seeds = [one.result for one in done]
+    header = ["seed", "id", "origin"]
+    record.write_csv(
+        workdir / "split.csv",
+        [*header, "class", "split", "group"],
+        [row for one in done for row in one.split],
+    )
+    record.write_csv(
+        workdir / "predictions.csv",
+        [*header, "label", *(f"p_{name}" for name in names)],
+        [row for one in done for row in one.predictions],
+    )
+
+    def by_class(values):
+        return {name: int(value) for name, value in zip(names, values, strict=True)}
+
+    results = {
+        "protocol": "P0",
+        "data": {
+            "source": "phantoms" if phantoms else "folder",
+            "found": by_class(np.bincount(label, minlength=len(names))),
+            "used": by_class(done[0].used),
+            "synthetic": by_class(done[0].drawn),
+        },
+        "seeds": seeds,
+        "summary": record.summary(seeds),
+    }
+    record.write_json(workdir / "results.json", results)
+    matrix = sum(np.asarray(result["matrix"]) for result in seeds)
+    _print(log, results, matrix, names, phantoms)
+    report.confusion_figure(workdir / "confusion.png", matrix, names)
+    report.comparison_figure(
+        workdir / "comparison.png",
+        [result["accuracy"] for result in seeds],
+        tuple(results["summary"]["interval"]),
+        "phantoms" if phantoms else "this run",
+    )
+    log.clock("total", time.perf_counter() - started)
+    environment = record.environment() | {"seconds": log.seconds}
+    record.write_json(workdir / "env.json", environment)
+    log.line(f"wrote  {workdir}  in {log.seconds['total']:.0f} s")
+    log.file.close()
+    return results
+
+
+def _refuse_small(cfg: Config, label: np.ndarray) -> None:
+    """Refuse, before anything is written, a folder too small for the configuration."""
+    counts = np.bincount(label)
+    limit = cfg.data.n_per_class or counts.max()
+    used = np.minimum(counts, limit)
+    train.steps_per_epoch(int(used.sum()), cfg.gan.batch_size, "drop")
+    pool = np.repeat(np.arange(len(counts)), 2 * used.max())
+    train.classifier_steps(cfg, len(pooled(pool, cfg.data.test_fraction, 0)[0]))
+
+
+def _parameters(cfg: Config) -> list[str]:
+    """How many parameters each network has."""
+    key = jax.random.key(0)
+    nets = jax.eval_shape(lambda: (gan.init(cfg, key), classifier.init(cfg, key)))
+
+    def count(net):
+        return f"{sum(leaf.size for leaf in jax.tree.leaves(net.params)):,}"
+
+    return [
+        f"model  generator {count(nets[0].generator)}  discriminator "
+        f"{count(nets[0].discriminator)}  CNN {count(nets[1].cnn)}  hybrid "
+        f"{count(nets[1].hybrid)} parameters"
+    ]
+
+
+def _pool_sheet(path: Path, pool: study.Pool, names) -> None:
+    """Real and synthetic images of each class as the classifier sees them."""
+    rows = []
+    for k, name in enumerate(names):
+        for origin, mask in (("real", pool.source >= 0), ("synthetic", pool.source < 0)):
+            own = np.flatnonzero(mask & (pool.data.label == k))[:_SHEET_COLUMNS]
+            rows.append((f"{name} {origin}", pool.data.image[own]))
+    report.sheet(path, rows)
+
+
+def _print(log: _Log, results: dict, matrix, names, phantoms: bool) -> None:
+    summary = results["summary"]
+    many = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
+    log.console.print(report.confusion_table(matrix, names))
+    log.console.print(
+        report.metrics_table(results["seeds"][0]["metrics"], "Metrics of seed 0")
+    )
+    what = ("phantoms" if phantoms else "own folder") + f", P0{many}"
+    log.console.print(
+        report.comparison_table(summary["accuracy"], tuple(summary["interval"]), what)
+    )
+    log.line(
+        f"accuracy on the real half {report.percent(summary.get('accuracy_real'))} %, on "
+        f"the synthetic half {report.percent(summary.get('accuracy_synthetic'))} %"
+    )
+    if phantoms:
+        log.line(
+            f"accuracy on {_FRESH} fresh phantoms "
+            f"{report.percent(summary['accuracy_fresh'])} %"
+        )
+    where = "inside" if summary["paper_inside_range"] else "outside"
+    log.line(
+        f"the paper's {100 * report.PAPER_ACCURACY:.2f} % is {where} the range of the "
+        f"seeds, {report.percent(summary['accuracy_min'])} .. "
+        f"{report.percent(summary['accuracy_max'])} %"
+    )
+    log.line(
+        "P0 tests on synthetic images and on real ones that the GAN was trained on: this "
+        "is no estimate of accuracy on new patients"
+    )
