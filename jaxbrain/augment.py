@@ -38,9 +38,9 @@ def cutout(image: Array, key: Array, share: float) -> Array:
     key is consumed."""
     size = image.shape[1]
     centre = jax.random.randint(key, (2, image.shape[0], 1), 0, size)
-    offset = jnp.arange(size).reshape(1, size)
-    half = size * share / 2
-    inside = jnp.abs(offset + 0.5 - (centre.astype(jnp.float32) + 0.5)) <= half
+    half = int(size * share / 2)
+    offset = jnp.arange(size).reshape(1, 1, size) - centre
+    inside = (offset >= -half) & (offset < half)
     hole = inside[0][:, :, None] & inside[1][:, None, :]
     return jnp.where(hole[..., None], 0.0, image)
 

@@ -324,7 +324,7 @@ def cpu() -> Config:
 
 
 def tiny() -> Config:
-    """`cpu` at 48 px on 200 easy phantoms per class, with a shorter GAN training: what
+    """`cpu` at 48 px on 300 easy phantoms per class, with a shorter GAN training: what
     runs without any data, and the tests' starting point.
 
     Expected: at least 90 % on fresh phantoms (README.md's results table has the figure).
@@ -335,8 +335,8 @@ def tiny() -> Config:
     base = cpu()
     return dataclasses.replace(
         base,
-        data=dataclasses.replace(base.data, n_per_class=200, image_size=48, difficulty=0.2),
+        data=dataclasses.replace(base.data, n_per_class=300, image_size=48, difficulty=0.2),
         gan=dataclasses.replace(
-            base.gan, image_size=48, projection=128, augment="reflect", steps=1500
+            base.gan, image_size=48, projection=128, augment="reflect", steps=2000
         ),
     )

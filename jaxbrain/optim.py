@@ -41,6 +41,17 @@ def sgdm(
     )
 
 
+def _lenient(transform: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same under strict dtype promotion: optax's Adam raises a Python float to its
+    int32 count, which users with `jax_numpy_dtype_promotion="strict"` could not run."""
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return transform.update(updates, state, params)
+
+    return optax.GradientTransformation(transform.init, update)
+
+
 def make(cfg: OptimConfig) -> optax.GradientTransformation:
     """The transformation that `cfg` names, without its schedule (see `schedule`)."""
     if cfg.name == "sgdm":
@@ -48,7 +59,7 @@ def make(cfg: OptimConfig) -> optax.GradientTransformation:
     else:
         transform = optax.chain(
             optax.add_decayed_weights(cfg.l2, mask=kernels),
-            optax.adam(cfg.learning_rate, b1=cfg.b1, b2=cfg.b2),
+            _lenient(optax.adam(cfg.learning_rate, b1=cfg.b1, b2=cfg.b2)),
         )
     if cfg.clip_norm:
         transform = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), transform)

@@ -25,7 +25,7 @@ def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]) -> Table:
     """Table 3 of the paper: rows are predicted classes, columns true ones, positive
     first. matrix: [K, K], true class in rows."""
     order = range(len(class_names) - 1, -1, -1)
-    table = Table(title="Table 3. Confusion matrix of the test set", title_justify="left")
+    table = Table(title="Table 3. Confusion matrix", title_justify="left")
     table.add_column("predicted \\ true")
     for k in order:
         table.add_column(class_names[k], justify="right")

@@ -51,16 +51,26 @@ class _Seed(NamedTuple):
 
 
 class _Log:
-    """The console, `metrics.jsonl`, and seconds by name."""
+    """The console, `metrics.jsonl`, seconds by name, and compiled trainings."""
 
     def __init__(self, workdir: Path, console: Console):
         self.workdir, self.console = workdir, console
         self.events: list[dict] = []
         self.seconds: dict[str, float] = {}
+        self.programs: dict[str, Callable] = {}
         self.file = (workdir / "metrics.jsonl").open("w", encoding="utf-8")
 
     def line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, text: str, last: bool) -> None:
+        """One live line on a terminal, a line each time elsewhere."""
+        if self.console.is_terminal:
+            room = self.console.width - 1
+            text = text[:room].ljust(room)
+            self.console.out(text, end="\n" if last else "\r", highlight=False)
+        else:
+            self.line(text)
 
     def event(self, event: dict) -> None:
         self.events.append(event)
@@ -117,10 +127,7 @@ def _train(
             f"seed {seed}  {training} {stop}/{total}  {values}  {speed:.0f} images/s  "
             f"eta {int(eta) // 60}m{int(eta) % 60:02d}s"
         )
-        if log.console.is_terminal and stop != stops[-1]:
-            log.console.print(text, end="\r", markup=False, highlight=False, no_wrap=True)
-        else:
-            log.line(text)
+        log.progress(text, last=stop == stops[-1])
         show(state, stop)
         done = stop
     log.clock(f"{training}_train", busy)
@@ -128,10 +135,13 @@ def _train(
 
 
 def _compile(log: _Log, name: str, jitted, *args, **kwargs):
-    start = time.perf_counter()
-    compiled = jitted.lower(*args, **kwargs).compile()
-    log.clock(f"{name}_compile", time.perf_counter() - start)
-    return compiled
+    """The compiled program of a training; shapes are the same for every seed."""
+    if name not in log.programs:
+        log.line(f"{name}: compiling")
+        start = time.perf_counter()
+        log.programs[name] = jitted.lower(*args, **kwargs).compile()
+        log.clock(f"{name}_compile", time.perf_counter() - start)
+    return log.programs[name]
 
 
 def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: _Log):

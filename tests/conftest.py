@@ -1,0 +1,69 @@
+"""Strict numerics for every test, a compilation cache, small shared configurations."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+from jaxbrain import config
+
+# Implicit promotions hide mistakes; goldens of random draws rest on these defaults.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_prng_impl", "threefry2x32")
+jax.config.update("jax_threefry_partitionable", True)
+CACHE = Path(
+    os.environ.get("JAXBRAIN_TEST_CACHE", Path(__file__).parents[1] / ".cache" / "jax")
+)
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def small() -> config.Config:
+    """The paper's setting with every size cut down; compiles in a second or two."""
+    base = config.paper()
+    return dataclasses.replace(
+        base,
+        data=dataclasses.replace(base.data, image_size=16, n_per_class=12),
+        gan=dataclasses.replace(
+            base.gan,
+            image_size=32,
+            latent_size=6,
+            embedding_size=3,
+            filters=4,
+            projection=8,
+            batch_size=8,
+            steps=6,
+        ),
+        cnn=config.CNNConfig(filters=(3, 4), features=5),
+        hybrid=config.HybridConfig(hidden_size=4, fc2=6, fc4=5, fc10=3),
+        classifier=config.ClassifierConfig(epochs=2, batch_size=5),
+        intervals=2,
+    )
+
+
+@pytest.fixture
+def cfg() -> config.Config:
+    return small()
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)
+
+
+def change(cfg: config.Config, section: str, **fields) -> config.Config:
+    """A copy of `cfg` with fields of one section replaced."""
+    part = dataclasses.replace(getattr(cfg, section), **fields)
+    return dataclasses.replace(cfg, **{section: part})
+
+
+@pytest.fixture(scope="session")
+def kaggle() -> Path:
+    """The folder of real images, where the environment names one."""
+    root = os.environ.get("JAXBRAIN_DATA")
+    if not root:
+        pytest.skip("JAXBRAIN_DATA does not name the folder of the Kaggle images")
+    return Path(root)
