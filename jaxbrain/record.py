@@ -6,11 +6,13 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 from jaxbrain import metrics, report, stats
 from jaxbrain.errors import ConfigError
@@ -138,3 +140,34 @@ def summary(seeds: list[dict]) -> dict:
         if values:
             summary[name] = float(np.mean(values))
     return summary
+
+
+class Log:
+    """The console, `metrics.jsonl`, seconds by name, and compiled trainings."""
+
+    def __init__(self, workdir: Path, console: Console):
+        self.workdir, self.console = workdir, console
+        self.events: list[dict] = []
+        self.seconds: dict[str, float] = {}
+        self.programs: dict[str, Callable] = {}
+        self.file = (workdir / "metrics.jsonl").open("w", encoding="utf-8")
+
+    def line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, text: str, last: bool) -> None:
+        """One live line on a terminal, a line each time elsewhere."""
+        if self.console.is_terminal:
+            room = self.console.width - 1
+            text = text[:room].ljust(room)
+            self.console.out(text, end="\n" if last else "\r", highlight=False)
+        else:
+            self.line(text)
+
+    def event(self, event: dict) -> None:
+        self.events.append(event)
+        self.file.write(json.dumps(event) + "\n")
+        self.file.flush()
+
+    def clock(self, name: str, seconds: float) -> None:
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from rich.console import Console
 from rich.table import Table
 
 # Table 4 of the paper as it quotes it, and what each figure really was (PAPER.md 2).
@@ -165,3 +166,37 @@ def comparison_figure(
     axis.set(ylabel="accuracy, %", ylim=(0, 105), title="Figure 6 of the paper, and ours")
     axis.legend(loc="lower left", framealpha=1.0)
     figure.savefig(path)
+
+
+def show(console: Console, results: dict, matrix: np.ndarray, class_names) -> None:
+    """Print Tables 3 and 4, the metrics, and what the accuracy is made of.
+
+    results: what `results.json` holds; matrix: [K, K], confusion summed over the seeds.
+    """
+    phantoms = results["data"]["source"] == "phantoms"
+    summary = results["summary"]
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    many = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
+    console.print(confusion_table(matrix, class_names))
+    console.print(metrics_table(results["seeds"][0]["metrics"], "Metrics of seed 0"))
+    what = ("phantoms" if phantoms else "own folder") + f", P0{many}"
+    console.print(comparison_table(summary["accuracy"], tuple(summary["interval"]), what))
+    line(
+        f"accuracy on the real half {percent(summary.get('accuracy_real'))} %, on "
+        f"the synthetic half {percent(summary.get('accuracy_synthetic'))} %"
+    )
+    if phantoms:
+        line(f"accuracy on fresh phantoms {percent(summary['accuracy_fresh'])} %")
+    where = "inside" if summary["paper_inside_range"] else "outside"
+    line(
+        f"the paper's {100 * PAPER_ACCURACY:.2f} % is {where} the range of the "
+        f"seeds, {percent(summary['accuracy_min'])} .. "
+        f"{percent(summary['accuracy_max'])} %"
+    )
+    line(
+        "P0 tests on synthetic images and on real ones that the GAN was trained on: this "
+        "is no estimate of accuracy on new patients"
+    )

@@ -5,7 +5,6 @@ The only loop with side effects. All numbers of a run come from the pure functio
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,39 +49,8 @@ class _Seed(NamedTuple):
     drawn: np.ndarray
 
 
-class _Log:
-    """The console, `metrics.jsonl`, seconds by name, and compiled trainings."""
-
-    def __init__(self, workdir: Path, console: Console):
-        self.workdir, self.console = workdir, console
-        self.events: list[dict] = []
-        self.seconds: dict[str, float] = {}
-        self.programs: dict[str, Callable] = {}
-        self.file = (workdir / "metrics.jsonl").open("w", encoding="utf-8")
-
-    def line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def progress(self, text: str, last: bool) -> None:
-        """One live line on a terminal, a line each time elsewhere."""
-        if self.console.is_terminal:
-            room = self.console.width - 1
-            text = text[:room].ljust(room)
-            self.console.out(text, end="\n" if last else "\r", highlight=False)
-        else:
-            self.line(text)
-
-    def event(self, event: dict) -> None:
-        self.events.append(event)
-        self.file.write(json.dumps(event) + "\n")
-        self.file.flush()
-
-    def clock(self, name: str, seconds: float) -> None:
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
-
-
 def _train(
-    log: _Log,
+    log: record.Log,
     seed: int,
     training: str,
     step_fn: Callable,
@@ -134,7 +102,7 @@ def _train(
     return state
 
 
-def _compile(log: _Log, name: str, jitted, *args, **kwargs):
+def _compile(log: record.Log, name: str, jitted, *args, **kwargs):
     """The compiled program of a training; shapes are the same for every seed."""
     if name not in log.programs:
         log.line(f"{name}: compiling")
@@ -144,7 +112,7 @@ def _compile(log: _Log, name: str, jitted, *args, **kwargs):
     return log.programs[name]
 
 
-def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: _Log):
+def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: record.Log):
     """Train the GAN on the selected real images and draw its growing sheets."""
     state = _init_gan(cfg, jax.random.split(keys.gan, 3)[0])
     start = jnp.int32(0)
@@ -173,7 +141,7 @@ def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: _Log):
     )
 
 
-def _run_classifier(cfg: Config, data: Dataset, seed: int, keys, log: _Log):
+def _run_classifier(cfg: Config, data: Dataset, seed: int, keys, log: record.Log):
     state = _init_classifier(cfg, data, keys.classifier)
     start = jnp.int32(0)
     key = keys.classifier
@@ -203,7 +171,7 @@ def _fresh_accuracy(cfg: Config, state, seed: int) -> float:
     return float((guess == np.asarray(fresh.label)).mean())
 
 
-def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: _Log) -> _Seed:
+def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: record.Log) -> _Seed:
     """The whole of P0 for one seed, and its pictures and checkpoints."""
     names, label = records.class_names, np.asarray(data.label)
     keys = study.keys(seed)
@@ -287,7 +255,7 @@ def paper(
     )
     _refuse_small(cfg, label)
     workdir = record.prepare_workdir(workdir)
-    log = _Log(workdir, console or Console())
+    log = record.Log(workdir, console or Console())
     devices = jax.devices()
     for line in [
         *describe(data, records),
@@ -330,7 +298,7 @@ def paper(
     }
     record.write_json(workdir / "results.json", results)
     matrix = sum(np.asarray(result["matrix"]) for result in seeds)
-    _print(log, results, matrix, names, phantoms)
+    report.show(log.console, results, matrix, names)
     report.confusion_figure(workdir / "confusion.png", matrix, names)
     report.comparison_figure(
         workdir / "comparison.png",
@@ -379,35 +347,3 @@ def _pool_sheet(path: Path, pool: study.Pool, names) -> None:
             own = np.flatnonzero(mask & (pool.data.label == k))[:_SHEET_COLUMNS]
             rows.append((f"{name} {origin}", pool.data.image[own]))
     report.sheet(path, rows)
-
-
-def _print(log: _Log, results: dict, matrix, names, phantoms: bool) -> None:
-    summary = results["summary"]
-    many = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
-    log.console.print(report.confusion_table(matrix, names))
-    log.console.print(
-        report.metrics_table(results["seeds"][0]["metrics"], "Metrics of seed 0")
-    )
-    what = ("phantoms" if phantoms else "own folder") + f", P0{many}"
-    log.console.print(
-        report.comparison_table(summary["accuracy"], tuple(summary["interval"]), what)
-    )
-    log.line(
-        f"accuracy on the real half {report.percent(summary.get('accuracy_real'))} %, on "
-        f"the synthetic half {report.percent(summary.get('accuracy_synthetic'))} %"
-    )
-    if phantoms:
-        log.line(
-            f"accuracy on {_FRESH} fresh phantoms "
-            f"{report.percent(summary['accuracy_fresh'])} %"
-        )
-    where = "inside" if summary["paper_inside_range"] else "outside"
-    log.line(
-        f"the paper's {100 * report.PAPER_ACCURACY:.2f} % is {where} the range of the "
-        f"seeds, {report.percent(summary['accuracy_min'])} .. "
-        f"{report.percent(summary['accuracy_max'])} %"
-    )
-    log.line(
-        "P0 tests on synthetic images and on real ones that the GAN was trained on: this "
-        "is no estimate of accuracy on new patients"
-    )

@@ -117,14 +117,15 @@ def train_gan(
         >>> train = jax.jit(train_gan, static_argnums=0)      # doctest: +SKIP
         >>> state, history = train(cfg, data, jax.random.key(0))  # doctest: +SKIP
     """
+    num_examples, size = data.label.shape[0], cfg.gan.batch_size
+    steps_per_epoch(num_examples, size, "drop")
     init_key, shuffle_key, step_key = jax.random.split(key, 3)
     start = 0 if state is None else state.step
     state = gan.init(cfg, init_key) if state is None else state
-    size = cfg.gan.batch_size
 
     def step(state, i):
         index, weight = batch_index(
-            shuffle_key, i, data.label.shape[0], size, "every_epoch", "drop"
+            shuffle_key, i, num_examples, size, "every_epoch", "drop"
         )
         image = to_float(data.image[index], cfg.data.channels)
         batch = Batch(image, data.label[index], weight)

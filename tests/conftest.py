@@ -34,6 +34,7 @@ def small() -> config.Config:
             embedding_size=3,
             filters=4,
             projection=8,
+            kernel_size=3,
             batch_size=8,
             steps=6,
         ),

@@ -234,13 +234,15 @@ def test_classifier_learns(key):
 
 def test_gan_learns_the_brightness_of_a_class(key):
     """Two classes of constant images, dark and bright: samples follow the label."""
-    adam = OptimConfig("adam", 2e-3, b1=0.5, l2=0.0)
+    adam = OptimConfig("adam", 3e-3, b1=0.5, l2=0.0)
     cfg = change(
         small(),
         "gan",
         dropout=0.0,
         flip=0.0,
-        steps=150,
+        steps=400,
+        discriminator_condition="projection",
+        generator_condition="batchnorm",
         update="alternating",
         generator_optim=adam,
         discriminator_optim=adam,

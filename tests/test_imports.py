@@ -1,0 +1,103 @@
+"""The import arrows of DESIGN.md: a module imports only what stands below it."""
+
+import ast
+from pathlib import Path
+
+import jaxbrain
+
+ROOT = Path(jaxbrain.__file__).parents[1]
+BELOW = {"types": set(), "errors": set()}
+BELOW["config"] = {"types", "errors"}
+BASE = {"types", "errors", "config"}
+for name in ("nn", "losses", "metrics", "optim", "augment", "data"):
+    BELOW[name] = set(BASE)
+for name in ("gan", "classifier"):
+    BELOW[name] = BASE | {"nn", "losses", "metrics", "optim", "augment"}
+BELOW["train"] = BELOW["gan"] | {"gan", "classifier"}
+BELOW["study"] = BELOW["train"] | {"train", "data"}
+BELOW["stats"] = BASE | {"metrics"}
+BELOW["report"] = BELOW["stats"] | {"stats"}
+BELOW["record"] = BELOW["report"] | {"report"}
+BELOW["checkpoint"] = {"types", "errors"}
+BELOW["run"] = BELOW["study"] | BELOW["record"] | {"study", "record", "checkpoint"}
+# What a user of the library must not be made to import, or only inside a function.
+FORBIDDEN = {
+    "experiments",
+    "benchmarks",
+    "tests",
+    "argparse",
+    "tyro",
+    "torch",
+    "tensorflow",
+    "pickle",
+}
+LAZY = {
+    "matplotlib",
+    "tensorflow_datasets",
+    "sklearn",
+    "skimage",
+    "pydicom",
+    "nibabel",
+    "h5py",
+}
+
+
+def imported(path: Path):
+    """(dotted name, whether at module level) of every import of a file."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in top
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", id(node) in top
+
+
+def files(package: str):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def module(path: Path) -> str:
+    return path.relative_to(ROOT / "jaxbrain").parts[0].removesuffix(".py")
+
+
+def test_arrows_point_down():
+    seen = set()
+    for path in files("jaxbrain"):
+        name = module(path)
+        if name == "__init__":
+            continue
+        assert name in BELOW, f"{path}: give {name} its place in this test"
+        seen.add(name)
+        for dotted, _ in imported(path):
+            parts = dotted.split(".")
+            if parts[0] == "jaxbrain":
+                target = parts[1]
+                allowed = target == name or target in BELOW[name]
+                assert allowed, f"{path.name}: {name} imports {target}"
+    assert seen == set(BELOW)
+
+
+def test_the_order_has_no_cycle():
+    for name, below in BELOW.items():
+        for other in below:
+            assert name not in BELOW[other], f"{name} and {other} import each other"
+
+
+def test_nothing_forbidden_and_heavy_imports_are_lazy():
+    for path in files("jaxbrain"):
+        for dotted, top in imported(path):
+            package = dotted.split(".")[0]
+            assert package not in FORBIDDEN, f"{path}: imports {package}"
+            assert not (top and package in LAZY), f"{path}: {package} at module level"
+
+
+def test_public_names_exist_and_files_are_short():
+    for name in jaxbrain.__all__:
+        assert hasattr(jaxbrain, name)
+    for package in ("jaxbrain", "experiments"):
+        for path in files(package):
+            assert len(path.read_text().splitlines()) <= 400, path
