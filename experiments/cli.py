@@ -1,9 +1,13 @@
 """What every entry point shares: presets, flags, one clear message on errors."""
 
+import contextlib
 import difflib
+import io
+import os
 import shlex
 import sys
 from collections.abc import Callable
+from unittest import mock
 
 import tyro
 
@@ -27,22 +31,44 @@ def main(run: Callable[[list[str]], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, DivergedError) else 2)
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def parse(kind: type, arguments: list[str], default=None, prefix: str = ""):
-    """An instance of the dataclass `kind` from command-line arguments.
+def parse(kind: type, arguments: list[str], **options):
+    """`tyro.cli(kind, args=arguments, **options)` that refuses as the library does.
 
     Raises:
         ConfigError: for an unknown flag (naming the nearest known one), and for values
-            that the dataclasses refuse.
+            that tyro or the dataclasses refuse.
     """
-    known, unknown = tyro.cli(
-        kind, args=arguments, default=default, prog=prefix, return_unknown_args=True
-    )
-    if unknown:
-        raise ConfigError(_unknown(unknown[0], kind, default))
+    options |= {"args": arguments, "return_unknown_args": True}
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            known, unknown = tyro.cli(kind, **options)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(_refusal(kind, options)) from None
+    if unknown and options.get("add_help", True):
+        raise ConfigError(_unknown(unknown[0], kind, options.get("default")))
     return known
+
+
+def _refusal(kind: type, options: dict) -> str:
+    """tyro's message without the box it draws, which would break long paths."""
+    caught = io.StringIO()
+    wide = mock.patch.dict(os.environ, {"COLUMNS": "10000"})
+    with wide, contextlib.redirect_stderr(caught), contextlib.suppress(SystemExit):
+        tyro.cli(kind, **options)
+    message = []
+    # A title line, the message, a rule, and help that repeats the flags.
+    for line in caught.getvalue().splitlines()[1:]:
+        text = line.strip("│╰╯ ")
+        if text.startswith("──"):
+            break
+        message.append(text)
+    return " ".join(filter(None, message))
 
 
 def _unknown(argument: str, kind: type, default) -> str:

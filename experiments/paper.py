@@ -34,10 +34,11 @@ class Arguments(Start):
 
 
 def main(arguments: list[str]) -> None:
-    start, _ = tyro.cli(Start, args=arguments, return_unknown_args=True, add_help=False)
+    start = cli.parse(Start, arguments, add_help=False)
     preset = start.preset or ("cpu" if start.data else "tiny")
     default = Arguments(preset=preset, cfg=cli.PRESETS[preset]())
-    options = cli.parse(Arguments, arguments, default, "python -m experiments.paper")
+    prog = "python -m experiments.paper"
+    options = cli.parse(Arguments, arguments, default=default, prog=prog)
     cfg = options.cfg
     size = max(cfg.data.image_size, cfg.gan.image_size)
     if options.data:

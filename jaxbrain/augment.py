@@ -22,9 +22,7 @@ def translate(image: Array, key: Array, share: float) -> Array:
     size = image.shape[1]
     reach = int(size * share + 0.5)
     shift = jax.random.randint(key, (image.shape[0], 2), 0, 2 * reach + 1)
-    padded = jnp.pad(
-        image, ((0, 0), (reach, reach), (reach, reach), (0, 0)), constant_values=-1.0
-    )
+    padded = jnp.pad(image, ((0, 0), (reach, reach), (reach, reach), (0, 0)), constant_values=-1.0)
 
     def cut(one, start):
         corner = (start[0], start[1], jnp.zeros((), start.dtype))

@@ -39,8 +39,7 @@ def _check_float(section: str, config, low: float, high: float, *names: str) -> 
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not low <= value < high:
             raise ConfigError(
-                f"{section}.{name} is {value!r}: expected a number from {low:g} to "
-                f"below {high:g}"
+                f"{section}.{name} is {value!r}: expected a number from {low:g} to below {high:g}"
             )
 
 
@@ -299,7 +298,8 @@ def cpu() -> Config:
     """The paper's method at a size that a laptop trains: 64 px and narrow nets, with the
     reading and mode of `recommended`, on at most 100 images per class.
 
-    Expected and cost: README.md's results table (two cores).
+    Expected: no accuracy is promised. Cost: about three minutes a seed on two cores
+    (README.md's results table has the figures).
 
     Command:
         python -m experiments.paper --preset cpu --data path/to/brain_tumor_dataset
@@ -325,9 +325,10 @@ def cpu() -> Config:
 
 def tiny() -> Config:
     """`cpu` at 48 px on 300 easy phantoms per class, with a shorter GAN training: what
-    runs without any data, and the tests' starting point.
+    runs without any data.
 
-    Expected: at least 90 % on fresh phantoms (README.md's results table has the figure).
+    Expected: at least 90 % on fresh phantoms. Cost: about two minutes on two cores
+    (README.md's results table has the figures).
 
     Command:
         python -m experiments.paper

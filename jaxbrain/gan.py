@@ -81,9 +81,7 @@ def train_step(
     key = jax.random.fold_in(key, state.step)
     if axis_name is not None:
         key = jax.random.fold_in(key, lax.axis_index(axis_name))
-    z_key, fresh_key, flip_key, reflect_key, judge_key, generator_key = jax.random.split(
-        key, 6
-    )
+    z_key, fresh_key, flip_key, reflect_key, judge_key, generator_key = jax.random.split(key, 6)
     label, count = batch.label, batch.label.shape[0]
     real = batch.image
     if gan.augment == "reflect":
@@ -136,9 +134,7 @@ def train_step(
     d_grads, _ = pull_judge(d_cotangents)
     if gan.r1 > 0:
         r1_grads = jax.grad(
-            lambda params: losses.r1_penalty(
-                lambda image: judge(params, image, penalty_key), real
-            )
+            lambda params: losses.r1_penalty(lambda image: judge(params, image, penalty_key), real)
         )(params_d)
         d_grads = jax.tree.map(lambda g, r: g + gan.r1 * r, d_grads, r1_grads)
     discriminator = update(state.discriminator, d_grads, gan.discriminator_optim)

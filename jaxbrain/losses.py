@@ -12,9 +12,7 @@ def cross_entropy(logits: Array, label: Array) -> Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, label)
 
 
-def discriminator_loss(
-    kind: str, real_logits: Array, fake_logits: Array, flip: Array
-) -> Array:
+def discriminator_loss(kind: str, real_logits: Array, fake_logits: Array, flip: Array) -> Array:
     """What the discriminator minimises: [] float32.
 
     bce:   mean softplus(-real) + mean softplus(fake), that is

@@ -31,8 +31,7 @@ def prepare_workdir(path: str | Path) -> Path:
         if path.is_dir() and any(path.iterdir()):
             if not (path / "config.json").is_file():
                 raise ConfigError(
-                    f"workdir {path}: holds files that are no run: name an empty or new "
-                    "directory"
+                    f"workdir {path}: holds files that are no run: name an empty or new directory"
                 )
             number = 1
             while (kept := path.with_name(f"{path.name}_old{number}")).exists():
@@ -84,14 +83,12 @@ def commit() -> str | None:
 
 
 def _count(probability, label, mask) -> Counts:
-    return jax.device_get(
-        metrics.counts(jnp.asarray(probability), label, jnp.float32(mask))
-    )
+    return jax.device_get(metrics.counts(jnp.asarray(probability), label, jnp.float32(mask)))
 
 
 def _accuracy(counts) -> float | None:
-    total = counts.confusion.sum()
-    return float(np.trace(counts.confusion) / total) if total else None
+    matrix = np.asarray(counts.confusion, np.float64)
+    return float(np.trace(matrix) / matrix.sum()) if matrix.any() else None
 
 
 def seed_result(seed: int, label, real: np.ndarray, probability: np.ndarray) -> dict:

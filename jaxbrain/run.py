@@ -28,9 +28,7 @@ _FRESH = 200
 
 # Donated: a training's state is replaced by the next one, never read again.
 _train_gan = jax.jit(train.train_gan, static_argnums=0, donate_argnames="state")
-_train_classifier = jax.jit(
-    train.train_classifier, static_argnums=0, donate_argnames="state"
-)
+_train_classifier = jax.jit(train.train_classifier, static_argnums=0, donate_argnames="state")
 _init_gan = jax.jit(gan.init, static_argnums=0)
 _init_classifier = jax.jit(train.init_classifier, static_argnums=0)
 _sample = jax.jit(gan.sample, static_argnums=0)
@@ -145,9 +143,7 @@ def _run_classifier(cfg: Config, data: Dataset, seed: int, keys, log: record.Log
     state = _init_classifier(cfg, data, keys.classifier)
     start = jnp.int32(0)
     key = keys.classifier
-    step = _compile(
-        log, "classifier", _train_classifier, cfg, data, key, state=state, stop=start
-    )
+    step = _compile(log, "classifier", _train_classifier, cfg, data, key, state=state, stop=start)
     return _train(
         log,
         seed,
@@ -250,9 +246,12 @@ def paper(
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
     started = time.perf_counter()
     names, label = records.class_names, np.asarray(data.label)
-    cfg = dataclasses.replace(
-        cfg, data=dataclasses.replace(cfg.data, num_classes=len(names))
-    )
+    if cfg.data.num_classes not in (2, len(names)):
+        raise ConfigError(
+            f"data.num_classes is {cfg.data.num_classes}: expected {len(names)}, the number "
+            f"of classes found ({', '.join(names)})"
+        )
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
     _refuse_small(cfg, label)
     workdir = record.prepare_workdir(workdir)
     log = record.Log(workdir, console or Console())

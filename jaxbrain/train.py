@@ -124,9 +124,7 @@ def train_gan(
     state = gan.init(cfg, init_key) if state is None else state
 
     def step(state, i):
-        index, weight = batch_index(
-            shuffle_key, i, num_examples, size, "every_epoch", "drop"
-        )
+        index, weight = batch_index(shuffle_key, i, num_examples, size, "every_epoch", "drop")
         image = to_float(data.image[index], cfg.data.channels)
         batch = Batch(image, data.label[index], weight)
         return gan.train_step(cfg, state, batch, step_key)
@@ -145,9 +143,7 @@ def classifier_steps(cfg: Config, num_examples: int) -> tuple[int, int]:
         ConfigError: if the batch is larger than the data and partial ones are dropped.
     """
     options = cfg.classifier
-    one = options.epochs * steps_per_epoch(
-        num_examples, options.batch_size, options.partial
-    )
+    one = options.epochs * steps_per_epoch(num_examples, options.batch_size, options.partial)
     return one, one if options.mode == "end_to_end" else 2 * one
 
 

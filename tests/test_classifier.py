@@ -102,9 +102,7 @@ def test_predict_and_evaluate(batch, key):
     counts = classifier.evaluate(cfg, state, batch)
     assert float(counts.confusion.sum()) == 6.0
     guess = np.asarray(probability).argmax(1)
-    np.testing.assert_allclose(
-        np.trace(counts.confusion), (guess == np.asarray(batch.label)).sum()
-    )
+    np.testing.assert_allclose(np.trace(counts.confusion), (guess == np.asarray(batch.label)).sum())
 
 
 def test_normalisations(batch, key):

@@ -175,9 +175,7 @@ def test_average_halves_after_its_half_life(key):
     # Samples come from the average.
     label = jnp.zeros((2,), jnp.int32)
     off = state._replace(average={})
-    assert not np.array_equal(
-        gan.sample(cfg, state, label, key), gan.sample(cfg, off, label, key)
-    )
+    assert not np.array_equal(gan.sample(cfg, state, label, key), gan.sample(cfg, off, label, key))
 
 
 def test_samples_do_not_depend_on_their_neighbours(key, cfg):
@@ -204,9 +202,7 @@ def test_either_optimiser_trains_either_net(key, preset):
         strict=True,
     ):
         assert old.shape == now.shape
-    assert (
-        float(jnp.abs(moved(state.generator, new.generator)["image"]["kernel"]).max()) > 0
-    )
+    assert float(jnp.abs(moved(state.generator, new.generator)["image"]["kernel"]).max()) > 0
 
 
 def test_one_trace_for_equal_configurations(key):

@@ -40,9 +40,7 @@ def test_hinge():
     want = np.maximum(0, 1 - signed).mean() + np.maximum(0, 1 + FAKE).mean()
     got = losses.discriminator_loss("hinge", REAL, FAKE, FLIP)
     np.testing.assert_allclose(got, want, rtol=1e-6)
-    np.testing.assert_allclose(
-        losses.generator_loss("hinge", FAKE), -FAKE.mean(), rtol=1e-6
-    )
+    np.testing.assert_allclose(losses.generator_loss("hinge", FAKE), -FAKE.mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["bce", "hinge"])

@@ -90,8 +90,7 @@ def test_sums_of_parts_add_up():
     probability, label, mask = case(6, 60, 3)
     whole = COUNTS(probability, label, mask)
     parts = [
-        COUNTS(probability[i : i + 20], label[i : i + 20], mask[i : i + 20])
-        for i in (0, 20, 40)
+        COUNTS(probability[i : i + 20], label[i : i + 20], mask[i : i + 20]) for i in (0, 20, 40)
     ]
     np.testing.assert_allclose(sum(p.confusion for p in parts), whole.confusion)
     np.testing.assert_allclose(sum(p.loss for p in parts), whole.loss, rtol=1e-5)

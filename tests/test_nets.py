@@ -187,9 +187,7 @@ def test_generator_listens_to_the_label(cfg, key, condition):
     zero, one = jnp.zeros((1,), jnp.int32), jnp.ones((1,), jnp.int32)
     variables = Generator(cfg).init(key, z, zero, train=False)
     # Per-class scales start equal; move them as training would.
-    noise = jax.tree.map(
-        lambda p: p + 0.1 * jax.random.normal(key, p.shape), variables["params"]
-    )
+    noise = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(key, p.shape), variables["params"])
     variables = {"params": noise, "batch_stats": variables["batch_stats"]}
     a = Generator(cfg).apply(variables, z, zero, train=False)
     b = Generator(cfg).apply(variables, z, one, train=False)

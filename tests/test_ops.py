@@ -40,9 +40,7 @@ def same(one, other, *args) -> None:
 
     def penalty(form):
         def squared(*a):
-            return (
-                jax.grad(lambda x: (jnp.tanh(form(x, *a[1:])) * weight).sum())(a[0]) ** 2
-            ).sum()
+            return (jax.grad(lambda x: (jnp.tanh(form(x, *a[1:])) * weight).sum())(a[0]) ** 2).sum()
 
         return squared
 
@@ -104,9 +102,7 @@ def test_pool(kind, height, width, size, stride, padding):
         return jax.grad(lambda x: (form(x, kind, size, stride, padding) * weight).sum())(x)
 
     # No ties in normal draws, so both send the gradient to the same pixel.
-    np.testing.assert_allclose(
-        slope(ops.pool_slices), slope(ops.pool_lax), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(slope(ops.pool_slices), slope(ops.pool_lax), rtol=1e-5, atol=1e-6)
 
 
 def test_padding_name():

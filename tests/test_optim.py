@@ -70,9 +70,7 @@ def test_defaults_are_matlabs():
 
 def test_adam_equals_its_definition():
     params, gradients = trees(4)
-    got = run(
-        optim.make(OptimConfig("adam", 0.1, b1=0.5, b2=0.9, l2=0.0)), params, gradients
-    )
+    got = run(optim.make(OptimConfig("adam", 0.1, b1=0.5, b2=0.9, l2=0.0)), params, gradients)
     theta = np.float64(params["lstm"]["kernel"])
     m = v = 0.0
     for t, gradient in enumerate(gradients, 1):
@@ -84,9 +82,7 @@ def test_adam_equals_its_definition():
 
 def test_clip_norm():
     params, (gradient,) = trees(1)
-    got = run(
-        optim.make(OptimConfig(momentum=0.0, l2=0.0, clip_norm=0.5)), params, [gradient]
-    )
+    got = run(optim.make(OptimConfig(momentum=0.0, l2=0.0, clip_norm=0.5)), params, [gradient])
     moved = optax.tree.norm(jax.tree.map(jnp.subtract, got, params))
     np.testing.assert_allclose(moved, 0.01 * 0.5, rtol=1e-4)
 

@@ -6,9 +6,7 @@ from scipy.stats import binomtest
 from jaxbrain import stats
 
 
-@pytest.mark.parametrize(
-    "successes, total", [(0, 10), (1, 7), (59, 60), (119, 120), (60, 60)]
-)
+@pytest.mark.parametrize("successes, total", [(0, 10), (1, 7), (59, 60), (119, 120), (60, 60)])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
 def test_equals_scipy(successes, total, confidence):
     want = binomtest(successes, total).proportion_ci(confidence, method="wilson")

@@ -84,12 +84,12 @@ def decode(path: Path) -> tuple[np.ndarray, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # The header is checked below, so Pillow's own, larger limit never matters.
+            # Pillow's own limit is larger than ours, which is checked from the header.
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             width, height = image.size
             mode = image.mode
             if width * height > MAX_PIXELS:
-                raise DataError(f"{width}x{height} pixels, more than {MAX_PIXELS}")
+                raise DataError(f"{width}x{height}, more than {MAX_PIXELS} pixels")
             if min(width, height) < MIN_SIDE:
                 raise DataError(f"{width}x{height} pixels, less than {MIN_SIDE} a side")
             frames = getattr(image, "n_frames", 1)
@@ -99,6 +99,8 @@ def decode(path: Path) -> tuple[np.ndarray, str]:
             return _grey(image), mode
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"more than {MAX_PIXELS} pixels: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise DataError(_reason_not_an_image(content)) from error
     except Exception as error:  # Pillow's decoders raise almost anything on bad bytes.

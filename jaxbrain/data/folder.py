@@ -58,9 +58,7 @@ class Records:
 def _natural(path: Path) -> list:
     """Sort key with numbers as numbers (y2 before y10), the same on every system."""
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts] + [
-        (2, 0, path.name)
-    ]
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts] + [(2, 0, path.name)]
 
 
 def _canonical(name: str) -> str:
@@ -104,6 +102,8 @@ def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Pa
         others = [f.name for f in folders if f not in splits]
         if others:
             raise _refuse(root, f"split folders beside other folders: {others}")
+        order = ("train", "val", "test")
+        splits.sort(key=lambda folder: order.index(_SPLITS[folder.name.lower()]))
         sources = [(_SPLITS[s.name.lower()], f) for s in splits for f in _listing(s)[0]]
     else:
         sources = [("", f) for f in folders]
@@ -145,8 +145,7 @@ def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
             if images:
                 if inner or left_out:
                     notes.append(
-                        f"{folder}: {len(inner) + left_out} hidden or other entries "
-                        "left out"
+                        f"{folder}: {len(inner) + left_out} hidden or other entries left out"
                     )
                 continue
             if inner and _second_copy(folder, root):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxbrain.config import DataConfig
 from jaxbrain.data.folder import Records, from_arrays
@@ -24,6 +25,10 @@ _CONTRASTS = (
 )
 
 
+# Normal draws of all smooth noises but the finest, whose grid follows the size.
+_GRID_DRAWS = 1340
+
+
 class Phantom(NamedTuple):
     """A slice and its ground truth, both [S, S, 1] float32 in [0, 1]."""
 
@@ -31,12 +36,20 @@ class Phantom(NamedTuple):
     lesion: Array
 
 
-def _noise(key: Array, size: int, cells: int) -> Array:
-    """Smooth noise [S, S] of about unit variance with features of size / cells."""
-    grid = jax.random.normal(key, (cells + 2, cells + 2))
-    scaled = jax.image.resize(grid, (size + 2 * (size // cells),) * 2, "cubic")
-    edge = size // cells
-    return scaled[edge : edge + size, edge : edge + size] * 1.4
+def _cubic(size: int, cells: int) -> np.ndarray:
+    """Weights [size, cells + 3] of Keys' cubic interpolation on a grid with one row
+    before, and two after, the `cells` that the pixels span."""
+    position = (np.arange(size) + 0.5) / size * cells + 1.0
+    t = np.abs(position[:, None] - np.arange(cells + 3)[None, :])
+    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return np.where(t < 1, near, np.where(t < 2, far, 0.0)).astype(np.float32)
+
+
+def _noise(grid: Array, size: int, cells: int) -> Array:
+    """Smooth noise [S, S] of about unit variance with features of size / cells, from
+    normal draws [cells + 3, cells + 3]."""
+    weights = jnp.asarray(_cubic(size, cells))
+    return 1.3 * weights @ grid @ weights.T
 
 
 def _step(distance: Array, softness: float | Array) -> Array:
@@ -63,22 +76,31 @@ def draw(
     Returns:
         A `Phantom`; the lesion's mask is zero everywhere for label 0.
     """
-    keys = iter(jax.random.split(key, 64))
+    scalar_key, grid_key, level_key, pick_key, rician_key = jax.random.split(key, 5)
+    # Few large draws: each separate one adds a generator to the compiled program.
+    scalars = iter(jax.random.uniform(scalar_key, (64,)))
+    grids = jax.random.normal(grid_key, (_GRID_DRAWS + (size // 3 + 3) ** 2,))
+    used = 0
 
     def uniform(low, high):
-        return jax.random.uniform(next(keys), (), minval=low, maxval=high)
+        return low + (high - low) * next(scalars)
+
+    def noise(cells):
+        nonlocal used
+        start, used = used, used + (cells + 3) ** 2
+        return _noise(grids[start:used].reshape(cells + 3, cells + 3), size, cells)
 
     has_lesion = jnp.float32(label)
     difficulty = jnp.float32(difficulty)
     pixel = 2.0 / size
-    axis = (jnp.arange(size) + 0.5) * pixel - 1.0
+    axis = (jnp.arange(size, dtype=jnp.float32) + 0.5) * pixel - 1.0
     y, x = jnp.meshgrid(axis, axis, indexing="ij")
     angle = uniform(-0.12, 0.12)
     x, y = x - uniform(-0.04, 0.04), y - uniform(-0.04, 0.04)
     u = x * jnp.cos(angle) + y * jnp.sin(angle)
     v = y * jnp.cos(angle) - x * jnp.sin(angle)
     width, height = uniform(0.66, 0.80), uniform(0.82, 0.94)
-    outline = 0.02 * _noise(next(keys), size, 3)
+    outline = 0.02 * noise(3)
     radius = jnp.sqrt((u / width) ** 2 + (v / height) ** 2) + outline
     # The forehead is a little narrower than the back of the head.
     radius = radius * (1.0 - 0.05 * v * jnp.abs(u))
@@ -105,15 +127,13 @@ def draw(
     brain = _step((radius - brain_edge) * width, soft)
 
     # Folds: thin lines where smooth noise crosses zero, near the brain's surface.
-    folds = _noise(next(keys), size, 9) + 0.6 * _noise(next(keys), size, 15)
+    folds = noise(9) + 0.6 * noise(15)
     depth = radius / brain_edge
-    surface = _step(0.66 + 0.05 * _noise(next(keys), size, 6) - depth, 0.05)
+    surface = _step(0.66 + 0.05 * noise(6) - depth, 0.05)
     sulcus = jnp.exp(-((folds / 0.28) ** 2)) * surface
     ribbon = jnp.exp(-((folds / 0.75) ** 2)) * surface
     cortex = jnp.maximum(_step(0.90 - depth, 0.03), ribbon)
-    deep = jnp.exp(
-        -(((jnp.abs(anatomy_u) - 0.24) / 0.08) ** 2) - ((anatomy_v - 0.02) / 0.17) ** 2
-    )
+    deep = jnp.exp(-(((jnp.abs(anatomy_u) - 0.24) / 0.08) ** 2) - ((anatomy_v - 0.02) / 0.17) ** 2)
     grey = jnp.clip(cortex + 0.85 * deep, 0.0, 1.0)
 
     # Ventricles: two horns that bend away from the midline at both ends.
@@ -124,12 +144,12 @@ def draw(
     horn = thickness * jnp.sqrt(jnp.clip(1.05 - along**2, 0.0, 1.0))
     ventricle = _step(jnp.abs(jnp.abs(anatomy_u) - centre) - horn, soft)
     ventricle = ventricle * _step(jnp.abs(along) - 1.0, 0.05)
-    gap = jnp.abs(anatomy_u) + 0.006 * _noise(next(keys), size, 6)
+    gap = jnp.abs(anatomy_u) + 0.006 * noise(6)
     falx = jnp.exp(-((gap / 0.016) ** 2)) * _step(0.42 - jnp.abs(anatomy_v), 0.05)
 
     contrasts = jnp.asarray(_CONTRASTS)
-    pick = jax.random.randint(next(keys), (), 0, len(_CONTRASTS))
-    levels = contrasts[pick] + 0.05 * jax.random.normal(next(keys), (len(_TISSUES),))
+    pick = jax.random.randint(pick_key, (), 0, len(_CONTRASTS))
+    levels = contrasts[pick] + 0.05 * jax.random.normal(level_key, (len(_TISSUES),))
     tissue = dict(zip(_TISSUES, jnp.clip(levels, 0.03, 1.0), strict=True))
 
     matter = tissue["white"] * (1 - grey) + tissue["grey"] * grey
@@ -140,10 +160,10 @@ def draw(
     for _ in range(3):
         spot_u, spot_v = width * uniform(-0.5, 0.5), height * uniform(-0.5, 0.5)
         spot = jnp.exp(-((u - spot_u) ** 2 + (v - spot_v) ** 2) / uniform(0.03, 0.05) ** 2)
-        strength = 0.5 * difficulty * (uniform(0.0, 1.0) < difficulty)
+        strength = jnp.where(uniform(0.0, 1.0) < difficulty, 0.5 * difficulty, 0.0)
         matter = matter + strength * spot * (0.9 - matter)
 
-    rough = 0.16 * _noise(next(keys), size, 5) + 0.08 * _noise(next(keys), size, 11)
+    rough = 0.16 * noise(5) + 0.08 * noise(11)
     edge = distance / lesion_size + rough
     lesion = _step((edge - 1.0) * lesion_size, soft) * brain * has_lesion
     core_share = uniform(0.35, 0.85)
@@ -153,23 +173,23 @@ def draw(
     visible = 1.0 - 0.35 * difficulty
     halo = halo * visible * (1 - 0.7 * ventricle)
     matter = matter * (1 - halo) + tissue["oedema"] * halo
-    mottled = 1.0 + 0.12 * _noise(next(keys), size, 14)
+    mottled = 1.0 + 0.12 * noise(14)
     tumour = (tissue["rim"] * (1 - core) + tissue["core"] * core) * mottled
     shown = lesion * (1.0 - 0.2 * difficulty)
     matter = matter * (1 - shown) + tumour * shown
 
-    texture = 0.025 * _noise(next(keys), size, max(size // 3, 4))
+    texture = 0.025 * noise(size // 3)
     image = tissue["scalp"] * (head - inside_scalp)
-    image = image * (1.0 + 0.15 * _noise(next(keys), size, 7))
+    image = image * (1.0 + 0.15 * noise(7))
     image = image + tissue["bone"] * (inside_scalp - inside_bone)
     image = image + tissue["fluid"] * 0.8 * (inside_bone - brain) + matter * brain
     image = image + texture * brain
     bias = 1.0 + uniform(-0.15, 0.15) * u + uniform(-0.15, 0.15) * v
-    bias = bias + 0.03 * _noise(next(keys), size, 2)
+    bias = bias + 0.03 * noise(2)
     image = image * bias * uniform(0.8, 1.0)
     # Rician: the magnitude of a complex signal with Gaussian noise.
     level = 0.008 + 0.03 * difficulty * uniform(0.3, 1.0)
-    shift = level * jax.random.normal(next(keys), (2, size, size))
+    shift = level * jax.random.normal(rician_key, (2, size, size))
     image = jnp.sqrt((jnp.maximum(image, 0.0) + shift[0]) ** 2 + shift[1] ** 2)
     return Phantom(jnp.clip(image, 0.0, 1.0)[..., None], lesion[..., None])
 
@@ -180,9 +200,7 @@ def _draw_many(keys, label, size, difficulty):
     return jax.vmap(lambda key, label: draw_one(key, label))(keys, label)
 
 
-def dataset(
-    key: Array, num_per_class: int, size: int = 64, difficulty: float = 0.5
-) -> Dataset:
+def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 0.5) -> Dataset:
     """A balanced `Dataset` of phantoms: `num_per_class` normal ones, then as many with a
     tumour, each its own group. The key is consumed."""
     label = jnp.repeat(jnp.arange(2, dtype=jnp.int32), num_per_class)

@@ -27,7 +27,9 @@ def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = sums / below - (sums[-1] - sums) / above
         between = np.nan_to_num(below * above * gap**2)
-    threshold = edges[int(between.argmax()) + 1] / 2
+    # Every threshold in a gap of the histogram is as good: take the middle.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    threshold = edges[best + 1].mean() / 2
     regions, count = ndimage.label(image > threshold)
     if not count:
         return 0, 0, height, width

@@ -55,7 +55,5 @@ class Generator(nn.Module):
                 name=f"norm{level + 1}",
             )(x, label)
             x = nn.relu(x)
-        x = ConvTranspose(self.cfg.data.channels, gan.kernel_size, stride=2, name="image")(
-            x
-        )
+        x = ConvTranspose(self.cfg.data.channels, gan.kernel_size, stride=2, name="image")(x)
         return jnp.tanh(x)

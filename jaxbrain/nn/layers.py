@@ -87,6 +87,4 @@ class BatchNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones_init(), shape)
         offset = self.param("offset", zeros, shape)
         rows = (slice(None), None, None)
-        return (
-            x * jnp.take(scale, label, axis=0)[rows] + jnp.take(offset, label, axis=0)[rows]
-        )
+        return x * jnp.take(scale, label, axis=0)[rows] + jnp.take(offset, label, axis=0)[rows]

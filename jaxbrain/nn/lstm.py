@@ -45,9 +45,7 @@ class LSTM(nn.Module):
         """[B, T, D] float32 -> [B, T, H], or [B, H] where `last`."""
         units = self.hidden_size
         kernel = self.param("kernel", glorot, (x.shape[-1], 4 * units))
-        recurrent = self.param(
-            "recurrent_kernel", nn.initializers.orthogonal(), (units, 4 * units)
-        )
+        recurrent = self.param("recurrent_kernel", nn.initializers.orthogonal(), (units, 4 * units))
         bias = self.param("bias", _forget_gate_one, (4 * units,))
         # One product for all time steps: the loop keeps only what depends on h.
         inputs = jnp.einsum("btd,dg->tbg", x, kernel) + bias.reshape(1, 1, -1)

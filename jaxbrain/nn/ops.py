@@ -46,9 +46,7 @@ def _windows(x: Array, window: int, stride: int) -> list[Array]:
 
 def conv_lax(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
     """`conv` by XLA's convolution."""
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT
-    )
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
 def conv_gemm(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
@@ -78,9 +76,7 @@ def conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Arr
     return form(x, kernel, stride, padding)
 
 
-def conv_transpose_lax(
-    x: Array, kernel: Array, stride: int = 1, padding: str = "SAME"
-) -> Array:
+def conv_transpose_lax(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
     """`conv_transpose` by XLA's convolution on the dilated image."""
     # `lax` correlates with the kernel as it stands; the transpose needs it turned.
     return lax.conv_transpose(
@@ -95,9 +91,7 @@ def _crop(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:
     return (window - stride) // 2, size * stride
 
 
-def conv_transpose_stamps(
-    x: Array, kernel: Array, stride: int = 1, padding: str = "SAME"
-) -> Array:
+def conv_transpose_stamps(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
     """`conv_transpose` as one matrix product and a sum of shifted copies."""
     size, _, c_in, c_out = kernel.shape
     columns = kernel.transpose(2, 0, 1, 3).reshape(c_in, -1)
@@ -122,9 +116,7 @@ def conv_transpose_stamps(
     return full[:, top : top + height, left : left + width]
 
 
-def conv_transpose_phases(
-    x: Array, kernel: Array, stride: int = 1, padding: str = "SAME"
-) -> Array:
+def conv_transpose_phases(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
     """`conv_transpose` as one plain convolution that draws stride * stride neighbours.
 
     Output row stride m + p (its phase p) reads input row m + t through kernel row
@@ -158,9 +150,7 @@ def conv_transpose_phases(
     return y[:, :height, :width]
 
 
-def conv_transpose_gemm(
-    x: Array, kernel: Array, stride: int = 1, padding: str = "SAME"
-) -> Array:
+def conv_transpose_gemm(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
     """`conv_transpose` by matrix products: stamps are faster for the few channels of an
     image (a product with few columns is slow), phases for many."""
     few = kernel.shape[-1] < 8
@@ -168,9 +158,7 @@ def conv_transpose_gemm(
     return form(x, kernel, stride, padding)
 
 
-def conv_transpose(
-    x: Array, kernel: Array, stride: int = 1, padding: str = "SAME"
-) -> Array:
+def conv_transpose(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
     """Transposed convolution: every pixel stamps the kernel onto the output.
 
     y[b, stride r + i, stride c + j, o] += sum_k x[b, r, c, k] kernel[i, j, k, o]
@@ -214,9 +202,7 @@ def pool_lax(x: Array, kind: str, window: int, stride: int, padding: str = "SAME
     return pooled / (window * window) if kind == "average" else pooled
 
 
-def pool_slices(
-    x: Array, kind: str, window: int, stride: int, padding: str = "SAME"
-) -> Array:
+def pool_slices(x: Array, kind: str, window: int, stride: int, padding: str = "SAME") -> Array:
     """`pool` by strided slices, rows first and columns then."""
     combine, _, start = _REDUCERS[kind]
     rows, columns = _pads(x.shape, window, stride, padding)

@@ -120,9 +120,7 @@ def lstm(params, name, x, hidden):
 def hybrid(params, features, sequence):
     x = torch.sigmoid(dense(params, "fc2", features, 6))
     x = dense(params, "fc4", x, 5)
-    x = {"vector": lambda: x[:, None], "scalar": lambda: x[..., None]}.get(
-        sequence, lambda: x
-    )()
+    x = {"vector": lambda: x[:, None], "scalar": lambda: x[..., None]}.get(sequence, lambda: x)()
     x = lstm(params, "lstm6", x, 4)
     x = lstm(params, "lstm8", x, 4)[:, -1]
     x = dense(params, "fc10", x, 3)

@@ -1,0 +1,135 @@
+"""Every pixel mode keeps the picture; everything else is refused with a reason."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+from jaxbrain.data.decode import decode
+from jaxbrain.errors import DataError
+
+RAMP = np.linspace(0, 1, 40 * 50).reshape(40, 50)
+
+
+def palette_image():
+    image = Image.fromarray(np.uint8(RAMP * 255)).convert("P")
+    image.putpalette([level for level in range(256) for _ in range(3)])
+    return image
+
+
+def with_alpha(mode):
+    grey = np.uint8(RAMP * 255)
+    opaque = np.full_like(grey, 255)
+    planes = [grey] * (3 if mode == "RGBA" else 1) + [opaque]
+    return Image.fromarray(np.stack(planes, -1), mode)
+
+
+IMAGES = {
+    "L.png": lambda: Image.fromarray(np.uint8(RAMP * 255)),
+    "RGB.png": lambda: Image.fromarray(np.uint8(RAMP * 255)).convert("RGB"),
+    "RGBA.png": lambda: with_alpha("RGBA"),
+    "LA.png": lambda: with_alpha("LA"),
+    "P.png": palette_image,
+    "I16.png": lambda: Image.fromarray(np.uint16(RAMP * 65535)),
+    "12in16.tif": lambda: Image.fromarray(np.uint16(RAMP * 4095)),
+    "F.tif": lambda: Image.fromarray(np.float32(RAMP)),
+    "L.jpg": lambda: Image.fromarray(np.uint8(RAMP * 255)),
+    "L.bmp": lambda: Image.fromarray(np.uint8(RAMP * 255)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+@pytest.mark.parametrize("name", IMAGES)
+def test_modes_keep_the_ramp(tmp_path, name):
+    IMAGES[name]().save(tmp_path / name)
+    grey, mode = decode(tmp_path / name)
+    assert grey.dtype == np.float32
+    assert grey.shape == RAMP.shape
+    assert mode in ("L", "RGB", "RGBA", "LA", "P", "I;16", "F")
+    assert spearmanr(grey.ravel(), RAMP.ravel()).statistic > 0.99
+    assert grey.min() < 0.02
+    assert grey.max() > 0.98
+    if name not in ("I16.png", "12in16.tif", "F.tif"):
+        np.testing.assert_allclose(grey, RAMP, atol=0.03)
+
+
+def test_one_bit(tmp_path):
+    bits = RAMP > 0.5
+    Image.fromarray(bits).save(tmp_path / "1.png")
+    np.testing.assert_array_equal(decode(tmp_path / "1.png")[0], bits.astype(np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_what_is_transparent_is_black(tmp_path):
+    pixels = np.full((20, 20, 4), 200, np.uint8)
+    pixels[:, 10:, 3] = 0
+    pixels[:, :10, 3] = 255
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    grey, _ = decode(tmp_path / "a.png")
+    np.testing.assert_allclose(grey[:, :10], 200 / 255, atol=1e-3)
+    assert not grey[:, 10:].any()
+
+
+def test_content_decides_not_the_name(tmp_path):
+    path = tmp_path / "really_png.jpg"
+    Image.fromarray(np.uint8(RAMP * 255)).save(path, format="PNG")
+    np.testing.assert_allclose(decode(path)[0], RAMP, atol=1 / 255)
+
+
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.uint8(RAMP * 255)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def huge_png() -> bytes:
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git-LFS pointer"),
+        (b"<!DOCTYPE html><html>", "an HTML page"),
+        (b"just some words", "not an image"),
+        (jpeg()[:300], "damaged image"),
+        (huge_png(), "more than 64000000 pixels"),
+    ],
+)
+def test_refuses_bytes(tmp_path, content, reason):
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=reason):
+        decode(tmp_path / "x.jpg")
+
+
+def test_refuses_pictures(tmp_path):
+    Image.new("L", (15, 400)).save(tmp_path / "thin.png")
+    with pytest.raises(DataError, match="15x400 pixels, less than 16"):
+        decode(tmp_path / "thin.png")
+    Image.new("CMYK", (40, 40)).save(tmp_path / "print.jpg")
+    with pytest.raises(DataError, match="CMYK"):
+        decode(tmp_path / "print.jpg")
+    frames = [Image.new("L", (40, 40), level) for level in (0, 99)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="2 frames"):
+        decode(tmp_path / "film.gif")
+    nan = RAMP.astype(np.float32).copy()
+    nan[0, 0] = np.nan
+    Image.fromarray(nan).save(tmp_path / "nan.tif")
+    with pytest.raises(DataError, match="NaN"):
+        decode(tmp_path / "nan.tif")
+
+
+def test_refuses_what_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        decode(tmp_path / "missing.png")
