@@ -1,6 +1,7 @@
 """What every entry point shares: presets, flags, one clear message on errors."""
 
 import contextlib
+import dataclasses
 import difflib
 import io
 import os
@@ -38,6 +39,9 @@ def main(run: Callable[[list[str]], None]) -> None:
 def parse(kind: type, arguments: list[str], **options):
     """`tyro.cli(kind, args=arguments, **options)` that refuses as the library does.
 
+    With `add_help=False` unknown flags are left to a later call; otherwise `default`, an
+    instance of `kind`, is needed.
+
     Raises:
         ConfigError: for an unknown flag (naming the nearest known one), and for values
             that tyro or the dataclasses refuse.
@@ -51,7 +55,7 @@ def parse(kind: type, arguments: list[str], **options):
             raise
         raise ConfigError(_refusal(kind, options)) from None
     if unknown and options.get("add_help", True):
-        raise ConfigError(_unknown(unknown[0], kind, options.get("default")))
+        raise ConfigError(_unknown(unknown[0], options["default"]))
     return known
 
 
@@ -71,11 +75,20 @@ def _refusal(kind: type, options: dict) -> str:
     return " ".join(filter(None, message))
 
 
-def _unknown(argument: str, kind: type, default) -> str:
+def _flags(default, prefix: str = "--"):
+    """The flags of a dataclass instance; the field `cfg` adds no prefix of its own."""
+    for field in dataclasses.fields(default):
+        value = getattr(default, field.name)
+        name = field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            yield from _flags(value, prefix if name == "cfg" else f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _unknown(argument: str, default) -> str:
     flag = argument.split("=")[0]
-    parser = tyro.extras.get_parser(kind, default=default)
-    flags = [name for action in parser._actions for name in action.option_strings]
-    near = difflib.get_close_matches(flag.replace("_", "-"), flags, n=1)
+    near = difflib.get_close_matches(flag.replace("_", "-"), list(_flags(default)), n=1)
     hint = f": did you mean {near[0]}?" if near else ": --help lists the flags"
     return f"unknown argument {flag}{hint}"
 

@@ -149,6 +149,12 @@ class Log:
         self.programs: dict[str, Callable] = {}
         self.file = (workdir / "metrics.jsonl").open("w", encoding="utf-8")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.file.close()
+
     def line(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

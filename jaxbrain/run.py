@@ -254,29 +254,38 @@ def paper(
     cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
     _refuse_small(cfg, label)
     workdir = record.prepare_workdir(workdir)
-    log = record.Log(workdir, console or Console())
-    devices = jax.devices()
-    for line in [
-        *describe(data, records),
-        f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
-        f"jax {jax.__version__}  float32",
-        *_parameters(cfg),
-        f"run    {workdir}",
-    ]:
-        log.line(line)
     settings = {"command": command, "commit": record.commit()}
     settings["config"] = dataclasses.asdict(cfg)
     record.write_json(workdir / "config.json", settings)
-    done = [_run_seed(cfg, data, records, seed, phantoms, log) for seed in range(num_seeds)]
-    seeds = [one.result for one in done]
+    devices = jax.devices()
+    with record.Log(workdir, console or Console()) as log:
+        for line in [
+            *describe(data, records),
+            f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
+            f"jax {jax.__version__}  float32",
+            *_parameters(cfg),
+            f"run    {workdir}",
+        ]:
+            log.line(line)
+        done = [_run_seed(cfg, data, records, seed, phantoms, log) for seed in range(num_seeds)]
+        results = _finish(names, label, done, phantoms, log)
+        log.clock("total", time.perf_counter() - started)
+        environment = record.environment() | {"seconds": log.seconds}
+        record.write_json(workdir / "env.json", environment)
+        log.line(f"wrote  {workdir}  in {log.seconds['total']:.0f} s")
+    return results
+
+
+def _finish(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> dict:
+    """Tables, figures and result files of all seeds; returns what `results.json` holds."""
     header = ["seed", "id", "origin"]
     record.write_csv(
-        workdir / "split.csv",
+        log.workdir / "split.csv",
         [*header, "class", "split", "group"],
         [row for one in done for row in one.split],
     )
     record.write_csv(
-        workdir / "predictions.csv",
+        log.workdir / "predictions.csv",
         [*header, "label", *(f"p_{name}" for name in names)],
         [row for one in done for row in one.predictions],
     )
@@ -284,6 +293,7 @@ def paper(
     def by_class(values):
         return {name: int(value) for name, value in zip(names, values, strict=True)}
 
+    seeds = [one.result for one in done]
     results = {
         "protocol": "P0",
         "data": {
@@ -295,21 +305,16 @@ def paper(
         "seeds": seeds,
         "summary": record.summary(seeds),
     }
-    record.write_json(workdir / "results.json", results)
+    record.write_json(log.workdir / "results.json", results)
     matrix = sum(np.asarray(result["matrix"]) for result in seeds)
     report.show(log.console, results, matrix, names)
-    report.confusion_figure(workdir / "confusion.png", matrix, names)
+    report.confusion_figure(log.workdir / "confusion.png", matrix, names)
     report.comparison_figure(
-        workdir / "comparison.png",
+        log.workdir / "comparison.png",
         [result["accuracy"] for result in seeds],
         tuple(results["summary"]["interval"]),
         "phantoms" if phantoms else "this run",
     )
-    log.clock("total", time.perf_counter() - started)
-    environment = record.environment() | {"seconds": log.seconds}
-    record.write_json(workdir / "env.json", environment)
-    log.line(f"wrote  {workdir}  in {log.seconds['total']:.0f} s")
-    log.file.close()
     return results
 
 

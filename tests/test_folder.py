@@ -176,7 +176,8 @@ def test_groups_of_near_duplicates(tmp_path):
     picture(tmp_path / "no/a.png", 1)
     picture(tmp_path / "no/b.png", 2)
     picture(tmp_path / "yes/c.png", 3)
-    Image.open(tmp_path / "no/a.png").resize((80, 60)).save(tmp_path / "no/a2.png")
+    with Image.open(tmp_path / "no/a.png") as image:
+        image.resize((80, 60)).save(tmp_path / "no/a2.png")
     data, records = load_folder(tmp_path, image_size=16, dedup="group")
     by_name = dict(zip(records.path, data.group.tolist(), strict=True))
     assert by_name["no/a.png"] == by_name["no/a2.png"]

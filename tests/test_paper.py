@@ -1,0 +1,387 @@
+"""The main command: files, numbers, determinism, errors; on phantoms and real images."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import metrics as reference
+
+from experiments import cli, paper
+from jaxbrain import checkpoint, classifier, config, gan, run, train
+from jaxbrain.data import phantom
+from jaxbrain.errors import ConfigError, DataError, DivergedError
+
+# A run of seconds: the tiny preset with every size cut down.
+SMALL = (
+    "--data.n-per-class 12 --data.image-size 16 --gan.image-size 32 --gan.steps 6 "
+    "--gan.filters 4 --gan.projection 8 --gan.kernel-size 3 --gan.batch-size 8 "
+    "--classifier.epochs 2 --classifier.batch-size 8 --cnn.filters 3 4 --intervals 2"
+).split()
+
+
+def command(*arguments, workdir) -> str:
+    """The entry point in this process; returns what it printed."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        paper.main([*SMALL, "--workdir", str(workdir), *arguments])
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    return workdir, command("--seeds", "2", workdir=workdir)
+
+
+def rows(path: Path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_files(finished):
+    workdir, _ = finished
+    files = {path.relative_to(workdir).as_posix() for path in workdir.rglob("*")}
+    wanted = {
+        "config.json",
+        "env.json",
+        "split.csv",
+        "metrics.jsonl",
+        "predictions.csv",
+        "results.json",
+        "progress.png",
+        "confusion.png",
+        "comparison.png",
+    }
+    for seed in (0, 1):
+        wanted |= {f"checkpoints/seed{seed}/gan", f"checkpoints/seed{seed}/classifier"}
+        wanted |= {f"samples/seed{seed}_{name}.png" for name in ("no", "yes", "pool")}
+    assert wanted <= files
+    for path in workdir.rglob("*.png"):
+        with Image.open(path) as image:
+            assert np.ptp(np.asarray(image.convert("L"))) > 100
+
+
+def test_console(finished):
+    workdir, text = finished
+    for words in (
+        "found 24 images in 2 classes (arrays): no 12  yes 12",
+        "device cpu",
+        "parameters",
+        "images/s  eta",
+        "Table 3",
+        "Table 4",
+        "quoted",
+        "accuracy on the real half",
+        "accuracy on fresh phantoms",
+        "the paper's 99.17 % is",
+        str(workdir),
+    ):
+        assert words in text, words
+
+
+def test_results_follow_from_predictions(finished):
+    """Every number of results.json is recomputed from predictions.csv."""
+    workdir, _ = finished
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["protocol"] == "P0"
+    assert results["data"] == {
+        "source": "phantoms",
+        "found": {"no": 12, "yes": 12},
+        "used": {"no": 12, "yes": 12},
+        "synthetic": {"no": 12, "yes": 12},
+    }
+    predictions = rows(workdir / "predictions.csv")
+    assert list(predictions[0]) == ["seed", "id", "origin", "label", "p_no", "p_yes"]
+    for result in results["seeds"]:
+        own = [row for row in predictions if int(row["seed"]) == result["seed"]]
+        label = np.array([int(row["label"]) for row in own])
+        p = np.array([[float(row["p_no"]), float(row["p_yes"])] for row in own])
+        real = np.array([row["origin"] == "real" for row in own])
+        guess = p.argmax(1)
+        assert np.bincount(label).tolist() == [7, 7]  # 30 % of 24 each
+        (tn, fp), (fn, tp) = reference.confusion_matrix(label, guess, labels=[0, 1])
+        assert result["confusion"] == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+        hit = guess == label
+        assert result["accuracy"] == pytest.approx(hit.mean(), abs=1e-12)
+        assert result["accuracy_real"] == pytest.approx(hit[real].mean(), abs=1e-12)
+        assert result["accuracy_synthetic"] == pytest.approx(hit[~real].mean(), abs=1e-12)
+        assert result["num_test_real"] == real.sum()
+        assert result["metrics"]["auroc"] == pytest.approx(
+            reference.roc_auc_score(label, p[:, 1]), abs=1e-6
+        )
+        np.testing.assert_allclose(p.sum(1), 1.0, rtol=1e-5)
+    summary = results["summary"]
+    accuracies = [result["accuracy"] for result in results["seeds"]]
+    assert summary["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert summary["accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert summary["interval"][0] < summary["accuracy"] < summary["interval"][1]
+    assert "seconds" not in json.dumps(results)
+
+
+def test_split_file(finished):
+    workdir, _ = finished
+    split = [row for row in rows(workdir / "split.csv") if row["seed"] == "1"]
+    assert len(split) == 48
+    tested = {row["id"] for row in split if row["split"] == "test"}
+    predicted = {r["id"] for r in rows(workdir / "predictions.csv") if r["seed"] == "1"}
+    assert tested == predicted
+    assert len({row["id"] for row in split}) == 48
+
+
+def test_metrics_log(finished):
+    workdir, _ = finished
+    events = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    steps = [(e["seed"], e["training"], e["step"]) for e in events]
+    assert steps[:4] == [(0, "gan", 3), (0, "gan", 6), (0, "classifier", 5), (0, "classifier", 10)]
+    assert len(steps) == 8
+    assert all(np.isfinite(v) for e in events for v in e.values() if isinstance(v, float))
+
+
+def test_environment_and_config_files(finished):
+    workdir, _ = finished
+    env = json.loads((workdir / "env.json").read_text())
+    assert env["packages"]["jax"] == jax.__version__
+    assert set(env["seconds"]) >= {"gan_compile", "gan_train", "classifier_train", "total"}
+    saved = json.loads((workdir / "config.json").read_text())
+    assert saved["config"]["gan"]["filters"] == 4
+    assert saved["command"].startswith("python -m experiments.paper")
+
+
+def test_sheets_grow_with_the_training(finished):
+    """One row per interval, ten columns of fixed latents."""
+    workdir, _ = finished
+    with Image.open(workdir / "samples" / "seed0_yes.png") as image:
+        assert image.size == (84 + 10 * 98, 2 + 2 * 98)
+
+
+def test_checkpoints_predict_what_was_predicted(finished):
+    """A restored classifier is the trained one, not a fresh one."""
+    workdir, _ = finished
+    cfg = paper_config()
+    example = jax.random.uniform(jax.random.key(0), (4, 16, 16, 1), minval=-1.0)
+    like = jax.eval_shape(lambda: classifier.init(cfg, jax.random.key(0)))
+    state = checkpoint.restore(workdir / "checkpoints" / "seed1" / "classifier", like)
+    assert int(state.step) == 10
+    fresh = jax.jit(classifier.init, static_argnums=0)(cfg, jax.random.key(0))
+    got = classifier.predict(cfg, state, example)
+    assert not np.allclose(got, classifier.predict(cfg, fresh, example))
+    like = jax.eval_shape(lambda: gan.init(cfg, jax.random.key(0)))
+    drawn = checkpoint.restore(workdir / "checkpoints" / "seed0" / "gan", like)
+    assert int(drawn.step) == 6
+
+
+def paper_config() -> config.Config:
+    default = paper.Arguments(preset="tiny", cfg=config.tiny())
+    return cli.parse(paper.Arguments, SMALL, default=default).cfg
+
+
+def test_same_command_same_bytes_and_old_run_is_kept(finished, tmp_path):
+    workdir, _ = finished
+    again = tmp_path / "run"
+    command("--seeds", "1", workdir=again)
+    first = [row for row in rows(workdir / "predictions.csv") if row["seed"] == "0"]
+    assert rows(again / "predictions.csv") == first
+    results = json.loads((again / "results.json").read_text())
+    assert results["seeds"] == json.loads((workdir / "results.json").read_text())["seeds"][:1]
+    saved = (again / "results.json").read_bytes(), (again / "predictions.csv").read_bytes()
+    command("--seeds", "1", workdir=again)
+    assert saved == (
+        (again / "results.json").read_bytes(),
+        (again / "predictions.csv").read_bytes(),
+    )
+    assert (tmp_path / "run_old1" / "results.json").read_bytes() == saved[0]
+
+
+def folder(root: Path, **counts) -> Path:
+    key = jax.random.key(8)
+    for label, (name, count) in enumerate(counts.items()):
+        images = np.asarray(phantom.dataset(key, count, 32).image)[label * count :, :, :, 0]
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(images[i]).save(root / name / f"{i}.png")
+    return root
+
+
+def test_own_folder_and_all_three_readings(tmp_path):
+    """An unbalanced folder: per class min(found, n) real, synthetic up to twice the
+    larger, test 30 %."""
+    data = folder(tmp_path / "set", no=9, yes=12)
+    for sequence in ("vector", "scalar", "rows"):
+        workdir = tmp_path / sequence
+        arguments = ["--data", str(data), "--hybrid.sequence", sequence]
+        if sequence == "vector":
+            arguments += ["--classifier.mode", "two_stage"]
+        text = command(*arguments, "--data.n-per-class", "10", workdir=workdir)
+        results = json.loads((workdir / "results.json").read_text())
+        assert results["data"] == {
+            "source": "folder",
+            "found": {"no": 9, "yes": 12},
+            "used": {"no": 9, "yes": 10},
+            "synthetic": {"no": 11, "yes": 10},
+        }
+        (result,) = results["seeds"]
+        assert np.sum(result["matrix"], axis=1).tolist() == [6, 6]
+        assert "fresh" not in text
+
+
+def test_four_classes(tmp_path):
+    data = folder(tmp_path / "set", glioma=6, notumor=6)
+    (data / "pituitary").mkdir()
+    for i in range(6):
+        Image.effect_noise((32, 32), 40).save(data / "pituitary" / f"{i}.png")
+    command("--data", str(data), workdir=tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert list(results["data"]["found"]) == ["no", "glioma", "pituitary"]
+    (result,) = results["seeds"]
+    assert np.shape(result["matrix"]) == (3, 3)
+    assert "confusion" not in result
+    header = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[0]
+    assert header.endswith("p_no,p_glioma,p_pituitary")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--bogus", "1"], "unknown argument --bogus"),
+        (["--gan.stepz", "1"], "unknown argument --gan.stepz: did you mean --gan.steps"),
+        (["--gan.image-size", "0"], "gan.image_size is 0: expected a whole number of at least"),
+        (["--data.image-size", "0"], "data.image_size is 0"),
+        (["--gan.loss", "wgan"], "invalid choice 'wgan'"),
+        (["--seeds", "0"], "seeds is 0"),
+        (["--data.num-classes", "5"], "data.num_classes is 5: expected 2"),
+        (["--gan.batch-size", "500"], "batch_size is 500: expected at most the 24 training"),
+    ],
+)
+def test_refused_arguments(tmp_path, arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        command(*arguments, workdir=tmp_path / "run")
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_workdir_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match="holds files that are no run"):
+        command(workdir=tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        command(workdir=tmp_path / "file")
+
+
+def test_divergence_stops_the_run(tmp_path):
+    with pytest.raises(DivergedError, match="classifier of seed 0 diverged between steps"):
+        command(
+            "--classifier.optim.name",
+            "sgdm",
+            "--classifier.optim.learning-rate",
+            "1e30",
+            workdir=tmp_path / "run",
+        )
+
+
+def test_entry_point_errors(tmp_path):
+    """One message on standard error, whole paths, status 2, no traceback."""
+    (tmp_path / "empty").mkdir()
+    one = folder(tmp_path / ("deep" * 30) / "one", no=3)
+    text = folder(tmp_path / "text", no=2, yes=2)
+    (text / "no" / "words.jpg").write_text("words")
+    nested = folder(tmp_path / "nested" / "a" / "b", no=2, yes=2).parents[1]
+    missing = tmp_path / "missing"
+    cases = {
+        tmp_path / "empty": "no images and no class folders",
+        one: "one class only",
+        text: "words.jpg: not an image",
+        nested: "but folders: no, yes",
+        missing: "does not exist",
+    }
+    for path, message in cases.items():
+        with pytest.raises(DataError) as caught:
+            command("--data", str(path), workdir=tmp_path / "run")
+        assert message in str(caught.value)
+        assert str(path) in str(caught.value)
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.paper", "--data", str(one)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "40"},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {one}: one class only: no\n")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("preset", [config.paper, config.recommended, config.cpu, config.tiny])
+def test_presets_trace(preset):
+    """Shapes of both trainings fit, at full size, without computing anything."""
+    cfg = preset()
+    size = max(cfg.data.image_size, cfg.gan.image_size)
+
+    def data(num, size):
+        shapes = ((num, size, size, 1), np.uint8), ((num,), np.int32), ((num,), np.int32)
+        return phantom.Dataset(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
+
+    assert size in (224, 64, 48)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    trained = jax.eval_shape(
+        lambda d, k: train.train_gan(cfg, d, k), data(198, cfg.gan.image_size), key
+    )
+    assert trained[1].metrics["count"].shape == (cfg.gan.steps,)
+    trained = jax.eval_shape(
+        lambda d, k: train.train_classifier(cfg, d, k), data(280, cfg.data.image_size), key
+    )
+    _, total = train.classifier_steps(cfg, 280)
+    assert trained[1].metrics["count"].shape == (total,)
+    if preset is config.paper:
+        assert total == 720  # 18 steps an epoch, 20 epochs, two stages
+
+
+@pytest.mark.parametrize("preset", [config.paper, config.recommended])
+def test_accelerator_presets_take_a_step(preset, key):
+    """A single step of each training at full width: finite, and the state moves."""
+    cfg = preset()
+    data, _ = phantom.folder(config.DataConfig(n_per_class=64), cfg.gan.image_size)
+    state, history = jax.jit(train.train_gan, static_argnums=0)(cfg, data, key, stop=1)
+    assert np.isfinite(history.metrics["generator_loss"][0])
+    assert int(state.step) == 1
+    chex.assert_tree_all_finite(state)
+    small, _ = phantom.folder(config.DataConfig(n_per_class=8), cfg.data.image_size)
+    state, history = jax.jit(train.train_classifier, static_argnums=0)(cfg, small, key, stop=1)
+    assert np.isfinite(history.metrics["loss"][0])
+
+
+def test_the_kaggle_set(kaggle, tmp_path):
+    """Real images: 253 found, 198 used, 202 drawn, 120 tested."""
+    text = command(
+        "--data",
+        str(kaggle),
+        "--preset",
+        "cpu",
+        "--data.n-per-class",
+        "100",
+        workdir=tmp_path / "run",
+    )
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["data"] == {
+        "source": "folder",
+        "found": {"no": 98, "yes": 155},
+        "used": {"no": 98, "yes": 100},
+        "synthetic": {"no": 102, "yes": 100},
+    }
+    (result,) = results["seeds"]
+    assert np.sum(result["matrix"], axis=1).tolist() == [60, 60]
+    assert "found 253 images" in text
+    assert run.report.PAPER_ACCURACY == 119 / 120
