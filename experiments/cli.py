@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import datetime
 import difflib
 import io
 import os
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
 import tyro
@@ -91,6 +93,16 @@ def _unknown(argument: str, default) -> str:
     near = difflib.get_close_matches(flag.replace("_", "-"), list(_flags(default)), n=1)
     hint = f": did you mean {near[0]}?" if near else ": --help lists the flags"
     return f"unknown argument {flag}{hint}"
+
+
+def new_workdir(name: str) -> Path:
+    """A path that is not there yet: runs/<date>_<time>_<name>."""
+    stem, number = f"{datetime.datetime.now():%Y-%m-%d_%H%M%S}_{name}", 1
+    path = Path("runs") / stem
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{stem}_{number}"
+    return path
 
 
 def command(module: str) -> str:

@@ -6,7 +6,6 @@ configuration is a flag, such as --gan.steps 1000.
 """
 
 import dataclasses
-import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,8 +51,7 @@ def main(arguments: list[str]) -> None:
         )
     else:
         data, records = phantom.folder(cfg.data, size)
-    now = datetime.datetime.now()
-    workdir = options.workdir or Path("runs") / f"{now:%Y-%m-%d_%H%M%S}_paper"
+    workdir = options.workdir or cli.new_workdir("paper")
     run.paper(
         cfg,
         data,

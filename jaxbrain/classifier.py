@@ -11,19 +11,28 @@ from jax import lax
 
 from jaxbrain import augment, losses, metrics, optim
 from jaxbrain.config import Config
+from jaxbrain.errors import ConfigError
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.types import Array, Batch, ClassifierState, Counts, NetState
 
 
-def init(cfg: Config, key: Array, total_steps: int = 1) -> ClassifierState:
+def init(cfg: Config, key: Array, total_steps: int | None = None) -> ClassifierState:
     """A fresh classifier for images of `cfg.data.image_size`. The key is consumed.
 
     Only parameters that the mode trains exist: end to end, the CNN has no softmax of its
     own, and in the rows reading no fully connected layer.
 
     Args:
-        total_steps: updates of one stage, for a learning-rate schedule.
+        total_steps: updates of one stage; needed by a learning-rate schedule only.
+
+    Raises:
+        ConfigError: if the configuration has a schedule and `total_steps` is None.
     """
+    if total_steps is None and cfg.classifier.optim.schedule != "constant":
+        raise ConfigError(
+            f"classifier.optim.schedule is {cfg.classifier.optim.schedule!r}: expected "
+            "total_steps, the length of the schedule, to be given"
+        )
     cnn_key, hybrid_key = jax.random.split(key)
     size, channels = cfg.data.image_size, cfg.data.channels
     image = jnp.zeros((1, size, size, channels))
@@ -38,7 +47,7 @@ def init(cfg: Config, key: Array, total_steps: int = 1) -> ClassifierState:
 
     return ClassifierState(
         step=jnp.int32(0),
-        total_steps=jnp.int32(total_steps),
+        total_steps=jnp.int32(total_steps or 1),
         cnn=net(variables["params"]),
         hybrid=net(hybrid["params"]),
         image_mean=jnp.zeros((size, size, 1)),
@@ -92,7 +101,8 @@ def train_step(
             label [B] int32, weight [B] float32 with 0 for padding.
         key: may be the same at every step; the step number is folded in.
         stage: static; "end_to_end", "cnn" or "hybrid" (see the module).
-        axis_name: of the device axis, where the step runs under `pmap` or `shard_map`.
+        axis_name: of the device axis, where the step runs under `pmap` or
+            `shard_map(check_vma=False)`.
 
     Returns:
         The new state, and weighted sums over the batch: loss, correct, count.

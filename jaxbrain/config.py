@@ -12,7 +12,7 @@ from jaxbrain.errors import ConfigError
 
 
 def _check_choices(section: str, config) -> None:
-    """Literal fields hold one of their literals, and every other field its type."""
+    """Literal fields hold one of their literals, and bool fields a bool."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
         if get_origin(hint) is Literal:

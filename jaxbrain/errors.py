@@ -1,4 +1,5 @@
-"""The errors a user can cause. Entry points print the message and exit with 2."""
+"""The errors a user can cause. Entry points print the message and exit with 2, or with 3
+for a training that diverged."""
 
 
 class JaxbrainError(ValueError):

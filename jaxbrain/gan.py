@@ -67,7 +67,8 @@ def train_step(
         batch: image [B, S, S, C] float32 in [-1, 1] with S = cfg.gan.image_size, label
             [B] int32. Weights are not used: a GAN drops partial batches.
         key: may be the same at every step; the step number is folded in.
-        axis_name: of the device axis, where the step runs under `pmap` or `shard_map`.
+        axis_name: of the device axis, where the step runs under `pmap` or
+            `shard_map(check_vma=False)`.
 
     Returns:
         The new state, and sums over the batch: discriminator_loss, generator_loss,
@@ -89,7 +90,7 @@ def train_step(
     # Exactly this share of the batch, as in MathWorks' modelGradients.
     flip = jax.random.permutation(flip_key, count) < int(gan.flip * count)
 
-    def generate(params, z):
+    def draw(params, z):
         variables = {"params": params, "batch_stats": state.generator.batch_stats}
         image, new = Generator(cfg, axis_name).apply(
             variables, z, label, train=True, mutable=["batch_stats"]
@@ -101,9 +102,6 @@ def train_step(
         image = _augment(cfg, image, augment_key)
         rngs = {"dropout": dropout_key}
         return Discriminator(cfg).apply({"params": params}, image, label, True, rngs=rngs)
-
-    def latents(key):
-        return jax.random.normal(key, (count, gan.latent_size))
 
     def mean_over_devices(tree):
         return tree if axis_name is None else lax.pmean(tree, axis_name)
@@ -118,7 +116,7 @@ def train_step(
     # The chain rule is cut at the synthetic images and at the logits, so that the
     # discriminator and the generator share one forward pass.
     fake, pull_generator, batch_stats = jax.vjp(
-        lambda params: generate(params, latents(z_key)), params_g, has_aux=True
+        lambda params: draw(params, latents(cfg, count, z_key)), params_g, has_aux=True
     )
     (real_logits, fake_logits), pull_judge = jax.vjp(
         lambda params, image: (
@@ -148,7 +146,7 @@ def train_step(
     else:
 
         def loss_fn(params):
-            image, batch_stats = generate(params, latents(fresh_key))
+            image, batch_stats = draw(params, latents(cfg, count, fresh_key))
             logits = judge(discriminator.params, image, generator_key)
             return losses.generator_loss(gan.loss, logits), batch_stats
 
@@ -174,6 +172,17 @@ def train_step(
     return GANState(state.step + 1, generator, discriminator, average), metrics
 
 
+def latents(cfg: Config, num: int, key: Array) -> Array:
+    """Standard normal latent vectors [num, latent_size] float32. The key is consumed."""
+    return jax.random.normal(key, (num, cfg.gan.latent_size))
+
+
+def generate(cfg: Config, state: GANState, z: Array, label: Array) -> Array:
+    """`sample` for given latents: z [N, latent_size], label [N] int32."""
+    variables = state.average or _variables(state.generator)
+    return Generator(cfg).apply(variables, z, label, train=False)
+
+
 def sample(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
     """Synthetic images, one per label, from the averaged generator where there is one.
 
@@ -188,6 +197,4 @@ def sample(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
         [N, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size.
     """
     chex.assert_rank(label, 1)
-    variables = state.average or _variables(state.generator)
-    z = jax.random.normal(key, (label.shape[0], cfg.gan.latent_size))
-    return Generator(cfg).apply(variables, z, label, train=False)
+    return generate(cfg, state, latents(cfg, label.shape[0], key), label)

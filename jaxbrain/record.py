@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 
 from jaxbrain import metrics, report, stats
 from jaxbrain.errors import ConfigError
@@ -26,10 +25,10 @@ def prepare_workdir(path: str | Path) -> Path:
     Raises:
         ConfigError: if the path cannot be written, is a file, or holds other things.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     try:
         if path.is_dir() and any(path.iterdir()):
-            if not (path / "config.json").is_file():
+            if not (path / "config.json").is_file() or not (path / "samples").is_dir():
                 raise ConfigError(
                     f"workdir {path}: holds files that are no run: name an empty or new directory"
                 )
@@ -37,7 +36,8 @@ def prepare_workdir(path: str | Path) -> Path:
             while (kept := path.with_name(f"{path.name}_old{number}")).exists():
                 number += 1
             path.rename(kept)
-        (path / "samples").mkdir(parents=True, exist_ok=True)
+        # Exclusive: of two runs that start at once, one is refused and none is mixed.
+        (path / "samples").mkdir(parents=True)
     except OSError as error:
         raise ConfigError(f"workdir {path}: cannot be written: {error.strerror}") from error
     return path
@@ -142,8 +142,10 @@ def summary(seeds: list[dict]) -> dict:
 class Log:
     """The console, `metrics.jsonl`, seconds by name, and compiled trainings."""
 
-    def __init__(self, workdir: Path, console: Console):
-        self.workdir, self.console = workdir, console
+    def __init__(self, workdir: Path, console=None):
+        from rich.console import Console
+
+        self.workdir, self.console = workdir, console or Console()
         self.events: list[dict] = []
         self.seconds: dict[str, float] = {}
         self.programs: dict[str, Callable] = {}

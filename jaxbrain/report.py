@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.console import Console
-from rich.table import Table
 
 # Table 4 of the paper as it quotes it, and what each figure really was (PAPER.md 2).
 TABLE4 = (
@@ -22,11 +20,25 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]) -> Table:
+def _table(title: str):
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left")
+
+
+def total_matrix(results: dict) -> np.ndarray:
+    """Confusion [K, K] summed over the seeds of what `results.json` holds."""
+    return sum(np.asarray(result["matrix"]) for result in results["seeds"])
+
+
+def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]):
     """Table 3 of the paper: rows are predicted classes, columns true ones, positive
     first. matrix: [K, K], true class in rows."""
+    from rich.markup import escape
+
+    class_names = [escape(name) for name in class_names]
     order = range(len(class_names) - 1, -1, -1)
-    table = Table(title="Table 3. Confusion matrix", title_justify="left")
+    table = _table("Table 3. Confusion matrix")
     table.add_column("predicted \\ true")
     for k in order:
         table.add_column(class_names[k], justify="right")
@@ -39,9 +51,9 @@ def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]) -> Table:
     return table
 
 
-def comparison_table(accuracy: float, interval: tuple[float, float], what: str) -> Table:
+def comparison_table(accuracy: float, interval: tuple[float, float], what: str):
     """Table 4 of the paper as quoted, with our accuracy and its interval below."""
-    table = Table(title="Table 4. Accuracy, %", title_justify="left")
+    table = _table("Table 4. Accuracy, %")
     table.add_column("method")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -59,9 +71,9 @@ def comparison_table(accuracy: float, interval: tuple[float, float], what: str) 
     return table
 
 
-def metrics_table(metrics: dict[str, float | None], title: str) -> Table:
+def metrics_table(metrics: dict[str, float | None], title: str):
     """Every metric of a test set, name and value."""
-    table = Table(title=title, title_justify="left")
+    table = _table(title)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
@@ -168,10 +180,10 @@ def comparison_figure(
     figure.savefig(path)
 
 
-def show(console: Console, results: dict, matrix: np.ndarray, class_names) -> None:
+def show(console, results: dict, class_names) -> None:
     """Print Tables 3 and 4, the metrics, and what the accuracy is made of.
 
-    results: what `results.json` holds; matrix: [K, K], confusion summed over the seeds.
+    console: a `rich.console.Console`; results: what `results.json` holds.
     """
     phantoms = results["data"]["source"] == "phantoms"
     summary = results["summary"]
@@ -180,7 +192,7 @@ def show(console: Console, results: dict, matrix: np.ndarray, class_names) -> No
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     many = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
-    console.print(confusion_table(matrix, class_names))
+    console.print(confusion_table(total_matrix(results), class_names))
     console.print(metrics_table(results["seeds"][0]["metrics"], "Metrics of seed 0"))
     what = ("phantoms" if phantoms else "own folder") + f", P0{many}"
     console.print(comparison_table(summary["accuracy"], tuple(summary["interval"]), what))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 
 from jaxbrain import checkpoint, classifier, gan, record, report, study, train
 from jaxbrain.config import Config
@@ -29,11 +28,17 @@ _FRESH = 200
 # Donated: a training's state is replaced by the next one, never read again.
 _train_gan = jax.jit(train.train_gan, static_argnums=0, donate_argnames="state")
 _train_classifier = jax.jit(train.train_classifier, static_argnums=0, donate_argnames="state")
-_init_gan = jax.jit(gan.init, static_argnums=0)
+_init_gan = jax.jit(train.init_gan, static_argnums=0)
 _init_classifier = jax.jit(train.init_classifier, static_argnums=0)
 _sample = jax.jit(gan.sample, static_argnums=0)
 _synthesise = jax.jit(study.synthesise, static_argnums=0)
 _predict = jax.jit(train.predict, static_argnums=0)
+
+
+@jax.jit
+def _all_finite(state):
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)]
+    return jnp.stack(finite).all()
 
 
 class _Seed(NamedTuple):
@@ -90,12 +95,17 @@ def _train(
         )
         values = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         text = (
-            f"seed {seed}  {training} {stop}/{total}  {values}  {speed:.0f} images/s  "
-            f"eta {int(eta) // 60}m{int(eta) % 60:02d}s"
+            f"seed {seed}  {training} {stop}/{total}  {speed:.0f} images/s  "
+            f"eta {int(eta) // 60}m{int(eta) % 60:02d}s  {values}"
         )
         log.progress(text, last=stop == stops[-1])
         show(state, stop)
         done = stop
+    # Metrics are taken before an update, so the last update is checked on its result.
+    if not _all_finite(state):
+        raise DivergedError(
+            f"{training} of seed {seed} diverged at its last step, {total}: lower its learning rate"
+        )
     log.clock(f"{training}_train", busy)
     return state
 
@@ -112,7 +122,7 @@ def _compile(log: record.Log, name: str, jitted, *args, **kwargs):
 
 def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: record.Log):
     """Train the GAN on the selected real images and draw its growing sheets."""
-    state = _init_gan(cfg, jax.random.split(keys.gan, 3)[0])
+    state = _init_gan(cfg, keys.gan)
     start = jnp.int32(0)
     step = _compile(log, "gan", _train_gan, cfg, data, keys.gan, state=state, stop=start)
     label = jnp.repeat(jnp.arange(len(names), dtype=jnp.int32), _SHEET_COLUMNS)
@@ -157,9 +167,8 @@ def _run_classifier(cfg: Config, data: Dataset, seed: int, keys, log: record.Log
     )
 
 
-def _fresh_accuracy(cfg: Config, state, seed: int) -> float:
+def _fresh_accuracy(cfg: Config, state, key) -> float:
     """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
-    key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)
     size = max(cfg.data.image_size, cfg.gan.image_size)
     fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
     fresh = study.resized(fresh, cfg.data.image_size)
@@ -184,7 +193,7 @@ def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: record.Log) ->
     test_label = pool.data.label[pool.test]
     result = record.seed_result(seed, test_label, is_real[pool.test], probability)
     if phantoms:
-        result["accuracy_fresh"] = _fresh_accuracy(cfg, state, seed)
+        result["accuracy_fresh"] = _fresh_accuracy(cfg, state, keys.fresh)
     folder = log.workdir / "checkpoints" / f"seed{seed}"
     checkpoint.save(folder / "gan", gan_state)
     checkpoint.save(folder / "classifier", state)
@@ -219,7 +228,7 @@ def paper(
     num_seeds: int = 1,
     command: str = "",
     phantoms: bool = False,
-    console: Console | None = None,
+    console=None,
 ) -> dict:
     """The paper from images to tables (protocol P0), once per seed 0..num_seeds-1.
 
@@ -234,7 +243,7 @@ def paper(
         num_seeds: at least 1.
         command: the command line, for `config.json`.
         phantoms: the data are phantoms, so fresh ones can be drawn to test on.
-        console: where to print; standard output by default.
+        console: a `rich.console.Console`; standard output by default.
 
     Returns:
         What `results.json` holds.
@@ -258,7 +267,7 @@ def paper(
     settings["config"] = dataclasses.asdict(cfg)
     record.write_json(workdir / "config.json", settings)
     devices = jax.devices()
-    with record.Log(workdir, console or Console()) as log:
+    with record.Log(workdir, console) as log:
         for line in [
             *describe(data, records),
             f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
@@ -267,8 +276,12 @@ def paper(
             f"run    {workdir}",
         ]:
             log.line(line)
-        done = [_run_seed(cfg, data, records, seed, phantoms, log) for seed in range(num_seeds)]
-        results = _finish(names, label, done, phantoms, log)
+        done: list[_Seed] = []
+        for seed in range(num_seeds):
+            done.append(_run_seed(cfg, data, records, seed, phantoms, log))
+            # After every seed, so that a later failure loses none.
+            results = _save(names, label, done, phantoms, log)
+        report.show(log.console, results, names)
         log.clock("total", time.perf_counter() - started)
         environment = record.environment() | {"seconds": log.seconds}
         record.write_json(workdir / "env.json", environment)
@@ -276,8 +289,9 @@ def paper(
     return results
 
 
-def _finish(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> dict:
-    """Tables, figures and result files of all seeds; returns what `results.json` holds."""
+def _save(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> dict:
+    """Write the result files and figures of the seeds done so far; returns what
+    `results.json` holds."""
     header = ["seed", "id", "origin"]
     record.write_csv(
         log.workdir / "split.csv",
@@ -306,8 +320,7 @@ def _finish(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) ->
         "summary": record.summary(seeds),
     }
     record.write_json(log.workdir / "results.json", results)
-    matrix = sum(np.asarray(result["matrix"]) for result in seeds)
-    report.show(log.console, results, matrix, names)
+    matrix = report.total_matrix(results)
     report.confusion_figure(log.workdir / "confusion.png", matrix, names)
     report.comparison_figure(
         log.workdir / "comparison.png",
@@ -323,7 +336,7 @@ def _refuse_small(cfg: Config, label: np.ndarray) -> None:
     counts = np.bincount(label)
     limit = cfg.data.n_per_class or counts.max()
     used = np.minimum(counts, limit)
-    train.steps_per_epoch(int(used.sum()), cfg.gan.batch_size, "drop")
+    train.gan_steps_per_epoch(cfg, int(used.sum()))
     pool = np.repeat(np.arange(len(counts)), 2 * used.max())
     train.classifier_steps(cfg, len(pooled(pool, cfg.data.test_fraction, 0)[0]))
 
@@ -331,7 +344,7 @@ def _refuse_small(cfg: Config, label: np.ndarray) -> None:
 def _parameters(cfg: Config) -> list[str]:
     """How many parameters each network has."""
     key = jax.random.key(0)
-    nets = jax.eval_shape(lambda: (gan.init(cfg, key), classifier.init(cfg, key)))
+    nets = jax.eval_shape(lambda: (gan.init(cfg, key), classifier.init(cfg, key, 1)))
 
     def count(net):
         return f"{sum(leaf.size for leaf in jax.tree.leaves(net.params)):,}"

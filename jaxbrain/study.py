@@ -26,6 +26,7 @@ class Keys(NamedTuple):
     synthesis: Array
     classifier: Array
     sheet: Array
+    fresh: Array
 
 
 class Pool(NamedTuple):
@@ -64,11 +65,16 @@ def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
     """Synthetic images at the classifier's size: label [M] int32 -> [M, S, S, 1] uint8.
 
     Drawn at the GAN's size and enlarged by bicubic interpolation (PAPER.md 1.7). They
-    are rounded to bytes as real images are, so that depth does not tell them apart. The
-    key is consumed.
+    are rounded to bytes as real images are, so that depth does not tell them apart, and
+    drawn `gan.batch_size` at a time, in bounded memory. The key is consumed.
     """
-    image = gan.sample(cfg, state, label, key)
-    return train.to_uint8(resize(image, cfg.data.image_size))
+
+    def draw(one):
+        image = gan.generate(cfg, state, *one)
+        return train.to_uint8(resize(image, cfg.data.image_size))
+
+    z = gan.latents(cfg, label.shape[0], key)
+    return train.map_batches(draw, (z, label), cfg.gan.batch_size)
 
 
 def pool(cfg: Config, data: Dataset, index: np.ndarray, label, image, seed: int) -> Pool:

@@ -1,8 +1,8 @@
 """Whole trainings, pure and compiled: (config, data, key) in, (state, history) out.
 
-A training runs the steps [state.step, stop) inside one loop with traced bounds. The
-program does not depend on where it starts or stops, so cutting a training into chunks
-changes no program and no bit.
+A training runs the steps [state.step, stop) inside one loop. Given a state and a stop as
+arrays, its program does not depend on where it starts or stops, so cutting a training into
+chunks changes no program and no bit.
 """
 
 import jax
@@ -28,19 +28,28 @@ def to_uint8(image: Array) -> Array:
 
 
 def steps_per_epoch(num_examples: int, batch_size: int, partial: str) -> int:
-    """Steps of one pass over the data; `partial` is "drop" or "pad".
-
-    Raises:
-        ConfigError: if "drop" would leave no step at all.
-    """
+    """Steps of one pass over the data; `partial` is "drop" or "pad"."""
     if partial == "pad":
         return -(-num_examples // batch_size)
-    if num_examples < batch_size:
-        raise ConfigError(
-            f"batch_size is {batch_size}: expected at most the {num_examples} training "
-            "images, since partial batches are dropped"
-        )
     return num_examples // batch_size
+
+
+def _refuse_large_batch(field: str, batch_size: int, num_examples: int) -> None:
+    if batch_size > num_examples:
+        raise ConfigError(
+            f"{field} is {batch_size}: expected at most {num_examples}, the number of "
+            "training images, since partial batches are dropped"
+        )
+
+
+def gan_steps_per_epoch(cfg: Config, num_examples: int) -> int:
+    """Steps of one pass of the GAN over its real images.
+
+    Raises:
+        ConfigError: if the batch is larger than the data.
+    """
+    _refuse_large_batch("gan.batch_size", cfg.gan.batch_size, num_examples)
+    return steps_per_epoch(num_examples, cfg.gan.batch_size, "drop")
 
 
 def batch_index(
@@ -89,6 +98,12 @@ def _empty(names: tuple[str, ...], total: int) -> dict[str, Array]:
     return {name: jnp.full((total,), jnp.nan) for name in names}
 
 
+def init_gan(cfg: Config, key: Array) -> GANState:
+    """The fresh GAN that `train_gan` starts from, given the key of the training."""
+    init_key, _, _ = jax.random.split(key, 3)
+    return gan.init(cfg, init_key)
+
+
 def train_gan(
     cfg: Config,
     data: Dataset,
@@ -117,11 +132,12 @@ def train_gan(
         >>> train = jax.jit(train_gan, static_argnums=0)      # doctest: +SKIP
         >>> state, history = train(cfg, data, jax.random.key(0))  # doctest: +SKIP
     """
+    data = jax.tree.map(jnp.asarray, data)
     num_examples, size = data.label.shape[0], cfg.gan.batch_size
-    steps_per_epoch(num_examples, size, "drop")
-    init_key, shuffle_key, step_key = jax.random.split(key, 3)
+    gan_steps_per_epoch(cfg, num_examples)
+    _, shuffle_key, step_key = jax.random.split(key, 3)
     start = 0 if state is None else state.step
-    state = gan.init(cfg, init_key) if state is None else state
+    state = init_gan(cfg, key) if state is None else state
 
     def step(state, i):
         index, weight = batch_index(shuffle_key, i, num_examples, size, "every_epoch", "drop")
@@ -143,6 +159,8 @@ def classifier_steps(cfg: Config, num_examples: int) -> tuple[int, int]:
         ConfigError: if the batch is larger than the data and partial ones are dropped.
     """
     options = cfg.classifier
+    if options.partial == "drop":
+        _refuse_large_batch("classifier.batch_size", options.batch_size, num_examples)
     one = options.epochs * steps_per_epoch(num_examples, options.batch_size, options.partial)
     return one, one if options.mode == "end_to_end" else 2 * one
 
@@ -174,13 +192,17 @@ def _class_weight(cfg: Config, data: Dataset, weight: Array) -> Array:
     return weight * share[data.label]
 
 
-def map_batches(function, image: Array, batch_size: int):
-    """`function` on [N, ...] arrays, `batch_size` rows at a time, in bounded memory."""
-    count = image.shape[0]
+def map_batches(function, inputs, batch_size: int):
+    """`function` on arrays [N, ...] (or a tree of them), `batch_size` rows at a time, in
+    bounded memory; its result is an array with as many rows."""
+    count = jax.tree.leaves(inputs)[0].shape[0]
     pad = -count % batch_size
-    padded = jnp.pad(image, ((0, pad), *[(0, 0)] * (image.ndim - 1)))
-    batches = padded.reshape(-1, batch_size, *image.shape[1:])
-    result = lax.map(function, batches)
+
+    def split(leaf):
+        padded = jnp.pad(leaf, ((0, pad), *[(0, 0)] * (leaf.ndim - 1)))
+        return padded.reshape(-1, batch_size, *leaf.shape[1:])
+
+    result = lax.map(function, jax.tree.map(split, inputs))
     return result.reshape(-1, *result.shape[2:])[:count]
 
 
@@ -210,6 +232,7 @@ def train_classifier(
     Raises:
         ConfigError: if the batch is larger than the data and partial ones are dropped.
     """
+    data = jax.tree.map(jnp.asarray, data)
     _, shuffle_key, step_key = jax.random.split(key, 3)
     start = 0 if state is None else state.step
     if state is None:
@@ -273,4 +296,4 @@ def predict(cfg: Config, state: ClassifierState, data: Dataset) -> Array:
         image = to_float(image, cfg.data.channels)
         return classifier.predict(cfg, state, image)
 
-    return map_batches(some, data.image, cfg.classifier.batch_size)
+    return map_batches(some, jnp.asarray(data.image), cfg.classifier.batch_size)

@@ -14,6 +14,10 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_prng_impl", "threefry2x32")
 jax.config.update("jax_threefry_partitionable", True)
+# Two devices, where a test asks for them (the CPU is one device otherwise).
+jax.config.update("jax_num_cpu_devices", 2)
+# Accelerators round float32 products by default; parity is tested in full precision.
+jax.config.update("jax_default_matmul_precision", "highest")
 CACHE = Path(os.environ.get("JAXBRAIN_TEST_CACHE", Path(__file__).parents[1] / ".cache" / "jax"))
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

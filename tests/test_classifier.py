@@ -1,5 +1,7 @@
 """The classifier's step against the same step written plainly, and its contracts."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import change, small
 
-from jaxbrain import classifier
+from jaxbrain import augment, classifier
 from jaxbrain.config import OptimConfig
+from jaxbrain.errors import ConfigError
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.types import Batch
 
@@ -134,3 +137,42 @@ def test_border_refuses(batch, key):
         classifier.train_step(cfg, state, batch._replace(image=batch.image[:, :8]), key)
     with pytest.raises(ValueError, match="stage"):
         classifier.train_step(cfg, state, batch, key, stage="third")
+
+
+def test_augmentation_is_part_of_the_step(batch, key):
+    cfg = plain(augment="standard")
+    state = INIT(cfg, key)
+    _, metrics = STEP(cfg, state, batch, key)
+    augment_key, _ = jax.random.split(jax.random.fold_in(key, 0))
+    changed = batch._replace(image=augment.standard(batch.image, augment_key))
+    _, want = STEP(plain(), state, changed, key)
+    _, without = STEP(plain(), state, batch, key)
+    np.testing.assert_allclose(metrics["loss"], want["loss"], rtol=1e-5)
+    assert abs(float(metrics["loss"] - without["loss"])) > 1e-5
+
+
+def test_two_devices_equal_one(batch, key):
+    """SGD, no dropout, and unequal weights on the two devices."""
+    cfg = plain()
+    state = INIT(cfg, key)
+    batch = batch._replace(weight=jnp.asarray([1.0, 1, 1, 1, 0, 0]))
+    step = functools.partial(classifier.train_step, cfg, axis_name="devices")
+    halves = jax.tree.map(lambda x: x.reshape(2, 3, *x.shape[1:]), batch)
+    mapped = jax.pmap(step, axis_name="devices", in_axes=(None, 0, None))
+    new, metrics = mapped(state, halves, key)
+    want, want_metrics = STEP(cfg, state, batch, key)
+    for got, one in zip(
+        jax.tree.leaves((new.cnn.params, new.hybrid.params, metrics)),
+        jax.tree.leaves((want.cnn.params, want.hybrid.params, want_metrics)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got[0], got[1])
+        np.testing.assert_allclose(got[0], one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_schedule_needs_its_length(key):
+    cfg = plain()
+    cfg = change(cfg, "classifier", optim=OptimConfig(schedule="warmup_cosine"))
+    with pytest.raises(ConfigError, match="total_steps"):
+        classifier.init(cfg, key)
+    assert int(classifier.init(cfg, key, 7).total_steps) == 7

@@ -6,7 +6,7 @@ from PIL import Image
 
 from jaxbrain.data import duplicates, load_folder, preprocess
 from jaxbrain.data.folder import describe, from_arrays
-from jaxbrain.errors import DataError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
 
 
@@ -56,6 +56,9 @@ def test_yes_no(tmp_path):
             ("no", "glioma", "meningioma", "pituitary"),
         ),
         (("cat2", "cat10"), ("cat2", "cat10")),
+        (("tumor", "zcontrol"), ("zcontrol", "yes")),
+        (("with_tumor", "without_tumor"), ("no", "yes")),
+        (("no", "tumor_1", "tumor_2"), ("no", "tumor_1", "tumor_2")),
     ],
 )
 def test_class_folders(tmp_path, folders, names):
@@ -113,12 +116,15 @@ def test_hidden_and_foreign_entries_are_left_out_and_counted(tmp_path):
         "pred/p.png",
         "__MACOSX/yes/a.png",
         "yes/.hidden.png",
+        "yes/more/c.png",
     )
     (tmp_path / "no" / "Thumbs.db").write_bytes(b"x")
     data, records = load_folder(tmp_path, image_size=16)
     assert records.path == ("no/b.png", "yes/a.png")
     assert f"{tmp_path / 'no'}: 2 hidden or other entries left out" in records.notes
     assert f"{tmp_path}: 2 hidden or other entries left out" in records.notes
+    deeper = tmp_path / "yes" / "more"
+    assert f"{deeper}: a folder inside a class, left out (1 images)" in records.notes
 
 
 def test_broken_files_are_listed_in_one_error(tmp_path):
@@ -137,6 +143,10 @@ def test_broken_files_are_listed_in_one_error(tmp_path):
     "names, message",
     [
         ((), "no images and no class folders"),
+        (("Training/a.png", "Testing/b.png"), "Training: 1 images outside any class folder"),
+        (("Training/yes/a.png", "Training/no/b.png", "Training/c.png"), "1 images outside"),
+        (("yes/a.png", "tumor/b.png", "no/c.png"), "'tumor' and 'yes' both mean class yes"),
+        (("Training/no/a.png", "Training/normal/b.png", "Testing/yes/c.png"), "both mean class no"),
         (("a.png", "b.png"), "2 images outside any class folder"),
         (("yes/a.png",), "one class only: yes"),
         (
@@ -155,6 +165,36 @@ def test_refused_layouts(tmp_path, names, message):
         load_folder(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "accepted layouts" in str(caught.value)
+
+
+def test_the_same_picture_in_two_classes_is_refused(tmp_path):
+    tree(tmp_path, "yes/a.png", "no/b.png")
+    picture(tmp_path / "yes" / "copy.png", 1)
+    with pytest.raises(DataError, match="1 of 3 files") as caught:
+        load_folder(tmp_path)
+    message = str(caught.value)
+    assert f"{tmp_path / 'yes' / 'copy.png'}: the same picture as {tmp_path / 'no'}" in message
+
+
+def test_a_training_folder_alone_keeps_its_split(tmp_path):
+    tree(tmp_path, "Training/no/a.png", "Training/yes/b.png")
+    _, records = load_folder(tmp_path, image_size=16)
+    assert records.split == ("train", "train")
+
+
+def test_names_with_odd_digits(tmp_path):
+    tree(tmp_path, "no/scan1².png", "yes/脳 (1).png")
+    _, records = load_folder(tmp_path, image_size=16)
+    assert records.path == ("no/scan1².png", "yes/脳 (1).png")
+
+
+@pytest.mark.parametrize(
+    "option", [{"crop": "heads"}, {"square": "padd"}, {"dedup": "groups"}, {"image_size": 0}]
+)
+def test_refused_options(tmp_path, option):
+    tree(tmp_path, "no/a.png", "yes/b.png")
+    with pytest.raises(ConfigError, match=f"{next(iter(option))} is"):
+        load_folder(tmp_path, **option)
 
 
 def test_empty_class_folder(tmp_path):

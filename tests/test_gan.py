@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import change, small
 
-from jaxbrain import gan, losses
+from jaxbrain import augment, gan, losses
 from jaxbrain.config import OptimConfig
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
@@ -235,3 +235,65 @@ def test_keys_differ_from_step_to_step(key):
     assert not np.array_equal(
         one.generator.params["image"]["kernel"], other.generator.params["image"]["kernel"]
     )
+
+
+def judged(cfg, state, key, real):
+    """The logits that the step reports, as mean scores of real and fake images."""
+    _, metrics = STEP(cfg, state, batch()._replace(image=real), key)
+    return float(metrics["real_score"]), float(metrics["fake_score"])
+
+
+def test_reflection_touches_real_images_only(key):
+    cfg = plain(augment="reflect")
+    state = INIT(cfg, key)
+    keys = jax.random.split(jax.random.fold_in(key, 0), 6)
+    mirrored = augment.reflect(batch().image, keys[3])
+    real, fake = judged(cfg, state, key, batch().image)
+    want_real, want_fake = judged(plain(), state, key, mirrored)
+    assert real == pytest.approx(want_real, rel=1e-5)
+    assert fake == pytest.approx(want_fake, rel=1e-5)
+    assert abs(real - judged(plain(), state, key, batch().image)[0]) > 1e-4
+
+
+def test_diffaug_touches_real_and_synthetic_images(key):
+    cfg = plain(augment="diffaug")
+    state = INIT(cfg, key)
+    keys = jax.random.split(jax.random.fold_in(key, 0), 6)
+    real_key, fake_key, _ = jax.random.split(keys[4], 3)
+    z = latents(cfg, key, 0, 0)
+    variables = {"params": state.generator.params, "batch_stats": state.generator.batch_stats}
+    fake, _ = Generator(cfg).apply(variables, z, batch().label, train=True, mutable=["batch_stats"])
+
+    def score(image, key):
+        image = augment.diffaug(image, jax.random.split(key)[0])
+        judge = {"params": state.discriminator.params}
+        logits = Discriminator(cfg).apply(judge, image, batch().label, True)
+        return float(jax.nn.sigmoid(logits).sum())
+
+    got = judged(cfg, state, key, batch().image)
+    assert got[0] == pytest.approx(score(batch().image, real_key), rel=1e-4)
+    assert got[1] == pytest.approx(score(fake, fake_key), rel=1e-4)
+    assert got[1] != pytest.approx(judged(plain(), state, key, batch().image)[1], rel=1e-4)
+
+
+def test_input_dropout_is_on_while_training(key):
+    state = INIT(plain(), key)
+    with_dropout = judged(plain(dropout=0.75), state, key, batch().image)
+    without = judged(plain(), state, key, batch().image)
+    assert abs(with_dropout[0] - without[0]) > 1e-3
+    assert abs(with_dropout[1] - without[1]) > 1e-3
+
+
+def test_two_devices_agree_with_one_another(key):
+    """Under a device axis gradients, BatchNorm and metrics are those of the whole batch."""
+    cfg = plain()
+    state = INIT(cfg, key)
+    step = functools.partial(gan.train_step, cfg, axis_name="devices")
+    halves = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), batch())
+    mapped = jax.pmap(step, axis_name="devices", in_axes=(None, 0, None))
+    new, metrics = mapped(state, halves, key)
+    for leaf in jax.tree.leaves((new, metrics)):
+        np.testing.assert_array_equal(leaf[0], leaf[1])
+    np.testing.assert_array_equal(metrics["count"], [8.0, 8.0])
+    old = state.generator.batch_stats["norm1"]["norm"]["mean"]
+    assert not np.array_equal(new.generator.batch_stats["norm1"]["norm"]["mean"][0], old)

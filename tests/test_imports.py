@@ -32,6 +32,7 @@ FORBIDDEN = {
     "pickle",
 }
 LAZY = {
+    "rich",
     "matplotlib",
     "tensorflow_datasets",
     "sklearn",

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from sklearn import metrics as reference
 
 from experiments import cli, paper
-from jaxbrain import checkpoint, classifier, config, gan, run, train
+from jaxbrain import checkpoint, classifier, config, gan, record, run, study, train
 from jaxbrain.data import phantom
 from jaxbrain.errors import ConfigError, DataError, DivergedError
 
@@ -164,20 +166,29 @@ def test_sheets_grow_with_the_training(finished):
         assert image.size == (84 + 10 * 98, 2 + 2 * 98)
 
 
-def test_checkpoints_predict_what_was_predicted(finished):
-    """A restored classifier is the trained one, not a fresh one."""
+@pytest.mark.parametrize("seed", [0, 1])
+def test_checkpoints_predict_what_was_predicted(finished, seed):
+    """The saved GAN and classifier of a seed give that seed's rows of predictions.csv."""
     workdir, _ = finished
     cfg = paper_config()
-    example = jax.random.uniform(jax.random.key(0), (4, 16, 16, 1), minval=-1.0)
-    like = jax.eval_shape(lambda: classifier.init(cfg, jax.random.key(0)))
-    state = checkpoint.restore(workdir / "checkpoints" / "seed1" / "classifier", like)
-    assert int(state.step) == 10
-    fresh = jax.jit(classifier.init, static_argnums=0)(cfg, jax.random.key(0))
-    got = classifier.predict(cfg, state, example)
-    assert not np.allclose(got, classifier.predict(cfg, fresh, example))
-    like = jax.eval_shape(lambda: gan.init(cfg, jax.random.key(0)))
-    drawn = checkpoint.restore(workdir / "checkpoints" / "seed0" / "gan", like)
-    assert int(drawn.step) == 6
+    key = jax.random.key(0)
+    folder = workdir / "checkpoints" / f"seed{seed}"
+    state = checkpoint.restore(folder / "gan", jax.eval_shape(lambda: gan.init(cfg, key)))
+    data, records = phantom.folder(cfg.data, 32)
+    index = study.select(cfg, data, seed)
+    label = study.splits.synthetic_labels(np.asarray(data.label)[index])
+    synthesis = study.keys(seed).synthesis
+    image = jax.jit(study.synthesise, static_argnums=0)(cfg, state, jnp.asarray(label), synthesis)
+    pool = study.pool(cfg, data, index, label, image, seed)
+    like = jax.eval_shape(lambda: classifier.init(cfg, key, 1))
+    trained = checkpoint.restore(folder / "classifier", like)
+    assert (int(state.step), int(trained.step)) == (6, 10)
+    got = train.predict(cfg, trained, study.take(pool.data, pool.test))
+    own = [r for r in rows(workdir / "predictions.csv") if int(r["seed"]) == seed]
+    want = [[float(row["p_no"]), float(row["p_yes"])] for row in own]
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    ids, _ = study.identity(pool, records)
+    assert [ids[i] for i in pool.test] == [row["id"] for row in own]
 
 
 def paper_config() -> config.Config:
@@ -259,7 +270,7 @@ def test_four_classes(tmp_path):
         (["--gan.loss", "wgan"], "invalid choice 'wgan'"),
         (["--seeds", "0"], "seeds is 0"),
         (["--data.num-classes", "5"], "data.num_classes is 5: expected 2"),
-        (["--gan.batch-size", "500"], "batch_size is 500: expected at most the 24 training"),
+        (["--gan.batch-size", "500"], "gan.batch_size is 500: expected at most 24"),
     ],
 )
 def test_refused_arguments(tmp_path, arguments, message):
@@ -287,6 +298,49 @@ def test_divergence_stops_the_run(tmp_path):
             "1e30",
             workdir=tmp_path / "run",
         )
+
+
+@pytest.mark.parametrize("training", ["gan", "classifier"])
+def test_divergence_at_the_last_update_is_seen(tmp_path, training):
+    """Metrics come from before an update; the state after the last one is checked."""
+    if training == "gan":
+        arguments = ["--gan.steps", "1", "--gan.generator-optim.learning-rate", "1e38"]
+    else:
+        arguments = ["--classifier.epochs", "1", "--classifier.batch-size", "500"]
+        arguments += ["--classifier.optim.name", "sgdm"]
+        arguments += ["--classifier.optim.learning-rate", "1e38"]
+    with pytest.raises(DivergedError, match=f"{training} of seed 0 diverged at its last step"):
+        command(*arguments, workdir=tmp_path / "run")
+
+
+def test_a_later_failure_loses_no_seed(tmp_path, monkeypatch):
+    whole = run._run_seed
+
+    def fails(cfg, data, records, seed, *rest):
+        if seed == 1:
+            raise DivergedError("seed 1")
+        return whole(cfg, data, records, seed, *rest)
+
+    monkeypatch.setattr(run, "_run_seed", fails)
+    with pytest.raises(DivergedError):
+        command("--seeds", "2", workdir=tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [result["seed"] for result in results["seeds"]] == [0]
+    assert {row["seed"] for row in rows(tmp_path / "run" / "predictions.csv")} == {"0"}
+
+
+def test_live_line_fits_a_terminal(tmp_path):
+    """On 80 columns the speed and the time left are visible, one line for all."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    with record.Log(tmp_path, console) as log:
+        for step in (1, 2):
+            text = f"seed 0  classifier 1000/2400  1234 images/s  eta 12m34s  loss {'0' * 60}"
+            log.progress(text, last=step == 2)
+    lines = screen.getvalue()
+    assert lines.count("\n") == lines.count("\r") == 1
+    assert all(len(line) == 79 for line in lines.replace("\r", "\n").splitlines())
+    assert "1234 images/s  eta 12m34s" in lines
 
 
 def test_entry_point_errors(tmp_path):

@@ -49,5 +49,5 @@ def test_seeds_and_purposes_are_independent():
 
 
 def test_too_few_images():
-    with pytest.raises(DataError, match="class 1 has 1 images"):
+    with pytest.raises(DataError, match="data.test_fraction is 0.3: of the 1 images of class 1"):
         splits.pooled(np.array([0, 0, 0, 0, 1]), 0.3, 0)

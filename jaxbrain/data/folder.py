@@ -1,6 +1,7 @@
 """A directory tree of images to (Dataset, Records)."""
 
 import dataclasses
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from jaxbrain.data import duplicates
 from jaxbrain.data.decode import decode
 from jaxbrain.data.preprocess import prepare
-from jaxbrain.errors import DataError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif"}
@@ -25,8 +26,10 @@ _SPLITS = {
     "valid": "val",
     "validation": "val",
 }
-_NORMAL = {"no", "notumor", "notumour", "normal", "healthy", "negative"}
-_TUMOUR = {"yes", "tumor", "tumour", "positive"}
+_NORMAL = {"no", "normal", "healthy", "negative", "control", "controls"} | {
+    f"{prefix}{tumor}" for prefix in ("no", "non", "without") for tumor in ("tumor", "tumour")
+}
+_TUMOUR = {"yes", "positive", "tumor", "tumour", "withtumor", "withtumour"}
 _ACCEPTED = """accepted layouts (images directly inside the class folders, at most one
 folder around all of it):
   DIR/no/*.jpg  DIR/yes/*.jpg
@@ -58,12 +61,12 @@ class Records:
 def _natural(path: Path) -> list:
     """Sort key with numbers as numbers (y2 before y10), the same on every system."""
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts] + [(2, 0, path.name)]
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(2, 0, path.name)]
 
 
 def _canonical(name: str) -> str:
     """ "no" and "yes" for every common spelling of normal and tumour."""
-    letters = re.sub(r"[^a-z]", "", name.lower())
+    letters = re.sub(r"[\s_-]", "", name.lower())
     if letters in _NORMAL:
         return "no"
     return "yes" if letters in _TUMOUR else name
@@ -104,11 +107,25 @@ def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Pa
             raise _refuse(root, f"split folders beside other folders: {others}")
         order = ("train", "val", "test")
         splits.sort(key=lambda folder: order.index(_SPLITS[folder.name.lower()]))
-        sources = [(_SPLITS[s.name.lower()], f) for s in splits for f in _listing(s)[0]]
+        sources = []
+        for place in splits:
+            inner, images, left_out = _listing(place)
+            if images:
+                raise _refuse(place, f"{len(images)} images outside any class folder")
+            if left_out:
+                notes.append(f"{place}: {left_out} hidden or other entries left out")
+            sources += [(_SPLITS[place.name.lower()], folder) for folder in inner]
+        if not sources:
+            raise _refuse(root, "no class folders in its split folders")
     else:
         sources = [("", f) for f in folders]
     for split, folder in sources:
-        classes.setdefault(_canonical(folder.name), []).append((split, folder))
+        name = _canonical(folder.name)
+        places = classes.setdefault(name, [])
+        for other_split, other in places:
+            if other_split == split:
+                raise _refuse(root, f"{other.name!r} and {folder.name!r} both mean class {name}")
+        places.append((split, folder))
     if splits:
         for name, places in classes.items():
             if len(places) < len(splits):
@@ -135,7 +152,8 @@ def _second_copy(inner: Path, root: Path) -> bool:
 def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
     """`_class_folders` of `root`, or of the one folder that wraps them."""
     folders, images, _ = _listing(root)
-    if not images and len(folders) == 1 and not _listing(folders[0])[1]:
+    wrapped = len(folders) == 1 and folders[0].name.lower() not in _SPLITS
+    if wrapped and not images and not _listing(folders[0])[1]:
         notes.append(f"{root}: read from the one folder in it, {folders[0].name}")
         root = folders[0]
     classes = _class_folders(root, notes)
@@ -143,10 +161,11 @@ def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
         for _, folder in places:
             inner, images, left_out = _listing(folder)
             if images:
-                if inner or left_out:
-                    notes.append(
-                        f"{folder}: {len(inner) + left_out} hidden or other entries left out"
-                    )
+                if left_out:
+                    notes.append(f"{folder}: {left_out} hidden or other entries left out")
+                for deeper in inner:
+                    count = len(_listing(deeper)[1])
+                    notes.append(f"{deeper}: a folder inside a class, left out ({count} images)")
                 continue
             if inner and _second_copy(folder, root):
                 notes.append(f"{folder}: a second copy of the same files, left out")
@@ -162,8 +181,10 @@ def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
 
 
 def _order(names) -> tuple[str, ...]:
-    """Normal first; the others in natural order."""
-    return tuple(sorted(names, key=lambda n: (n != "no", _natural(Path(n)))))
+    """Normal first, a class that only says tumour last, the others in natural order, so
+    that of two classes the tumour is number 1, the positive one."""
+    rank = {"no": 0, "yes": 2}
+    return tuple(sorted(names, key=lambda n: (rank.get(n, 1), _natural(Path(n)))))
 
 
 def load_folder(
@@ -194,13 +215,24 @@ def load_folder(
 
     Raises:
         DataError: for a missing folder, another layout, an empty class; and one error
-            that lists every file that cannot be used, with the reason.
+            that lists every file that cannot be used, with the reason (the same picture
+            in two classes is one).
+        ConfigError: for an argument outside its values.
 
     Example:
         >>> data, records = load_folder("path/to/set", image_size=64)  # doctest: +SKIP
         >>> data.image.shape, records.class_names                      # doctest: +SKIP
         ((253, 64, 64, 1), ('no', 'yes'))
     """
+    for name, value, allowed in (
+        ("crop", crop, ("none", "head")),
+        ("square", square, ("stretch", "pad")),
+        ("dedup", dedup, ("none", "group")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{name} is {value!r}: expected {' | '.join(allowed)}")
+    if image_size < 1:
+        raise ConfigError(f"image_size is {image_size!r}: expected at least 1 pixel")
     root = Path(root)
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
@@ -209,6 +241,7 @@ def load_folder(
     classes = _find(root, notes)
     class_names = _order(classes)
     image, label, thumbnails, rows, bad = [], [], [], [], []
+    seen: dict[bytes, tuple[int, Path]] = {}
     for index, name in enumerate(class_names):
         for split, folder in classes[name]:
             for path in _listing(folder)[1]:
@@ -217,6 +250,10 @@ def load_folder(
                 except DataError as error:
                     bad.append(f"  {path}: {error}")
                     continue
+                content = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
+                twin_label, twin = seen.setdefault(content, (index, path))
+                if twin_label != index:
+                    bad.append(f"  {path}: the same picture as {twin}, of another class")
                 image.append(prepare(grey, image_size, crop, square))
                 label.append(index)
                 if dedup == "group":
@@ -227,8 +264,9 @@ def load_folder(
                 relative = path.relative_to(root).as_posix()
                 rows.append((relative, mode, size, path.stat().st_size, split))
     if bad:
+        total = sum(len(_listing(place)[1]) for name in classes for _, place in classes[name])
         raise DataError(
-            f"{root}: {len(bad)} of {len(bad) + len(image)} files cannot be used "
+            f"{root}: {len(bad)} of {total} files cannot be used "
             "(mend or remove them):\n" + "\n".join(bad)
         )
     stacked = np.stack(image)
@@ -255,7 +293,8 @@ def describe(data: Dataset, records: Records) -> list[str]:
     lines = [
         f"data   {records.root}",
         f"data   found {len(records.path)} images in {len(counts)} classes "
-        f"({records.layout}): {per_class}",
+        f"({records.layout}): {per_class}"
+        + (f"  (positive: {records.class_names[1]})" if len(counts) == 2 else ""),
         f"data   widths {min(widths)}..{max(widths)}  heights "
         f"{min(heights)}..{max(heights)}  modes {modes}  unreadable 0",
     ]

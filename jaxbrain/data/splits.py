@@ -49,8 +49,8 @@ def pooled(label: np.ndarray, test_fraction: float, seed: int):
         cut = round(test_fraction * len(members))
         if not 0 < cut < len(members):
             raise DataError(
-                f"class {k} has {len(members)} images: too few to hold out "
-                f"{test_fraction:g} of them"
+                f"data.test_fraction is {test_fraction:g}: of the {len(members)} images of "
+                f"class {k} it would test {cut}: expected at least 1 tested and 1 trained on"
             )
         test.append(members[:cut])
         train.append(members[cut:])

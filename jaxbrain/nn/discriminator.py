@@ -12,8 +12,8 @@ class Discriminator(nn.Module):
     """Image and label to one logit (large: real), without BatchNorm.
 
     Dropout on the image; label -> embedding -> FC -> one more channel; convolutions of
-    stride 2 with leaky ReLU until the map is 4 to 7 pixels wide, widths doubling up to
-    eight times `filters`; one last convolution over all of it. With
+    stride 2 with leaky ReLU while the map halves to whole and at least 4 pixels, widths
+    doubling up to eight times `filters`; one last convolution over all of it. With
     `discriminator_condition="projection"` the label instead enters as its embedding's
     product with the summed last map.
 

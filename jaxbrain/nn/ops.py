@@ -193,7 +193,7 @@ def pool_lax(x: Array, kind: str, window: int, stride: int, padding: str = "SAME
     _, reducer, start = _REDUCERS[kind]
     pooled = lax.reduce_window(
         x,
-        jnp.asarray(start, x.dtype)[()] if kind == "average" else start,
+        start,
         reducer,
         (1, window, window, 1),
         (1, stride, stride, 1),
