@@ -189,6 +189,10 @@ def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: record.Log) ->
     _pool_sheet(log.workdir / "samples" / f"seed{seed}_pool.png", pool, names)
     state = _run_classifier(cfg, study.take(pool.data, pool.train), seed, keys, log)
     probability = np.asarray(_predict(cfg, state, study.take(pool.data, pool.test)))
+    if not np.isfinite(probability).all():
+        raise DivergedError(
+            f"classifier of seed {seed} predicts NaN after its last step: lower its learning rate"
+        )
     is_real = pool.source >= 0
     test_label = pool.data.label[pool.test]
     result = record.seed_result(seed, test_label, is_real[pool.test], probability)

@@ -18,9 +18,23 @@ jax.config.update("jax_threefry_partitionable", True)
 jax.config.update("jax_num_cpu_devices", 2)
 # Accelerators round float32 products by default; parity is tested in full precision.
 jax.config.update("jax_default_matmul_precision", "highest")
-CACHE = Path(os.environ.get("JAXBRAIN_TEST_CACHE", Path(__file__).parents[1] / ".cache" / "jax"))
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
+# One cache per worker: two processes must not read what the other is still writing.
+CACHE = os.environ.get("JAXBRAIN_TEST_CACHE", Path(__file__).parents[1] / ".cache" / "jax")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+jax.config.update("jax_compilation_cache_dir", str(Path(CACHE) / WORKER))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+# Most of the suite's time is compilation of programs that run for milliseconds.
+jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture
+def optimised():
+    """For the few tests that compute for long."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 def small() -> config.Config:
