@@ -173,10 +173,11 @@ def comparison_figure(
     axis.plot([here] * len(accuracies), [100 * a for a in accuracies], "k.", alpha=0.5)
     for x, value in enumerate([*quoted, mean]):
         axis.text(x, 2, f"{value:.1f}", ha="center")
-    labels = [name.replace(" [", "\n[") for name in names] + [f"CNN-LSTM\n{what}"]
+    labels = [name.replace(" [", "\n[").replace(", ", "\n") for name in names]
+    labels.append(f"CNN-LSTM\n{what}")
     axis.set_xticks(range(here + 1), labels, fontsize=8)
-    axis.set(ylabel="accuracy, %", ylim=(0, 105), title="Figure 6 of the paper, and ours")
-    axis.legend(loc="lower left", framealpha=1.0)
+    axis.set(ylabel="accuracy, %", ylim=(0, 118), title="Figure 6 of the paper, and ours")
+    axis.legend(loc="upper center", ncols=2, frameon=False)
     figure.savefig(path)
 
 
