@@ -247,7 +247,7 @@ def recommended() -> Config:
     Head crop, padded squares, all images of each class; hinge loss with R1 and
     DiffAugment, an averaged generator, 20,000 alternating updates; the hybrid over rows
     trained end to end with Adam, augmentation and a cosine schedule (SGDM at the paper's
-    0.01 learns this reading more slowly: README.md, Findings).
+    0.01 hardly leaves chance in this reading: README.md, Findings).
 
     Expected: not yet measured. Cost: 20,000 GAN updates of about 0.2 TFLOP each; meant
     for an accelerator.
