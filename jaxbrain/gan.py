@@ -42,10 +42,6 @@ def _variables(net: NetState) -> dict:
     return {"params": net.params, "batch_stats": net.batch_stats}
 
 
-def _augment(cfg: Config, image: Array, key: Array) -> Array:
-    return augment.diffaug(image, key) if cfg.gan.augment == "diffaug" else image
-
-
 def train_step(
     cfg: Config,
     state: GANState,
@@ -99,15 +95,14 @@ def train_step(
 
     def judge(params, image, key):
         augment_key, dropout_key = jax.random.split(key)
-        image = _augment(cfg, image, augment_key)
+        if gan.augment == "diffaug":
+            image = augment.diffaug(image, augment_key)
         rngs = {"dropout": dropout_key}
         return Discriminator(cfg).apply({"params": params}, image, label, True, rngs=rngs)
 
-    def mean_over_devices(tree):
-        return tree if axis_name is None else lax.pmean(tree, axis_name)
-
     def update(net, grads, options):
-        grads = mean_over_devices(grads)
+        if axis_name is not None:
+            grads = lax.pmean(grads, axis_name)
         return optim.update(options, grads, net, state.step, gan.steps)
 
     real_key, fake_key, penalty_key = jax.random.split(judge_key, 3)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxbrain.config import OptimConfig
-from jaxbrain.types import Array, Params
+from jaxbrain.types import Array, NetState, Params
 
 
 def kernels(params: Params) -> Params:
@@ -81,8 +81,15 @@ def schedule(cfg: OptimConfig, step: Array, total_steps: Array | int) -> Array:
     return jnp.where(done < cfg.warmup, rise, cosine)
 
 
-def update(cfg: OptimConfig, grads, net, step, total_steps):
-    """One optimiser step on a `NetState`; returns it with new params and opt_state."""
+def update(
+    cfg: OptimConfig, grads: Params, net: NetState, step: Array, total_steps: Array | int
+) -> NetState:
+    """One optimiser step: `net` with new params and opt_state.
+
+    Args:
+        grads: a tree like `net.params`.
+        step, total_steps: [] int32, where the schedule stands.
+    """
     updates, opt_state = make(cfg).update(grads, net.opt_state, net.params)
     factor = schedule(cfg, step, total_steps)
     updates = jax.tree.map(lambda u: u * factor, updates)

@@ -51,6 +51,7 @@ def write_json(path: Path, value) -> None:
 
 
 def write_csv(path: Path, header: list[str], rows: list[list]) -> None:
+    """Comma-separated rows; file names that are no UTF-8 are written with escapes."""
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(header)
@@ -158,6 +159,7 @@ class Log:
         self.file.close()
 
     def line(self, text: str) -> None:
+        """A line as it stands: no markup, no wrapping of paths."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, text: str, last: bool) -> None:
@@ -170,9 +172,11 @@ class Log:
             self.line(text)
 
     def event(self, event: dict) -> None:
+        """A row of `metrics.jsonl`, on the disk at once."""
         self.events.append(event)
         self.file.write(json.dumps(event) + "\n")
         self.file.flush()
 
     def clock(self, name: str, seconds: float) -> None:
+        """Add to the seconds of `name`, for `env.json`."""
         self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)

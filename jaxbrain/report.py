@@ -17,6 +17,7 @@ PAPER_ACCURACY = 119 / 120
 
 
 def percent(value: float | None) -> str:
+    """A share in [0, 1] as per cent with two digits, "-" for None."""
     return "-" if value is None else f"{100 * value:.2f}"
 
 

@@ -85,8 +85,11 @@ def pool(cfg: Config, data: Dataset, index: np.ndarray, label, image, seed: int)
         index: of the selected real images, from `select`.
         label, image: of the synthetic images, [M] int32 and [M, S, S, 1] uint8.
         seed: of the split.
+
+    Raises:
+        DataError: if a class would have no training or no test image.
     """
-    used = data._replace(image=data.image[index], label=data.label[index])
+    used = take(data, index)
     if cfg.data.degrade_reals:
         used = resized(used, cfg.gan.image_size)
     real = np.asarray(resized(used, cfg.data.image_size).image)
@@ -94,7 +97,7 @@ def pool(cfg: Config, data: Dataset, index: np.ndarray, label, image, seed: int)
     all_label = np.concatenate([np.asarray(used.label), np.asarray(label)])
     # A synthetic image belongs to no group of real ones under P0.
     top = int(np.asarray(data.group).max()) + 1
-    group = np.concatenate([np.asarray(data.group)[index], top + np.arange(len(label))])
+    group = np.concatenate([np.asarray(used.group), top + np.arange(len(label))])
     source = np.concatenate([index, np.full(len(label), -1)])
     train_index, test_index = splits.pooled(all_label, cfg.data.test_fraction, seed)
     pooled = Dataset(all_image, all_label.astype(np.int32), group.astype(np.int32))

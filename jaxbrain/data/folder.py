@@ -65,7 +65,7 @@ def _natural(path: Path) -> list:
 
 
 def _canonical(name: str) -> str:
-    """ "no" and "yes" for every common spelling of normal and tumour."""
+    """Common spellings of normal and tumour become "no" and "yes"; others stay."""
     letters = re.sub(r"[\s_-]", "", name.lower())
     if letters in _NORMAL:
         return "no"
@@ -201,7 +201,7 @@ def load_folder(
     Layouts: `no` and `yes` (or other spellings), any two or more class folders, or
     Training/Testing folders of those; one more folder may be around all of it. Files are
     decoded by content; names only choose which are images. Label 0 is the normal class
-    where there is one, then natural order.
+    where there is one, a class that only says tumour comes last, others in natural order.
 
     Args:
         root: the folder.
@@ -284,7 +284,7 @@ def load_folder(
 
 def describe(data: Dataset, records: Records) -> list[str]:
     """Lines that say what was read: counts, sizes, modes, groups, notes."""
-    counts = [int((np.asarray(data.label) == k).sum()) for k in range(_classes(records))]
+    counts = np.bincount(data.label, minlength=len(records.class_names)).tolist()
     per_class = "  ".join(
         f"{name} {n}" for name, n in zip(records.class_names, counts, strict=True)
     )
@@ -302,10 +302,6 @@ def describe(data: Dataset, records: Records) -> list[str]:
     if num_groups < len(records.path):
         lines.append(f"data   {num_groups} groups of near-duplicates")
     return lines + [f"note   {note}" for note in records.notes]
-
-
-def _classes(records: Records) -> int:
-    return len(records.class_names)
 
 
 def from_arrays(data: Dataset, class_names: tuple[str, ...], root: str) -> Records:
