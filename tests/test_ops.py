@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbrain.nn import ops
+from jaxbrain.nn import ops, ops_cpu
 
 # Height, width, window, stride, padding: odd and even, with and without remainder.
 CASES = [
@@ -17,11 +17,6 @@ CASES = [
     (6, 7, 2, 2, "SAME"),
     (10, 7, 5, 3, "SAME"),
 ]
-TRANSPOSED = {
-    "stamps": ops.conv_transpose_stamps,
-    "phases": ops.conv_transpose_phases,
-    "gemm": ops.conv_transpose_gemm,
-}
 
 
 def draw(seed: int, *shapes):
@@ -52,28 +47,97 @@ def same(one, other, *args) -> None:
             np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
 
 
+def pads_of(shape, size, stride, padding):
+    return ops._pads(shape, size, stride, padding)
+
+
 @pytest.mark.parametrize("height, width, size, stride, padding", CASES)
 def test_conv(height, width, size, stride, padding):
     x, kernel = draw(1, (2, height, width, 3), (size, size, 3, 4))
     same(
-        lambda x, k: ops.conv_gemm(x, k, stride, padding),
+        lambda x, k: ops.conv(x, k, stride, padding),
         lambda x, k: ops.conv_lax(x, k, stride, padding),
         x,
         kernel,
     )
 
 
-@pytest.mark.parametrize("form", TRANSPOSED)
+@pytest.mark.parametrize("form", ["conv_gemm", "conv_direct"])
 @pytest.mark.parametrize("height, width, size, stride, padding", CASES)
-def test_conv_transpose(form, height, width, size, stride, padding):
-    # 9 output channels: what `gemm` sends to the phases.
-    x, kernel = draw(2, (2, height, width, 3), (size, size, 3, 9))
+def test_forms_of_conv(form, height, width, size, stride, padding):
+    x, kernel = draw(1, (2, height, width, 3), (size, size, 3, 4))
+    pads = pads_of(x.shape, size, stride, padding)
+    got = getattr(ops_cpu, form)(x, kernel, stride, pads)
+    want = ops.conv_lax(x, kernel, stride, padding)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("c_out", [3, 9])
+@pytest.mark.parametrize("height, width, size, stride, padding", CASES)
+def test_conv_transpose(c_out, height, width, size, stride, padding):
+    x, kernel = draw(2, (2, height, width, 3), (size, size, 3, c_out))
     same(
-        lambda x, k: TRANSPOSED[form](x, k, stride, padding),
+        lambda x, k: ops.conv_transpose(x, k, stride, padding),
         lambda x, k: ops.conv_transpose_lax(x, k, stride, padding),
         x,
         kernel,
     )
+
+
+@pytest.mark.parametrize("form", ["transpose_stamps", "transpose_phases"])
+@pytest.mark.parametrize("height, width, size, stride, padding", [*CASES, (7, 8, 1, 2, "SAME")])
+def test_forms_of_the_transpose(form, height, width, size, stride, padding):
+    """Also with pixels of x that no window reads, and with windows smaller than steps."""
+    x, kernel = draw(3, (2, height, width, 3), (size, size, 3, 4))
+    pads = pads_of(x.shape, size, stride, padding)
+    (y,) = draw(4, ops.conv_lax(x, kernel, stride, padding).shape)
+    got = getattr(ops_cpu, form)(y, kernel, stride, pads, (height, width))
+    want = jax.vjp(lambda x: ops.conv_lax(x, kernel, stride, padding), x)[1](y)[0]
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 100])
+@pytest.mark.parametrize("height, width, size, stride, padding", CASES)
+def test_forms_of_the_kernel_gradient(piece, height, width, size, stride, padding, monkeypatch):
+    """5 images in pieces of 1, of 2 with a rest, and at once."""
+    x, kernel = draw(5, (5, height, width, 3), (size, size, 3, 4))
+    pads = pads_of(x.shape, size, stride, padding)
+    want_y, pull = jax.vjp(lambda kernel: ops.conv_lax(x, kernel, stride, padding), kernel)
+    (y,) = draw(6, want_y.shape)
+    one = size * 3 * stride * (y.shape[1] + size) * y.shape[2] * 4
+    monkeypatch.setattr(ops_cpu, "_PIECE_BYTES", piece * one)
+    got = ops_cpu.outer_pieces(x, y, size, stride, pads)
+    np.testing.assert_allclose(got, pull(y)[0], rtol=1e-5, atol=2e-5)
+
+
+def test_mapped_over_kernels_equals_one_by_one():
+    """Values and gradients, also where only one operand is mapped."""
+    x, kernels, other = draw(7, (2, 8, 8, 3), (4, 5, 5, 3, 9), (4, 5, 5, 9, 3))
+
+    def penalty(kernel, other):
+        def score(x):
+            y = ops.pool(ops.conv(x, kernel, 2), "max", 3, 2)
+            return jnp.tanh(ops.conv_transpose(y, other, 2)).sum()
+
+        return (jax.grad(score)(x) ** 2).sum()
+
+    slope = jax.grad(penalty, argnums=(0, 1))
+    got = jax.jit(jax.vmap(slope))(kernels, other)
+    for i in range(4):
+        want = slope(kernels[i], other[i])
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_in_a_loop_equals_outside():
+    x, kernel = draw(8, (3, 9, 9, 2), (3, 3, 2, 9))
+
+    def step(kernel):
+        loss = lambda kernel: (ops.pool(ops.conv(x, kernel), "max", 3, 2) ** 2).mean()  # noqa: E731
+        return kernel - 0.1 * jax.grad(loss)(kernel)
+
+    looped = jax.jit(lambda k: jax.lax.fori_loop(0, 3, lambda _, k: step(k), k))(kernel)
+    np.testing.assert_allclose(looped, step(step(step(kernel))), rtol=1e-4, atol=1e-6)
 
 
 def test_conv_transpose_is_the_transpose_of_conv():
@@ -89,29 +153,45 @@ def test_conv_transpose_refuses_holes():
         ops.conv_transpose(x, kernel, 3)
 
 
+@pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("kind", ["max", "average", "min"])
-@pytest.mark.parametrize("height, width, size, stride, padding", CASES)
-def test_pool(kind, height, width, size, stride, padding):
+@pytest.mark.parametrize("height, width, size, stride, padding", [*CASES, (7, 8, 1, 2, "SAME")])
+def test_pool(kind, height, width, size, stride, padding, ties):
+    """Values and gradients; the first of equal pixels takes a gradient, as in XLA."""
     (x,) = draw(5, (2, height, width, 3))
-    one = ops.pool_slices(x, kind, size, stride, padding)
-    other = ops.pool_lax(x, kind, size, stride, padding)
-    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
-    (weight,) = draw(6, one.shape)
+    if ties:
+        x = jnp.round(x)
+    (weight,) = draw(6, ops.pool_lax(x, kind, size, stride, padding).shape)
+
+    def loss(form):
+        return jax.jit(jax.grad(lambda x: (form(x, kind, size, stride, padding) * weight).sum()))
+
+    np.testing.assert_allclose(
+        ops.pool(x, kind, size, stride, padding),
+        ops.pool_lax(x, kind, size, stride, padding),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+    got, want = loss(ops.pool)(x), loss(ops.pool_lax)(x)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_pool_differentiates_twice():
+    x, weight = draw(10, (2, 9, 8, 3), (2, 5, 4, 3))
 
     def slope(form):
-        def loss(x):
-            return (form(x, kind, size, stride, padding) * weight).sum()
+        def inner(x):
+            return jax.grad(lambda x: (jnp.sin(form(x, "max", 3, 2)) * weight).sum())(x)
 
-        return jax.jit(jax.grad(loss))(x)
+        return jax.grad(lambda x: (inner(x) ** 2).sum())(x)
 
-    # No ties in normal draws, so both send the gradient to the same pixel.
-    np.testing.assert_allclose(slope(ops.pool_slices), slope(ops.pool_lax), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(slope(ops.pool), slope(ops.pool_lax), rtol=1e-5, atol=1e-6)
 
 
 def test_padding_name():
     x, kernel = draw(7, (1, 4, 4, 1), (3, 3, 1, 1))
     with pytest.raises(ValueError, match="SAME"):
-        ops.conv_gemm(x, kernel, 1, "same")
+        ops.conv(x, kernel, 1, "same")
 
 
 def test_equation_1():

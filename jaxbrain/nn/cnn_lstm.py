@@ -32,10 +32,17 @@ class CNN(nn.Module):
         def pool(x):
             return ops.pool(x, cnn.pool, cnn.pool_size, cnn.pool_stride)
 
-        x = nn.relu(self.conv1(image))
-        x = pool(x) if cnn.interleave else x
-        x = pool(nn.relu(self.conv2(x)))
-        return x if cnn.interleave else pool(x)
+        def block(conv, pools, x):
+            if cnn.pool == "average":
+                x = nn.relu(conv(x))
+                return pools(x)
+            # Bias and ReLU keep the order of values, so pooling first gives the same
+            # numbers and gradients, and they run on the pooled pixels only.
+            return nn.relu(conv(x, pools))
+
+        if cnn.interleave:
+            return block(self.conv2, pool, block(self.conv1, pool, image))
+        return block(self.conv2, lambda x: pool(pool(x)), nn.relu(self.conv1(image)))
 
     def features(self, image: Array) -> Array:
         """[B, S, S, C] float32 -> what the hybrid reads.

@@ -1,0 +1,270 @@
+"""Convolutions and pooling in the forms that a CPU computes fast.
+
+A convolution y = conv(x, w), its transpose x = transpose(y, w) and its kernel's gradient
+w = outer(x, y) are the three partial derivatives of one trilinear form <y, conv(x, w)>,
+so each one's gradients are the other two. `conv`, `transpose` and `outer` are therefore
+closed under differentiation of any order, and every one of them can be computed in the
+form that is fast. XLA's own gradients are not: they are convolutions that its CPU backend
+runs as naive loops inside a compiled loop. (Forward-mode differentiation is not defined.)
+
+Mapped over seeds, each runs one seed after another: a convolution with a kernel per
+example would become a grouped one, which is several times slower.
+
+Here `pads` is ((top, bottom), (left, right)) and `size` the (height, width) of x.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import sequential_vmap
+
+from jaxbrain.types import Array
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+# Work on pieces of a batch whose gathered columns stay about this large: they then stay
+# in the cache and their memory is used again (measured: benchmarks/README.md).
+_PIECE_BYTES = 10 * 2**20
+
+
+def _pad(x: Array, rows: tuple, columns: tuple, value: float = 0.0) -> Array:
+    """Padding of an image, each side (before, after, between); negative amounts crop."""
+    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
+
+
+def conv_gemm(x: Array, kernel: Array, stride: int, pads) -> Array:
+    """As one matrix product on gathered windows."""
+    k, _, _, c_out = kernel.shape
+    x = _pad(x, (*pads[0], 0), (*pads[1], 0))
+    height, width = ((n - k) // stride * stride + 1 for n in x.shape[1:3])
+    windows = [
+        x[:, i : i + height : stride, j : j + width : stride] for i in range(k) for j in range(k)
+    ]
+    patches = jnp.concatenate(windows, axis=-1)
+    return jnp.einsum("bhwk,ko->bhwo", patches, kernel.reshape(-1, c_out))
+
+
+def conv_direct(x: Array, kernel: Array, stride: int, pads) -> Array:
+    """As XLA's convolution, whose forward pass is fast."""
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=LAYOUT)
+
+
+def transpose_stamps(y: Array, kernel: Array, stride: int, pads, size) -> Array:
+    """As one matrix product and a sum of shifted copies."""
+    k, _, c_in, c_out = kernel.shape
+    columns = jnp.einsum("bhwo,ko->bhwk", y, kernel.reshape(-1, c_out))
+    # Split, not indexed: the gradient of indexing adds arrays of full size.
+    parts = jnp.split(columns, k * k, axis=-1)
+
+    def place(axis: int, offset: int):
+        last = offset + (y.shape[1 + axis] - 1) * stride
+        return offset - pads[axis][0], size[axis] + pads[axis][0] - 1 - last, stride - 1
+
+    return sum(_pad(parts[i * k + j], place(0, i), place(1, j)) for i in range(k) for j in range(k))
+
+
+def _phase(phase: int, k: int, stride: int, low: int, size: int, count: int):
+    """What rows stride * q + `phase` of x read of the `count` rows of y: the slice of the
+    turned kernel, and the padding of y."""
+    # Row q takes kernel row phase + low - stride t times row q + t of y.
+    taps = [t for t in range(-k, k + 1) if 0 <= phase + low - stride * t < k]
+    if not taps:
+        return None
+    start = k - 1 - (phase + low - stride * taps[0])
+    rows = -(-(size - phase) // stride)
+    stop = start + stride * (len(taps) - 1) + 1
+    return slice(start, stop, stride), (-taps[0], rows + taps[-1] - count)
+
+
+def transpose_phases(y: Array, kernel: Array, stride: int, pads, size) -> Array:
+    """As one plain convolution for each of the stride * stride phases of x, so that no
+    inserted zeros are multiplied."""
+    k, _, c_in, _ = kernel.shape
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    rows, columns = (
+        [_phase(p, k, stride, pads[a][0], size[a], y.shape[1 + a]) for p in range(stride)]
+        for a in (0, 1)
+    )
+    height, width = (-(-n // stride) for n in size)
+
+    def one(row, column):
+        if row is None or column is None:  # a stride larger than the kernel
+            return jnp.zeros((y.shape[0], height, width, c_in), y.dtype)
+        part = conv_direct(y, turned[row[0], column[0]], 1, (row[1], column[1]))
+        # Phases of an odd side have a row less.
+        return _pad(part, (0, height - part.shape[1], 0), (0, width - part.shape[2], 0))
+
+    x = jnp.stack([jnp.stack([one(r, c) for c in columns], axis=3) for r in rows], axis=2)
+    x = x.reshape(y.shape[0], height * stride, width * stride, c_in)
+    return x[:, : size[0], : size[1]]
+
+
+def _outer_piece(x: Array, y: Array, k: int, stride: int, pads) -> Array:
+    batch, _, _, c_in = x.shape
+    _, height, width, c_out = y.shape
+    # Channels first and phases apart: then every shifted copy has long contiguous rows.
+    high, wide = (-(-(k + stride * (n - 1)) // stride) for n in (height, width))
+    sides = [
+        (low, stride * n - size - low, 0)
+        for (low, _), n, size in zip(pads, (high, wide), x.shape[1:3], strict=True)
+    ]
+    x = lax.pad(x.transpose(3, 0, 1, 2), jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), *sides))
+    x = x.reshape(c_in, batch, high, stride, wide, stride).transpose(3, 5, 0, 1, 2, 4)
+    shifts = [x[:, j % stride, :, :, :, j // stride : j // stride + width] for j in range(k)]
+    columns = jnp.concatenate(shifts, axis=1)
+    y = y.reshape(-1, c_out)
+    rows = [
+        columns[i % stride, :, :, i // stride : i // stride + height].reshape(k * c_in, -1) @ y
+        for i in range(k)
+    ]
+    return jnp.stack(rows).reshape(k, k, c_in, c_out)
+
+
+def outer_pieces(x: Array, y: Array, k: int, stride: int, pads) -> Array:
+    """As one matrix product per kernel row, over pieces of the batch."""
+    batch, height, width, _ = y.shape
+    image_bytes = k * x.shape[3] * stride * (height + k) * width * x.dtype.itemsize
+    piece = max(_PIECE_BYTES // image_bytes, 1)
+    count, rest = divmod(batch, piece)
+    if count == 0 or (count == 1 and rest == 0):
+        return _outer_piece(x, y, k, stride, pads)
+    whole = count * piece
+
+    def body(total, one):
+        return total + _outer_piece(*one, k, stride, pads), None
+
+    pieces = [leaf[:whole].reshape(count, piece, *leaf.shape[1:]) for leaf in (x, y)]
+    total = jnp.zeros((k, k, x.shape[-1], y.shape[-1]), x.dtype)
+    total, _ = lax.scan(body, total, tuple(pieces))
+    return total + _outer_piece(x[whole:], y[whole:], k, stride, pads) if rest else total
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv(x: Array, kernel: Array, stride: int, pads) -> Array:
+    """[B, H, W, C_in], [k, k, C_in, C_out] -> [B, H', W', C_out]."""
+    height, width = (
+        (n + sum(pad) - kernel.shape[0]) // stride + 1
+        for n, pad in zip(x.shape[1:3], pads, strict=True)
+    )
+    # XLA's convolution splits its work by output pixels: too few of them run badly.
+    form = conv_gemm if height * width <= 16 else conv_direct
+    return sequential_vmap(lambda x, kernel: form(x, kernel, stride, pads))(x, kernel)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
+    """[B, H', W', C_out], [k, k, C_in, C_out] -> [B, *size, C_in]."""
+    # Stamps do no work outside of y, and are the better with few channels to stamp.
+    beyond = size[0] * size[1] > 1.5 * stride**2 * y.shape[1] * y.shape[2]
+    form = transpose_stamps if beyond or kernel.shape[2] < 8 else transpose_phases
+    return sequential_vmap(lambda y, kernel: form(y, kernel, stride, pads, size))(y, kernel)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def outer(x: Array, y: Array, k: int, stride: int, pads) -> Array:
+    """[B, H, W, C_in], [B, H', W', C_out] -> [k, k, C_in, C_out]."""
+    return sequential_vmap(lambda x, y: outer_pieces(x, y, k, stride, pads))(x, y)
+
+
+# The forward rules call the public functions, so that they can be differentiated again.
+conv.defvjp(
+    lambda x, kernel, *how: (conv(x, kernel, *how), (x, kernel)),
+    lambda stride, pads, saved, g: (
+        transpose(g, saved[1], stride, pads, saved[0].shape[1:3]),
+        outer(saved[0], g, saved[1].shape[0], stride, pads),
+    ),
+)
+transpose.defvjp(
+    lambda y, kernel, *how: (transpose(y, kernel, *how), (y, kernel)),
+    lambda stride, pads, size, saved, g: (
+        conv(g, saved[1], stride, pads),
+        outer(g, saved[0], saved[1].shape[0], stride, pads),
+    ),
+)
+outer.defvjp(
+    lambda x, y, *how: (outer(x, y, *how), (x, y)),
+    lambda k, stride, pads, saved, g: (
+        transpose(saved[1], g, stride, pads, saved[0].shape[1:3]),
+        conv(saved[0], g, stride, pads),
+    ),
+)
+
+
+def _largest(x: Array, axis: int, window: int, stride: int) -> tuple[Array, Array]:
+    """The largest of each window along one axis, and the offset of the first of them."""
+    length = (x.shape[axis] - window) // stride * stride + 1
+    slices = [lax.slice_in_dim(x, i, i + length, stride, axis) for i in range(window)]
+    best, offset = slices[0], jnp.zeros(slices[0].shape, jnp.int8)
+    for i, other in enumerate(slices[1:], 1):
+        offset = jnp.where(other > best, jnp.int8(i), offset)
+        best = jnp.maximum(best, other)
+    return best, offset
+
+
+def _halves(g: Array, offset: Array, axis: int, window: int, stride: int, size: int):
+    """The gradient of `_largest` at rows phase, stride + phase, ... for each phase."""
+    count = -(-size // stride)
+    parts = []
+    for phase in range(stride):
+        total = jnp.zeros((), g.dtype)
+        for i in range(phase, window, stride):
+            own = jnp.where(offset == i, g, jnp.zeros((), g.dtype))
+            sides = [(0, 0, 0)] * g.ndim
+            sides[axis] = (i // stride, count - g.shape[axis] - i // stride, 0)
+            total = total + lax.pad(own, jnp.zeros((), g.dtype), sides)
+        # A stride larger than the window leaves pixels out.
+        shape = [*g.shape[:axis], count, *g.shape[axis + 1 :]]
+        parts.append(jnp.broadcast_to(total, shape))
+    return parts
+
+
+def _pool_forward(x: Array, window: int, stride: int, pads):
+    x = _pad(x, (*pads[0], 0), (*pads[1], 0), -jnp.inf)
+    # Columns first: among equal pixels the first row then wins, and the first column in
+    # it, as in XLA's own gradient.
+    x, column = _largest(x, 2, window, stride)
+    y, row = _largest(x, 1, window, stride)
+    return y, (row, column)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def max_pool(x: Array, window: int, stride: int, pads) -> Array:
+    """[B, H, W, C] -> [B, H', W', C]; the gradient goes to the first largest pixel."""
+    return _pool_forward(x, window, stride, pads)[0]
+
+
+def _max_pool_forward(x, window, stride, pads):
+    y, offsets = _pool_forward(x, window, stride, pads)
+    return y, (offsets, x.shape[1:3])
+
+
+def _max_pool_backward(window, stride, pads, saved, g):
+    (row, column), size = saved
+    high, wide = (n + sum(pad) for n, pad in zip(size, pads, strict=True))
+    above = -(-high // stride) * stride - column.shape[1]
+    # Phases of rows, then of columns in each, are woven once at the end: weaving in
+    # between costs more than all the arithmetic.
+    column = _pad(column, (0, above, 0), (0, 0, 0))
+    column = column.reshape(column.shape[0], -1, stride, *column.shape[2:])
+    rows = _halves(g, row, 1, window, stride, high)
+    phases = [
+        _halves(part, column[:, :, i], 2, window, stride, wide) for i, part in enumerate(rows)
+    ]
+    x = jnp.stack([jnp.stack(part, axis=3) for part in phases], axis=2)
+    x = x.reshape(x.shape[0], x.shape[1] * stride, -1, x.shape[-1])
+    (top, _), (left, _) = pads
+    return (x[:, top : top + size[0], left : left + size[1]],)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def mean_pool(x: Array, window: int, stride: int, pads) -> Array:
+    """[B, H, W, C] -> [B, H', W', C], as a sum of strided slices; padding counts as 0."""
+    x = _pad(x, (*pads[0], 0), (*pads[1], 0))
+    for axis in (1, 2):
+        length = (x.shape[axis] - window) // stride * stride + 1
+        x = sum(lax.slice_in_dim(x, i, i + length, stride, axis) for i in range(window))
+    return x / (window * window)
