@@ -1,20 +1,26 @@
 """The same nets and steps in PyTorch, written as PyTorch's users would for speed.
 
 Modes: "eager" (contiguous), "channels_last", "compile" (`torch.compile` on channels-last),
-and on a GPU "cudagraphs" (`mode="reduce-overhead"`). Optimisers are fused, gradients are
-set to None between steps, nothing is read back inside a step.
+and on a GPU "cudagraphs" (`torch.compile(mode="reduce-overhead")`). Optimisers are fused,
+gradients are set to None between steps, the discriminator sees real and synthetic images
+in one batch, and nothing is read back inside a step.
 
 PyTorch pads an even image of a stride-2 layer at the top and left, MATLAB and jaxbrain at
 the bottom and right. So these nets are mirror images of ours: `load` turns the kernels
-round, and on images turned round both give the same logits (the benchmark checks it).
+round, and on images turned round both give the same logits (`agreement` checks it).
 """
 
+import time
+
+import jax
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jaxbrain import ConfigError
+from jaxbrain import ConfigError, classifier, gan
 from jaxbrain.config import Config
+from jaxbrain.nn.discriminator import Discriminator as JaxDiscriminator
 
 
 def refuse(cfg: Config) -> None:
@@ -37,6 +43,13 @@ def refuse(cfg: Config) -> None:
             raise ConfigError(f"{name} is {found!r}: expected {expected!r} for --peer torch")
     if cfg.gan.augment not in ("none", "reflect"):
         raise ConfigError(f"gan.augment is {cfg.gan.augment!r}: expected none or reflect")
+    if cfg.cnn.kernel_size % 2 == 0:
+        raise ConfigError(f"cnn.kernel_size is {cfg.cnn.kernel_size}: expected an odd number")
+    if cfg.data.image_size % cfg.cnn.pool_stride**2:
+        raise ConfigError(
+            f"data.image_size is {cfg.data.image_size}: expected a multiple of the square of "
+            f"cnn.pool_stride, {cfg.cnn.pool_stride**2}, for --peer torch"
+        )
 
 
 class CNNLSTM(nn.Module):
@@ -48,7 +61,8 @@ class CNNLSTM(nn.Module):
         pad = cnn.kernel_size // 2
         self.conv1 = nn.Conv2d(cfg.data.channels, cnn.filters[0], cnn.kernel_size, padding=pad)
         self.conv2 = nn.Conv2d(cnn.filters[0], cnn.filters[1], cnn.kernel_size, padding=pad)
-        self.pool = nn.MaxPool2d(cnn.pool_size, cnn.pool_stride, padding=cnn.pool_size // 2)
+        pad = max(cnn.pool_size - cnn.pool_stride + 1, 0) // 2
+        self.pool = nn.MaxPool2d(cnn.pool_size, cnn.pool_stride, padding=pad)
         side = cfg.data.image_size
         for _ in range(2):
             side = -(-side // cnn.pool_stride)
@@ -72,6 +86,11 @@ class CNNLSTM(nn.Module):
         return self.fc11(self.fc10(x))
 
 
+def upsample(width: int, features: int, k: int) -> nn.Module:
+    """Doubles the map."""
+    return nn.ConvTranspose2d(width, features, k, 2, padding=(k - 1) // 2, output_padding=k % 2)
+
+
 class Generator(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
@@ -89,17 +108,10 @@ class Generator(nn.Module):
                 pad = 0 if valid and side < gan.start_size else k // 2
                 layers.append(nn.ConvTranspose2d(width, features, k, padding=pad))
             else:
-                layers.append(nn.ConvTranspose2d(width, features, k, 2, (k - 1) // 2, (k - 1) % 2))
-                layers[-1] = nn.ConvTranspose2d(
-                    width, features, k, stride=2, padding=k // 2, output_padding=k % 2
-                )
+                layers.append(upsample(width, features, k))
             layers += [nn.BatchNorm2d(features), nn.ReLU(inplace=True)]
             width = features
-        layers.append(
-            nn.ConvTranspose2d(
-                width, cfg.data.channels, k, stride=2, padding=k // 2, output_padding=k % 2
-            )
-        )
+        layers.append(upsample(width, cfg.data.channels, k))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z, label):
@@ -121,7 +133,7 @@ class Discriminator(nn.Module):
         while size % 2 == 0 and size // 2 >= 4:
             features = gan.filters * min(2**level, 8)
             layers += [
-                nn.Conv2d(width, features, k, stride=2, padding=k // 2),
+                nn.Conv2d(width, features, k, stride=2, padding=(k - 1) // 2),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             width, size, level = features, size // 2, level + 1
@@ -131,3 +143,231 @@ class Discriminator(nn.Module):
     def forward(self, image, label):
         channel = self.label_map(self.embed(label)).unflatten(1, (1, self.size, self.size))
         return self.layers(torch.cat([self.dropout(image), channel], 1)).flatten()
+
+
+def _turned(kernel) -> torch.Tensor:
+    """[k, k, I, O] of ours -> [O, I, k, k], turned round."""
+    return torch.tensor(np.asarray(kernel)[::-1, ::-1].transpose(3, 2, 0, 1).copy())
+
+
+def _turned_rows(kernel, side: int) -> torch.Tensor:
+    """[side * side * C, F] of ours -> [F, side * side * C], the map turned round."""
+    kernel = np.asarray(kernel)
+    maps = kernel.reshape(side, side, -1, kernel.shape[-1])[::-1, ::-1]
+    return torch.tensor(maps.reshape(-1, kernel.shape[-1]).T.copy())
+
+
+def _turned_columns(kernel, side: int) -> torch.Tensor:
+    """[D, side * side * C] of ours -> [side * side * C, D], the map turned round."""
+    return _turned_rows(np.asarray(kernel).T, side).T
+
+
+def _set(parameter, value) -> None:
+    value = torch.as_tensor(np.array(value))
+    if parameter.shape != value.shape:
+        raise ValueError(f"shape {tuple(value.shape)}: expected {tuple(parameter.shape)}")
+    parameter.data.copy_(value)
+
+
+def _load_dense(layer, params) -> None:
+    _set(layer.weight, np.asarray(params["kernel"]).T)
+    _set(layer.bias, params["bias"])
+
+
+def load_classifier(net: CNNLSTM, state) -> None:
+    """Copy the parameters of a `ClassifierState`."""
+    cnn, hybrid = state.cnn.params, state.hybrid.params
+    for name in ("conv1", "conv2"):
+        _set(getattr(net, name).weight, _turned(cnn[name]["kernel"]))
+        _set(getattr(net, name).bias, cnn[name]["bias"])
+    side = int((net.fc.in_features // net.conv2.out_channels) ** 0.5)
+    _set(net.fc.weight, _turned_rows(cnn["fc"]["kernel"], side))
+    _set(net.fc.bias, cnn["fc"]["bias"])
+    for name in ("fc2", "fc4", "fc10", "fc11"):
+        _load_dense(getattr(net, name), hybrid[name])
+    for name in ("lstm6", "lstm8"):
+        layer = getattr(net, name)
+        _set(layer.weight_ih_l0, np.asarray(hybrid[name]["kernel"]).T)
+        _set(layer.weight_hh_l0, np.asarray(hybrid[name]["recurrent_kernel"]).T)
+        _set(layer.bias_ih_l0, hybrid[name]["bias"])
+        layer.bias_hh_l0.data.zero_()
+
+
+def load_gan(generator: Generator, discriminator: Discriminator, state) -> None:
+    """Copy the parameters of a `GANState`."""
+    params = state.generator.params
+    _set(generator.project.weight, _turned_columns(params["project"]["kernel"], generator.side))
+    bias = np.asarray(params["project"]["bias"])[None]
+    _set(generator.project.bias, _turned_columns(bias, generator.side)[:, 0])
+    _set(generator.embed.weight, params["embed"]["embedding"])
+    _set(generator.label_map.weight, _turned_columns(params["label_map"]["kernel"], generator.side))
+    bias = np.asarray(params["label_map"]["bias"])[None]
+    _set(generator.label_map.bias, _turned_columns(bias, generator.side)[:, 0])
+    convolutions = [m for m in generator.layers if isinstance(m, nn.ConvTranspose2d)]
+    names = [f"conv{i + 1}" for i in range(len(convolutions) - 1)] + ["image"]
+    for layer, name in zip(convolutions, names, strict=True):
+        _set(layer.weight, _turned(params[name]["kernel"]).transpose(0, 1))
+        _set(layer.bias, params[name]["bias"])
+    norms = [m for m in generator.layers if isinstance(m, nn.BatchNorm2d)]
+    for i, layer in enumerate(norms):
+        _set(layer.weight, params[f"norm{i + 1}"]["norm"]["scale"])
+        _set(layer.bias, params[f"norm{i + 1}"]["norm"]["bias"])
+    params = state.discriminator.params
+    _set(discriminator.embed.weight, params["embed"]["embedding"])
+    size = discriminator.size
+    _set(discriminator.label_map.weight, _turned_columns(params["label_map"]["kernel"], size))
+    bias = np.asarray(params["label_map"]["bias"])[None]
+    _set(discriminator.label_map.bias, _turned_columns(bias, size)[:, 0])
+    convolutions = [m for m in discriminator.layers if isinstance(m, nn.Conv2d)]
+    names = [f"conv{i + 1}" for i in range(len(convolutions) - 1)] + ["logit"]
+    for layer, name in zip(convolutions, names, strict=True):
+        _set(layer.weight, _turned(params[name]["kernel"]))
+        _set(layer.bias, params[name]["bias"])
+
+
+def _tensor(image) -> torch.Tensor:
+    """Images of ours, turned round, [B, C, H, W]."""
+    return torch.tensor(np.asarray(image)[:, ::-1, ::-1].transpose(0, 3, 1, 2).copy())
+
+
+def agreement(cfg: Config, key) -> dict[str, float]:
+    """Largest difference between our outputs and the peers' at the same parameters, over
+    the largest output: that both are the same architecture."""
+    batch = 4
+    size, gan_size, channels = cfg.data.image_size, cfg.gan.image_size, cfg.data.channels
+    label = np.arange(batch) % cfg.data.num_classes
+    image = jax.random.uniform(key, (batch, size, size, channels), minval=-1.0)
+    small = jax.random.uniform(key, (batch, gan_size, gan_size, channels), minval=-1.0)
+
+    def apart(ours, theirs):
+        ours, theirs = np.asarray(ours, np.float64), theirs.detach().double().numpy()
+        return float(np.abs(ours - theirs).max() / np.abs(ours).max())
+
+    state = classifier.init(cfg, key, 1)
+    net = CNNLSTM(cfg).eval()
+    load_classifier(net, state)
+    ours = classifier.predict(cfg, state, image)
+    theirs = net(_tensor(classifier.normalise(cfg, state, image)))
+    found = {"classifier": apart(ours, theirs.softmax(1))}
+
+    state = gan.init(cfg, key)
+    generator, discriminator = Generator(cfg).eval(), Discriminator(cfg).eval()
+    load_gan(generator, discriminator, state)
+    z = gan.latents(cfg, batch, key)
+    drawn = generator(torch.tensor(np.asarray(z)), torch.tensor(label)).permute(0, 2, 3, 1)
+    ours = gan.generate(cfg, state, z, label.astype(np.int32))
+    found["generator"] = apart(ours, drawn.flip(1, 2))
+    variables = {"params": state.discriminator.params}
+    ours = JaxDiscriminator(cfg).apply(variables, small, label.astype(np.int32), False)
+    found["discriminator"] = apart(ours, discriminator(_tensor(small), torch.tensor(label)))
+    return found
+
+
+def modes(device: str) -> list[str]:
+    """How PyTorch is run on a device."""
+    return ["eager", "channels_last", "compile"] + ["cudagraphs"] * (device == "cuda")
+
+
+def _prepared(net, mode: str, device: str):
+    """The net on the device, and what to call."""
+    layout = torch.contiguous_format if mode == "eager" else torch.channels_last
+    net = net.to(device).to(memory_format=layout)
+    if mode == "compile":
+        return net, torch.compile(net)
+    if mode == "cudagraphs":
+        return net, torch.compile(net, mode="reduce-overhead")
+    return net, net
+
+
+def _autocast(cfg: Config, device: str):
+    return torch.autocast(device, torch.bfloat16, enabled=cfg.compute == "bfloat16")
+
+
+def classifier_step(cfg: Config, mode: str, device: str):
+    """A function that makes one update on images in [-1, 1], and those images."""
+    options, batch = cfg.classifier.optim, cfg.classifier.batch_size
+    size, channels = cfg.data.image_size, cfg.data.channels
+    net, forward = _prepared(CNNLSTM(cfg), mode, device)
+    names = {"weight_ih_l0", "weight_hh_l0", "weight"}
+    decayed, rest = [], []
+    for name, parameter in net.named_parameters():
+        (decayed if name.split(".")[-1] in names else rest).append(parameter)
+    groups = [{"params": decayed, "weight_decay": options.l2}, {"params": rest}]
+    optimiser = torch.optim.SGD(groups, options.learning_rate, options.momentum, fused=True)
+    layout = torch.contiguous_format if mode == "eager" else torch.channels_last
+    image = torch.rand(batch, channels, size, size, device=device) * 2 - 1
+    image = image.to(memory_format=layout)
+    label = torch.arange(batch, device=device) % cfg.data.num_classes
+
+    def step():
+        optimiser.zero_grad(set_to_none=True)
+        with _autocast(cfg, device):
+            logits = forward(image)
+        F.cross_entropy(logits.float(), label).backward()
+        optimiser.step()
+
+    return step
+
+
+def gan_step(cfg: Config, mode: str, device: str):
+    """A function that makes one simultaneous update of both networks."""
+    options = cfg.gan
+    batch, size = options.batch_size, options.image_size
+    generator, draw = _prepared(Generator(cfg), mode, device)
+    discriminator, judge = _prepared(Discriminator(cfg), mode, device)
+
+    def adam(net, optim):
+        betas = (optim.b1, optim.b2)
+        return torch.optim.Adam(net.parameters(), optim.learning_rate, betas, fused=True)
+
+    optimisers = [
+        adam(generator, options.generator_optim),
+        adam(discriminator, options.discriminator_optim),
+    ]
+    real = torch.rand(batch, cfg.data.channels, size, size, device=device) * 2 - 1
+    label = torch.arange(batch, device=device) % cfg.data.num_classes
+    labels = torch.cat([label, label])
+    zeros, ones = torch.zeros(batch, device=device), torch.ones(batch, device=device)
+    parameters = [list(generator.parameters()), list(discriminator.parameters())]
+    loss = F.binary_cross_entropy_with_logits
+
+    def step():
+        image = real
+        if options.augment == "reflect":
+            swap = torch.rand(batch, 1, 1, 1, device=device) < 0.5
+            image = torch.where(swap, real.flip(3), real)
+        truth = ones.clone()
+        truth[torch.randperm(batch, device=device)[: int(options.flip * batch)]] = 0
+        with _autocast(cfg, device):
+            fake = draw(torch.randn(batch, options.latent_size, device=device), label)
+            logits = judge(torch.cat([image, fake]), labels)
+        real_logits, fake_logits = logits.float().split(batch)
+        d_loss = loss(real_logits, truth) + loss(fake_logits, zeros)
+        g_loss = loss(fake_logits, ones)
+        d_grads = torch.autograd.grad(d_loss, parameters[1], retain_graph=True)
+        g_grads = torch.autograd.grad(g_loss, parameters[0])
+        for own, grads in zip(parameters, (g_grads, d_grads), strict=True):
+            for parameter, grad in zip(own, grads, strict=True):
+                parameter.grad = grad
+        for optimiser in optimisers:
+            optimiser.step()
+
+    return step
+
+
+def timed(step, device: str, count: int = 1) -> float:
+    """Seconds of a step, the mean of `count`; the GPU is waited for."""
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / count
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def versions() -> dict:
+    return {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}

@@ -1,41 +1,61 @@
-"""Random changes of images, jit-able, key in. Images are [B, S, S, C] in [-1, 1]."""
+"""Random changes of images, jit-able. Images are [B, S, S, C] in [-1, 1].
+
+Every image has a key of its own (`keys`, [B] keys, are consumed), so that what happens to
+it does not depend on how a batch is spread over devices.
+"""
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxbrain.types import Array
+
+
+def own_rows(values: Array, axis_name: str | None) -> Array:
+    """The rows of this device, of values for the batches of all devices of an axis."""
+    if axis_name is None:
+        return values
+    count = values.shape[0] // lax.axis_size(axis_name)
+    return lax.dynamic_slice_in_dim(values, lax.axis_index(axis_name) * count, count)
 
 
 def _per_image(values: Array) -> Array:
     return values.reshape(-1, 1, 1, 1)
 
 
-def reflect(image: Array, key: Array) -> Array:
-    """Left and right swapped in a random half of the images. The key is consumed."""
-    swap = jax.random.bernoulli(key, 0.5, (image.shape[0],))
+def _split(keys: Array, num: int) -> Array:
+    """[B] keys -> [num, B] keys."""
+    return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(keys)
+
+
+def _uniform(keys: Array, low: float, high: float) -> Array:
+    return jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys)
+
+
+def reflect(image: Array, keys: Array) -> Array:
+    """Left and right swapped in a random half of the images."""
+    swap = jax.vmap(jax.random.bernoulli)(keys)
     return jnp.where(_per_image(swap), image[:, :, ::-1], image)
 
 
-def translate(image: Array, key: Array, share: float) -> Array:
-    """Each image moved by up to `share` of its side, whole pixels; black comes in.
-    The key is consumed."""
+def translate(image: Array, keys: Array, share: float) -> Array:
+    """Each image moved by up to `share` of its side, whole pixels; black comes in."""
     size = image.shape[1]
     reach = int(size * share + 0.5)
-    shift = jax.random.randint(key, (image.shape[0], 2), 0, 2 * reach + 1)
+    shift = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * reach + 1))(keys)
     padded = jnp.pad(image, ((0, 0), (reach, reach), (reach, reach), (0, 0)), constant_values=-1.0)
 
     def cut(one, start):
         corner = (start[0], start[1], jnp.zeros((), start.dtype))
-        return jax.lax.dynamic_slice(one, corner, image.shape[1:])
+        return lax.dynamic_slice(one, corner, image.shape[1:])
 
     return jax.vmap(cut)(padded, shift)
 
 
-def cutout(image: Array, key: Array, share: float) -> Array:
-    """A square of `share` of the side at a random centre set to 0 in each image. The
-    key is consumed."""
+def cutout(image: Array, keys: Array, share: float) -> Array:
+    """A square of `share` of the side at a random centre set to 0 in each image."""
     size = image.shape[1]
-    centre = jax.random.randint(key, (2, image.shape[0], 1), 0, size)
+    centre = jax.vmap(lambda key: jax.random.randint(key, (2, 1), 0, size), out_axes=1)(keys)
     half = int(size * share / 2)
     offset = jnp.arange(size).reshape(1, 1, size) - centre
     inside = (offset >= -half) & (offset < half)
@@ -43,32 +63,30 @@ def cutout(image: Array, key: Array, share: float) -> Array:
     return jnp.where(hole[..., None], 0.0, image)
 
 
-def diffaug(image: Array, key: Array) -> Array:
+def diffaug(image: Array, keys: Array) -> Array:
     """DiffAugment with policy color, translation, cutout; differentiable in `image`.
 
     Brightness + U(-0.5, 0.5), contrast about the image's mean times U(0.5, 1.5), shift of
     up to an eighth of the side, a hole of half the side. (Saturation does nothing to grey
-    images and is left out.) Apply it to real and synthetic images alike. The key is
-    consumed.
+    images and is left out.) Apply it to real and synthetic images alike.
 
     References:
         Zhao et al., "Differentiable augmentation for data-efficient GAN training", 2020.
     """
-    bright_key, contrast_key, shift_key, hole_key = jax.random.split(key, 4)
-    count = (image.shape[0],)
-    image = image + _per_image(jax.random.uniform(bright_key, count) - 0.5)
-    factor = _per_image(jax.random.uniform(contrast_key, count) + 0.5)
+    bright_keys, contrast_keys, shift_keys, hole_keys = _split(keys, 4)
+    image = image + _per_image(_uniform(bright_keys, -0.5, 0.5))
+    factor = _per_image(_uniform(contrast_keys, 0.5, 1.5))
     mean = image.mean(axis=(1, 2, 3), keepdims=True)
     image = (image - mean) * factor + mean
-    image = translate(image, shift_key, 0.125)
-    return cutout(image, hole_key, 0.5)
+    image = translate(image, shift_keys, 0.125)
+    return cutout(image, hole_keys, 0.5)
 
 
-def standard(image: Array, key: Array) -> Array:
+def standard(image: Array, keys: Array) -> Array:
     """Flips left-right, shifts of up to 6 % and a gain of up to 20 %, for the
-    classifier. The result stays in [-1, 1]. The key is consumed."""
-    flip_key, shift_key, gain_key = jax.random.split(key, 3)
-    image = translate(reflect(image, flip_key), shift_key, 0.06)
-    gain = jax.random.uniform(gain_key, (image.shape[0],), minval=0.8, maxval=1.2)
+    classifier. The result stays in [-1, 1]."""
+    flip_keys, shift_keys, gain_keys = _split(keys, 3)
+    image = translate(reflect(image, flip_keys), shift_keys, 0.06)
     # The gain acts on grey levels above black.
-    return jnp.clip((image + 1.0) * _per_image(gain) - 1.0, -1.0, 1.0)
+    gain = _per_image(_uniform(gain_keys, 0.8, 1.2))
+    return jnp.clip((image + 1.0) * gain - 1.0, -1.0, 1.0)

@@ -120,9 +120,11 @@ def train_step(
     chex.assert_shape([batch.label, batch.weight], batch.image.shape[:1])
     chex.assert_type([batch.image, batch.label], [jnp.float32, jnp.int32])
     key = jax.random.fold_in(key, state.step)
-    if axis_name is not None:
-        key = jax.random.fold_in(key, lax.axis_index(axis_name))
     augment_key, dropout_key = jax.random.split(key)
+    devices = 1
+    if axis_name is not None:
+        devices = lax.axis_size(axis_name)
+        dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(axis_name))
 
     def total(x):
         return x if axis_name is None else lax.psum(x, axis_name)
@@ -130,7 +132,8 @@ def train_step(
     image = batch.image
     if stage != "hybrid":
         if cfg.classifier.augment == "standard":
-            image = augment.standard(image, augment_key)
+            keys = jax.random.split(augment_key, devices * image.shape[0])
+            image = augment.standard(image, augment.own_rows(keys, axis_name))
         image = normalise(cfg, state, image)
     # Weights of padded batches differ between devices: divide by the sum over all.
     count = total(batch.weight.sum())

@@ -214,8 +214,11 @@ class Config:
     hybrid: HybridConfig = HybridConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     intervals: int = 20  # how often a training reports and draws its samples
+    # Of activations; parameters, their updates, losses and logits stay float32.
+    compute: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
+        _check_choices("config", self)
         _check_int("config", self, 1, "intervals")
         if self.hybrid.standardise and self.classifier.mode != "two_stage":
             raise ConfigError(

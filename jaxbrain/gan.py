@@ -76,15 +76,25 @@ def train_step(
     chex.assert_shape(batch.label, batch.image.shape[:1])
     chex.assert_type([batch.image, batch.label], [jnp.float32, jnp.int32])
     key = jax.random.fold_in(key, state.step)
-    if axis_name is not None:
-        key = jax.random.fold_in(key, lax.axis_index(axis_name))
     z_key, fresh_key, flip_key, reflect_key, judge_key, generator_key = jax.random.split(key, 6)
     label, count = batch.label, batch.label.shape[0]
+    devices = 1 if axis_name is None else lax.axis_size(axis_name)
+
+    def own(values):
+        return augment.own_rows(values, axis_name)
+
+    def own_latents(key):
+        return own(latents(cfg, count * devices, key))
+
+    def image_keys(key):
+        return own(jax.random.split(key, count * devices))
+
     real = batch.image
     if gan.augment == "reflect":
-        real = augment.reflect(real, reflect_key)
+        real = augment.reflect(real, image_keys(reflect_key))
     # Exactly this share of the batch, as in MathWorks' modelGradients.
-    flip = jax.random.permutation(flip_key, count) < int(gan.flip * count)
+    order = jax.random.permutation(flip_key, count * devices)
+    flip = own(order < int(gan.flip * count * devices))
 
     def draw(params, z):
         variables = {"params": params, "batch_stats": state.generator.batch_stats}
@@ -96,7 +106,9 @@ def train_step(
     def judge(params, image, key):
         augment_key, dropout_key = jax.random.split(key)
         if gan.augment == "diffaug":
-            image = augment.diffaug(image, augment_key)
+            image = augment.diffaug(image, image_keys(augment_key))
+        if axis_name is not None:
+            dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(axis_name))
         rngs = {"dropout": dropout_key}
         return Discriminator(cfg).apply({"params": params}, image, label, True, rngs=rngs)
 
@@ -111,7 +123,7 @@ def train_step(
     # The chain rule is cut at the synthetic images and at the logits, so that the
     # discriminator and the generator share one forward pass.
     fake, pull_generator, batch_stats = jax.vjp(
-        lambda params: draw(params, latents(cfg, count, z_key)), params_g, has_aux=True
+        lambda params: draw(params, own_latents(z_key)), params_g, has_aux=True
     )
     (real_logits, fake_logits), pull_judge = jax.vjp(
         lambda params, image: (
@@ -121,10 +133,13 @@ def train_step(
         params_d,
         fake,
     )
-    d_loss, d_cotangents = jax.value_and_grad(
+    d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
         lambda logits: losses.discriminator_loss(gan.loss, *logits, flip)
     )((real_logits, fake_logits))
-    d_grads, _ = pull_judge(d_cotangents)
+    if gan.loss == "bce":
+        # So that one may divide by it below. Tiny: it moves no weight.
+        fake_cotangent = jnp.maximum(fake_cotangent, 1e-20)
+    d_grads, fake_grads = pull_judge((real_cotangent, fake_cotangent))
     if gan.r1 > 0:
         r1_grads = jax.grad(
             lambda params: losses.r1_penalty(lambda image: judge(params, image, penalty_key), real)
@@ -136,12 +151,17 @@ def train_step(
         g_loss, g_cotangent = jax.value_and_grad(
             lambda logits: losses.generator_loss(gan.loss, logits)
         )(fake_logits)
-        _, fake_grads = pull_judge((jnp.zeros_like(real_logits), g_cotangent))
+        if gan.loss == "bce":
+            # A logit depends on its own image alone, so the image's gradient is
+            # proportional to the logit's: that of the other loss needs no pass.
+            fake_grads = fake_grads * (g_cotangent / fake_cotangent).reshape(-1, 1, 1, 1)
+        else:
+            _, fake_grads = pull_judge((jnp.zeros_like(real_logits), g_cotangent))
         (g_grads,) = pull_generator(fake_grads)
     else:
 
         def loss_fn(params):
-            image, batch_stats = draw(params, latents(cfg, count, fresh_key))
+            image, batch_stats = draw(params, own_latents(fresh_key))
             logits = judge(discriminator.params, image, generator_key)
             return losses.generator_loss(gan.loss, logits), batch_stats
 

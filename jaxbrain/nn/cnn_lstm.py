@@ -19,11 +19,11 @@ class CNN(nn.Module):
     cfg: Config
 
     def setup(self):
-        cnn = self.cfg.cnn
-        self.conv1 = Conv(cnn.filters[0], cnn.kernel_size)
-        self.conv2 = Conv(cnn.filters[1], cnn.kernel_size)
-        self.fc = dense(cnn.features)
-        self.fc_out = dense(self.cfg.data.num_classes)
+        cnn, dtype = self.cfg.cnn, self.cfg.compute
+        self.conv1 = Conv(cnn.filters[0], cnn.kernel_size, dtype=dtype)
+        self.conv2 = Conv(cnn.filters[1], cnn.kernel_size, dtype=dtype)
+        self.fc = dense(cnn.features, dtype)
+        self.fc_out = dense(self.cfg.data.num_classes, dtype)
 
     def map(self, image: Array) -> Array:
         """[B, S, S, C] float32 -> the second pool's output [B, H', W', filters[1]]."""
@@ -40,9 +40,12 @@ class CNN(nn.Module):
             # numbers and gradients, and they run on the pooled pixels only.
             return nn.relu(conv(x, pools))
 
-        if cnn.interleave:
-            return block(self.conv2, pool, block(self.conv1, pool, image))
-        return block(self.conv2, lambda x: pool(pool(x)), nn.relu(self.conv1(image)))
+        def both(image):
+            if cnn.interleave:
+                return block(self.conv2, pool, block(self.conv1, pool, image))
+            return block(self.conv2, lambda x: pool(pool(x)), nn.relu(self.conv1(image)))
+
+        return ops.in_halves(both, image)
 
     def features(self, image: Array) -> Array:
         """[B, S, S, C] float32 -> what the hybrid reads.
@@ -52,13 +55,13 @@ class CNN(nn.Module):
         """
         x = self.map(image)
         if self.cfg.hybrid.sequence == "rows":
-            return x.reshape(x.shape[0], x.shape[1], -1)
-        return self.fc(x.reshape(x.shape[0], -1))
+            return x.reshape(x.shape[0], x.shape[1], -1).astype("float32")
+        return self.fc(x.reshape(x.shape[0], -1)).astype("float32")
 
     def __call__(self, image: Array) -> Array:
         """[B, S, S, C] float32 -> logits [B, K] of the CNN's own softmax."""
         x = self.map(image)
-        return self.fc_out(self.fc(x.reshape(x.shape[0], -1)))
+        return self.fc_out(self.fc(x.reshape(x.shape[0], -1))).astype("float32")
 
 
 class Hybrid(nn.Module):
@@ -77,16 +80,16 @@ class Hybrid(nn.Module):
     @nn.compact
     def __call__(self, features: Array, train: bool) -> Array:
         """`CNN.features` -> logits [B, K]. Training draws from the rng "dropout"."""
-        hybrid = self.cfg.hybrid
-        x = nn.sigmoid(dense(hybrid.fc2, "fc2")(features))
-        x = dense(hybrid.fc4, "fc4")(x)
+        hybrid, dtype = self.cfg.hybrid, self.cfg.compute
+        x = nn.sigmoid(dense(hybrid.fc2, dtype, "fc2")(features))
+        x = dense(hybrid.fc4, dtype, "fc4")(x)
         if hybrid.sequence == "vector":
             x = x[:, None, :]
         elif hybrid.sequence == "scalar":
             x = x[:, :, None]
-        x = LSTM(hybrid.hidden_size, name="lstm6")(x)
+        x = LSTM(hybrid.hidden_size, dtype=dtype, name="lstm6")(x)
         x = nn.Dropout(hybrid.dropout, deterministic=not train)(x)
-        x = LSTM(hybrid.hidden_size, last=True, name="lstm8")(x)
+        x = LSTM(hybrid.hidden_size, last=True, dtype=dtype, name="lstm8")(x)
         x = nn.Dropout(hybrid.dropout, deterministic=not train)(x)
-        x = dense(hybrid.fc10, "fc10")(x)
-        return dense(self.cfg.data.num_classes, "fc11")(x)
+        x = dense(hybrid.fc10, dtype, "fc10")(x)
+        return dense(self.cfg.data.num_classes, dtype, "fc11")(x).astype("float32")

@@ -27,21 +27,22 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, image: Array, label: Array, train: bool) -> Array:
         """image [B, S, S, C] in [-1, 1], label [B] int32 -> [B] float32 logits."""
-        gan, num_classes = self.cfg.gan, self.cfg.data.num_classes
+        gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, self.cfg.compute
         size = image.shape[1]
-        x = nn.Dropout(gan.dropout, deterministic=not train)(image)
+        x = nn.Dropout(gan.dropout, deterministic=not train)(image.astype(dtype))
         if gan.discriminator_condition == "concat":
-            embedding = embed(num_classes, gan.embedding_size, 1.0)(label)
-            channel = dense(size * size, "label_map")(embedding)
+            embedding = embed(num_classes, gan.embedding_size, 1.0, dtype)(label)
+            channel = dense(size * size, dtype, "label_map")(embedding)
             x = jnp.concatenate([x, channel.reshape(-1, size, size, 1)], axis=-1)
         level = 0
         while x.shape[1] % 2 == 0 and x.shape[1] // 2 >= 4:
             features = gan.filters * min(2**level, 8)
             level += 1
-            x = Conv(features, gan.kernel_size, stride=2, name=f"conv{level}")(x)
+            x = Conv(features, gan.kernel_size, stride=2, dtype=dtype, name=f"conv{level}")(x)
             x = nn.leaky_relu(x, 0.2)
-        logit = Conv(1, x.shape[1], padding="VALID", name="logit")(x).reshape(-1)
+        last = Conv(1, x.shape[1], padding="VALID", dtype=dtype, name="logit")
+        logit = last(x).reshape(-1).astype("float32")
         if gan.discriminator_condition == "projection":
-            embedding = embed(num_classes, x.shape[-1], 0.02)(label)
-            logit = logit + jnp.einsum("bhwc,bc->b", x, embedding)
+            embedding = embed(num_classes, x.shape[-1], 0.02, dtype)(label)
+            logit = logit + jnp.einsum("bhwc,bc->b", x, embedding).astype("float32")
         return logit

@@ -28,16 +28,16 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Array, label: Array, train: bool) -> Array:
         """z [B, latent_size] float32, label [B] int32 -> [B, S, S, C] in [-1, 1]."""
-        gan, num_classes = self.cfg.gan, self.cfg.data.num_classes
+        gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, self.cfg.compute
         side = gan.start_size - gan.kernel_size + 1
         if side < 1:
             side = gan.start_size
-        x = dense(side * side * gan.projection, "project")(z)
+        x = dense(side * side * gan.projection, dtype, "project")(z)
         x = x.reshape(-1, side, side, gan.projection)
         per_class = gan.generator_condition == "batchnorm"
         if not per_class:
-            embedding = embed(num_classes, gan.embedding_size, 1.0)(label)
-            channel = dense(side * side, "label_map")(embedding)
+            embedding = embed(num_classes, gan.embedding_size, 1.0, dtype)(label)
+            channel = dense(side * side, dtype, "label_map")(embedding)
             x = jnp.concatenate([x, channel.reshape(-1, side, side, 1)], axis=-1)
         for level in range(gan.doublings):
             first = level == 0
@@ -46,14 +46,18 @@ class Generator(nn.Module):
                 gan.kernel_size,
                 stride=1 if first else 2,
                 padding="VALID" if first and side < gan.start_size else "SAME",
+                dtype=dtype,
                 name=f"conv{level + 1}",
             )(x)
             x = BatchNorm(
                 train,
                 num_classes if per_class else 0,
                 self.axis_name,
+                dtype,
                 name=f"norm{level + 1}",
             )(x, label)
             x = nn.relu(x)
-        x = ConvTranspose(self.cfg.data.channels, gan.kernel_size, stride=2, name="image")(x)
-        return jnp.tanh(x)
+        x = ConvTranspose(
+            self.cfg.data.channels, gan.kernel_size, stride=2, dtype=dtype, name="image"
+        )(x)
+        return jnp.tanh(x.astype("float32"))

@@ -1,4 +1,7 @@
-"""Layers with MATLAB's initialisers: Glorot-uniform kernels and zero biases."""
+"""Layers with MATLAB's initialisers: Glorot-uniform kernels and zero biases.
+
+`dtype` is that of activations (`Config.compute`); parameters are float32.
+"""
 
 from collections.abc import Callable
 
@@ -12,15 +15,15 @@ glorot = nn.initializers.xavier_uniform()
 zeros = nn.initializers.zeros_init()
 
 
-def dense(features: int, name: str | None = None) -> nn.Dense:
+def dense(features: int, dtype: str, name: str | None = None) -> nn.Dense:
     """A fully connected layer on the last axis: kernel [D, features], bias."""
-    return nn.Dense(features, kernel_init=glorot, bias_init=zeros, name=name)
+    return nn.Dense(features, dtype=dtype, kernel_init=glorot, bias_init=zeros, name=name)
 
 
-def embed(num_classes: int, features: int, scale: float) -> nn.Embed:
+def embed(num_classes: int, features: int, scale: float, dtype: str) -> nn.Embed:
     """One normally distributed row per class: label [B] int32 -> [B, features]."""
     init = nn.initializers.normal(scale)
-    return nn.Embed(num_classes, features, embedding_init=init, name="embed")
+    return nn.Embed(num_classes, features, dtype=dtype, embedding_init=init, name="embed")
 
 
 class Conv(nn.Module):
@@ -34,12 +37,14 @@ class Conv(nn.Module):
     kernel_size: int
     stride: int = 1
     padding: str = "SAME"
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, between: Callable[[Array], Array] = lambda y: y) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", glorot, shape)
         bias = self.param("bias", zeros, (self.features,))
+        x, kernel, bias = (leaf.astype(self.dtype) for leaf in (x, kernel, bias))
         y = between(ops.conv(x, kernel, self.stride, self.padding))
         return y + bias.reshape(1, 1, 1, -1)
 
@@ -51,12 +56,14 @@ class ConvTranspose(nn.Module):
     kernel_size: int
     stride: int = 1
     padding: str = "SAME"
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", glorot, shape)
         bias = self.param("bias", zeros, (self.features,))
+        x, kernel, bias = (leaf.astype(self.dtype) for leaf in (x, kernel, bias))
         y = ops.conv_transpose(x, kernel, self.stride, self.padding)
         return y + bias.reshape(1, 1, 1, -1)
 
@@ -74,6 +81,7 @@ class BatchNorm(nn.Module):
     train: bool
     num_classes: int = 0
     axis_name: str | None = None
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, label: Array) -> Array:
@@ -85,6 +93,7 @@ class BatchNorm(nn.Module):
             use_scale=not per_class,
             use_bias=not per_class,
             axis_name=self.axis_name if self.train else None,
+            dtype=self.dtype,
             name="norm",
         )(x)
         if not per_class:
@@ -92,5 +101,6 @@ class BatchNorm(nn.Module):
         shape = (self.num_classes, x.shape[-1])
         scale = self.param("scale", nn.initializers.ones_init(), shape)
         offset = self.param("offset", zeros, shape)
+        scale, offset = scale.astype(self.dtype), offset.astype(self.dtype)
         rows = (slice(None), None, None)
         return x * jnp.take(scale, label, axis=0)[rows] + jnp.take(offset, label, axis=0)[rows]

@@ -29,6 +29,7 @@ class LSTM(nn.Module):
     Attributes:
         hidden_size: H.
         last: return the last h only (MATLAB's OutputMode "last").
+        dtype: of activations; parameters are float32.
 
     Params: `kernel` [D, 4H], `recurrent_kernel` [H, 4H], `bias` [4H].
 
@@ -39,14 +40,18 @@ class LSTM(nn.Module):
 
     hidden_size: int
     last: bool = False
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """[B, T, D] float32 -> [B, T, H], or [B, H] where `last`."""
+        """[B, T, D] -> [B, T, H], or [B, H] where `last`, of `dtype`."""
         units = self.hidden_size
         kernel = self.param("kernel", glorot, (x.shape[-1], 4 * units))
         recurrent = self.param("recurrent_kernel", nn.initializers.orthogonal(), (units, 4 * units))
         bias = self.param("bias", _forget_gate_one, (4 * units,))
+        x, kernel, recurrent, bias = (
+            leaf.astype(self.dtype) for leaf in (x, kernel, recurrent, bias)
+        )
         # One product for all time steps: the loop keeps only what depends on h.
         inputs = jnp.einsum("btd,dg->tbg", x, kernel) + bias.reshape(1, 1, -1)
 

@@ -8,7 +8,10 @@ Images are [B, H, W, C]; kernels are [k, k, C_in, C_out]. Padding "SAME" gives
 ceil(H / stride) rows and puts an odd pixel at the bottom and right, as MATLAB does.
 """
 
+from collections.abc import Callable
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -32,6 +35,18 @@ def _pads(shape, window: int, stride: int, padding: str):
     if padding == "SAME":
         return _same(shape[1], window, stride), _same(shape[2], window, stride)
     raise ValueError(f"padding is {padding!r}: expected 'SAME' or 'VALID'")
+
+
+def in_halves(function: Callable[[Array], Array], x: Array) -> Array:
+    """`function(x)`, for a function that treats each row of x [B, ...] alone.
+
+    On a CPU two independent halves: XLA runs many an operation on one core only, but
+    independent ones side by side.
+    """
+    half = (x.shape[0] + 1) // 2
+    if not _on_cpu() or x.shape[0] == 1:
+        return function(x)
+    return jnp.concatenate([function(x[:half]), function(x[half:])])
 
 
 def conv_lax(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:

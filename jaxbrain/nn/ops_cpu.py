@@ -114,11 +114,24 @@ def _outer_piece(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     x = x.reshape(c_in, batch, high, stride, wide, stride).transpose(3, 5, 0, 1, 2, 4)
     shifts = [x[:, j % stride, :, :, :, j // stride : j // stride + width] for j in range(k)]
     columns = jnp.concatenate(shifts, axis=1)
-    y = y.reshape(-1, c_out)
-    rows = [
-        columns[i % stride, :, :, i // stride : i // stride + height].reshape(k * c_in, -1) @ y
-        for i in range(k)
-    ]
+    extra = high - height
+    if c_in >= 8 and height >= 8 * extra:
+        # Shift y along the rows, beside itself in channels: a product per phase.
+        shifts = [jnp.pad(y, ((0, 0), (i, extra - i), (0, 0), (0, 0))) for i in range(extra + 1)]
+        y = jnp.concatenate(shifts, axis=-1).reshape(-1, (extra + 1) * c_out)
+        rows = [
+            columns[i].reshape(k * c_in, -1) @ y[:, : len(range(i, k, stride)) * c_out]
+            for i in range(stride)
+        ]
+        rows = [jnp.split(row, row.shape[1] // c_out, axis=1) for row in rows]
+        rows = [rows[i % stride][i // stride] for i in range(k)]
+    else:
+        # Few rows: products over padding would cost more than copies of x.
+        y = y.reshape(-1, c_out)
+        rows = [
+            columns[i % stride, :, :, i // stride : i // stride + height].reshape(k * c_in, -1) @ y
+            for i in range(k)
+        ]
     return jnp.stack(rows).reshape(k, k, c_in, c_out)
 
 
@@ -133,12 +146,16 @@ def outer_pieces(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     whole = count * piece
 
     def body(total, one):
-        return total + _outer_piece(*one, k, stride, pads), None
+        return total + _outer_piece(*one, k, stride, pads).astype(wide), None
 
     pieces = [leaf[:whole].reshape(count, piece, *leaf.shape[1:]) for leaf in (x, y)]
-    total = jnp.zeros((k, k, x.shape[-1], y.shape[-1]), x.dtype)
+    # The sum over pieces is kept in float32 or wider.
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    total = jnp.zeros((k, k, x.shape[-1], y.shape[-1]), wide)
     total, _ = lax.scan(body, total, tuple(pieces))
-    return total + _outer_piece(x[whole:], y[whole:], k, stride, pads) if rest else total
+    if rest:
+        total, _ = body(total, (x[whole:], y[whole:]))
+    return total.astype(x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

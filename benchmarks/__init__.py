@@ -1,0 +1,1 @@
+"""Each module answers one question: README.md here holds the current answers."""
