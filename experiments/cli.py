@@ -10,11 +10,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 from unittest import mock
 
+import jax
 import tyro
 
-from jaxbrain import config
+from jaxbrain import config, parallel
 from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError
 
 PRESETS = {
@@ -23,6 +25,55 @@ PRESETS = {
     "recommended": config.recommended,
     "paper": config.paper,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """Where an entry point runs."""
+
+    # Devices that a training is spread over, of all hosts; 0 takes all. On a CPU as many
+    # are made.
+    devices: int = 0
+    parallel: Literal["none", "pmap", "sharded"] = "none"  # none trains on one device
+    coordinator: str | None = None  # host:port of process 0, in a run of several processes
+    num_processes: int | None = None  # of such a run
+    process_id: int | None = None  # from 0, which of them this is
+    cluster: bool = False  # several processes that the cluster knows of (TPU, SLURM)
+    # Compiled programs are kept here for later runs; auto: JAX_COMPILATION_CACHE_DIR or
+    # ~/.cache/jaxbrain.
+    cache: Path | Literal["auto", "off"] = "auto"
+
+    def __post_init__(self):
+        if self.devices < 0:
+            raise ConfigError(f"devices is {self.devices}: expected 0 or more")
+        if self.devices > 1 and self.parallel == "none":
+            raise ConfigError(
+                f"devices is {self.devices}: expected 1 with parallel = none; give "
+                "--parallel pmap or sharded"
+            )
+
+    def start(self) -> None:
+        """Set JAX up; before anything else of it runs."""
+        if self.cache != "off":
+            path = os.environ.get("JAX_COMPILATION_CACHE_DIR") or "~/.cache/jaxbrain"
+            path = Path(path if self.cache == "auto" else self.cache).expanduser()
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(f"cache {path}: cannot be made: {error.strerror}") from error
+            jax.config.update("jax_compilation_cache_dir", str(path))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        else:
+            jax.config.update("jax_enable_compilation_cache", False)
+        if self.parallel != "none" and self.devices:
+            # Of a CPU backend only; others have the devices they have.
+            own = -(-self.devices // (self.num_processes or 1))
+            # Where JAX runs already, `parallel.devices` says what there is.
+            with contextlib.suppress(RuntimeError):
+                jax.config.update("jax_num_cpu_devices", own)
+        given = (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
+        if self.cluster or given:
+            parallel.start(self.coordinator, self.num_processes, self.process_id)
 
 
 def main(run: Callable[[list[str]], None]) -> None:
@@ -78,12 +129,14 @@ def _refusal(kind: type, options: dict) -> str:
 
 
 def _flags(default, prefix: str = "--"):
-    """The flags of a dataclass instance; the field `cfg` adds no prefix of its own."""
+    """The flags of a dataclass instance; its own fields `cfg` and `hardware` add no
+    prefix."""
     for field in dataclasses.fields(default):
         value = getattr(default, field.name)
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
-            yield from _flags(value, prefix if name == "cfg" else f"{prefix}{name}.")
+            flat = name in ("cfg", "hardware")
+            yield from _flags(value, prefix if flat else f"{prefix}{name}.")
         else:
             yield prefix + name
 

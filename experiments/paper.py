@@ -29,6 +29,7 @@ class Arguments(Start):
 
     seeds: int = 1  # runs, with keys 0..N-1
     workdir: Path | None = None  # runs/<date>_<time>_paper without it
+    hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
 
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> None:
     default = Arguments(preset=preset, cfg=cli.PRESETS[preset]())
     prog = "python -m experiments.paper"
     options = cli.parse(Arguments, arguments, default=default, prog=prog)
+    options.hardware.start()
     cfg = options.cfg
     size = max(cfg.data.image_size, cfg.gan.image_size)
     if options.data:
@@ -60,6 +62,8 @@ def main(arguments: list[str]) -> None:
         num_seeds=options.seeds,
         command=cli.command("experiments.paper"),
         phantoms=options.data is None,
+        how=options.hardware.parallel,
+        num_devices=options.hardware.devices,
     )
 
 

@@ -8,6 +8,15 @@ import orbax.checkpoint as ocp
 from jaxbrain.errors import CheckpointError
 
 
+def _checkpointer() -> ocp.StandardCheckpointer:
+    # Each process by itself: what is saved here is held whole by every one.
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
+
+
 def save(path: str | Path, state) -> None:
     """Write a tree of arrays to a new directory, complete or not at all.
 
@@ -15,8 +24,8 @@ def save(path: str | Path, state) -> None:
         CheckpointError: if it cannot be written.
     """
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(Path(path).absolute(), state)
+        with _checkpointer() as checkpointer:
+            checkpointer.save(Path(path).absolute(), jax.device_get(state))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
@@ -37,7 +46,7 @@ def restore(path: str | Path, like):
         raise CheckpointError(f"{path}: no checkpoint there")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             return checkpointer.restore(path, target)
     except Exception as error:  # Orbax and TensorStore raise many types, Exception too.
         first = str(error).strip().splitlines()[0]

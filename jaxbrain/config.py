@@ -80,6 +80,8 @@ class DataConfig:
     degrade_reals: bool = False  # real images lose detail as synthetic ones do
     test_fraction: float = 0.3
     difficulty: float = 0.5  # of phantoms, in [0, 1)
+    # Where images are while a net is trained. auto: on the device if they fit there.
+    placement: Literal["auto", "device", "host"] = "auto"
 
     def __post_init__(self):
         _check_choices("data", self)

@@ -4,9 +4,10 @@ The only loop with side effects. All numbers of a run come from the pure functio
 `study`, `train` and `metrics`; cutting trainings into chunks for reports changes no bit.
 """
 
+import contextlib
 import dataclasses
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbrain import checkpoint, classifier, gan, record, report, study, train
+from jaxbrain import (
+    checkpoint,
+    classifier,
+    gan,
+    loop,
+    parallel,
+    record,
+    report,
+    stream,
+    study,
+    train,
+)
 from jaxbrain.config import Config
 from jaxbrain.data import phantom
 from jaxbrain.data.folder import Records, describe
@@ -25,20 +37,9 @@ from jaxbrain.types import Dataset
 _SHEET_COLUMNS = 10
 _FRESH = 200
 
-# Donated: a training's state is replaced by the next one, never read again.
-_train_gan = jax.jit(train.train_gan, static_argnums=0, donate_argnames="state")
-_train_classifier = jax.jit(train.train_classifier, static_argnums=0, donate_argnames="state")
 _init_gan = jax.jit(train.init_gan, static_argnums=0)
-_init_classifier = jax.jit(train.init_classifier, static_argnums=0)
 _sample = jax.jit(gan.sample, static_argnums=0)
 _synthesise = jax.jit(study.synthesise, static_argnums=0)
-_predict = jax.jit(train.predict, static_argnums=0)
-
-
-@jax.jit
-def _all_finite(state):
-    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)]
-    return jnp.stack(finite).all()
 
 
 class _Seed(NamedTuple):
@@ -52,79 +53,12 @@ class _Seed(NamedTuple):
     drawn: np.ndarray
 
 
-def _train(
-    log: record.Log,
-    seed: int,
-    training: str,
-    step_fn: Callable,
-    state,
-    total: int,
-    batch_size: int,
-    intervals: int,
-    show: Callable,
+def _run_gan(
+    cfg: Config, data: Dataset, names, seed: int, keys, where: loop.Where, log: record.Log
 ):
-    """Run a compiled training to its end in `intervals` chunks; returns the state.
-
-    step_fn(state, stop) -> (state, history). `show(state, step)` is called after each
-    chunk with the metrics reported.
-    """
-    stops = sorted({round(total * (i + 1) / intervals) for i in range(intervals)} - {0})
-    done, busy = 0, 0.0
-    for stop in stops:
-        start = time.perf_counter()
-        state, history = step_fn(state, stop)
-        sums = jax.device_get(history.metrics)
-        seconds = time.perf_counter() - start
-        busy += seconds
-        part = {name: values[done:stop] for name, values in sums.items()}
-        count = float(part.pop("count").sum())
-        means = {name: float(values.sum()) / count for name, values in part.items()}
-        if "correct" in means:
-            means["accuracy"] = means.pop("correct")
-        if not all(np.isfinite(value) for value in means.values()):
-            raise DivergedError(
-                f"{training} of seed {seed} diverged between steps {done} and {stop}: "
-                f"{means}: lower its learning rate"
-            )
-        speed = (stop - done) * batch_size / seconds
-        eta = (total - stop) * busy / stop
-        log.event(
-            {"seed": seed, "training": training, "step": stop}
-            | means
-            | {"images_per_second": round(speed, 1)}
-        )
-        values = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        text = (
-            f"seed {seed}  {training} {stop}/{total}  {speed:.0f} images/s  "
-            f"eta {int(eta) // 60}m{int(eta) % 60:02d}s  {values}"
-        )
-        log.progress(text, last=stop == stops[-1])
-        show(state, stop)
-        done = stop
-    # Metrics are taken before an update, so the last update is checked on its result.
-    if not _all_finite(state):
-        raise DivergedError(
-            f"{training} of seed {seed} diverged at its last step, {total}: lower its learning rate"
-        )
-    log.clock(f"{training}_train", busy)
-    return state
-
-
-def _compile(log: record.Log, name: str, jitted, *args, **kwargs):
-    """The compiled program of a training; shapes are the same for every seed."""
-    if name not in log.programs:
-        log.line(f"{name}: compiling")
-        start = time.perf_counter()
-        log.programs[name] = jitted.lower(*args, **kwargs).compile()
-        log.clock(f"{name}_compile", time.perf_counter() - start)
-    return log.programs[name]
-
-
-def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: record.Log):
     """Train the GAN on the selected real images and draw its growing sheets."""
     state = _init_gan(cfg, keys.gan)
-    start = jnp.int32(0)
-    step = _compile(log, "gan", _train_gan, cfg, data, keys.gan, state=state, stop=start)
+    step_fn = loop.step_fn(cfg, data, keys.gan, state, "gan", where, log)
     label = jnp.repeat(jnp.arange(len(names), dtype=jnp.int32), _SHEET_COLUMNS)
     rows: dict[str, list] = {name: [] for name in names}
 
@@ -136,35 +70,23 @@ def _run_gan(cfg: Config, data: Dataset, names, seed: int, keys, log: record.Log
             path = log.workdir / "samples" / f"seed{seed}_{name}.png"
             report.sheet(path, rows[name])
 
-    return _train(
-        log,
-        seed,
-        "gan",
-        lambda state, stop: step(data, keys.gan, state=state, stop=jnp.int32(stop)),
-        state,
-        cfg.gan.steps,
-        cfg.gan.batch_size,
-        cfg.intervals,
-        show,
-    )
+    options = cfg.gan
+    total, size = options.steps, options.batch_size
+    return loop.run(log, seed, "gan", step_fn, state, total, size, cfg.intervals, show)
 
 
-def _run_classifier(cfg: Config, data: Dataset, seed: int, keys, log: record.Log):
-    state = _init_classifier(cfg, data, keys.classifier)
-    start = jnp.int32(0)
-    key = keys.classifier
-    step = _compile(log, "classifier", _train_classifier, cfg, data, key, state=state, stop=start)
-    return _train(
-        log,
-        seed,
-        "classifier",
-        lambda state, stop: step(data, key, state=state, stop=jnp.int32(stop)),
-        state,
-        train.classifier_steps(cfg, len(data.label))[1],
-        cfg.classifier.batch_size,
-        cfg.intervals,
-        lambda state, stop: None,
-    )
+def _run_classifier(
+    cfg: Config, data: Dataset, seed: int, keys, where: loop.Where, log: record.Log
+):
+    state = stream.init_classifier(cfg, data, keys.classifier)
+    step_fn = loop.step_fn(cfg, data, keys.classifier, state, "classifier", where, log)
+    total = train.classifier_steps(cfg, len(data.label), where.count())[1]
+    size = cfg.classifier.batch_size
+
+    def show(state, stop):
+        pass
+
+    return loop.run(log, seed, "classifier", step_fn, state, total, size, cfg.intervals, show)
 
 
 def _fresh_accuracy(cfg: Config, state, key) -> float:
@@ -172,23 +94,26 @@ def _fresh_accuracy(cfg: Config, state, key) -> float:
     size = max(cfg.data.image_size, cfg.gan.image_size)
     fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
     fresh = study.resized(fresh, cfg.data.image_size)
-    guess = np.asarray(_predict(cfg, state, fresh)).argmax(axis=1)
+    guess = stream.predict(cfg, state, fresh).argmax(axis=1)
     return float((guess == np.asarray(fresh.label)).mean())
 
 
-def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: record.Log) -> _Seed:
+def _run_seed(
+    cfg, data, records, seed: int, phantoms: bool, where: loop.Where, log: record.Log
+) -> _Seed:
     """The whole of P0 for one seed, and its pictures and checkpoints."""
     names, label = records.class_names, np.asarray(data.label)
     keys = study.keys(seed)
     index = study.select(cfg, data, seed)
     real = study.resized(study.take(data, index), cfg.gan.image_size)
-    gan_state = _run_gan(cfg, real, names, seed, keys, log)
+    gan_state = _run_gan(cfg, real, names, seed, keys, where, log)
     new_label = synthetic_labels(label[index])
     image = _synthesise(cfg, gan_state, jnp.asarray(new_label), keys.synthesis)
     pool = study.pool(cfg, data, index, new_label, image, seed)
     _pool_sheet(log.workdir / "samples" / f"seed{seed}_pool.png", pool, names)
-    state = _run_classifier(cfg, study.take(pool.data, pool.train), seed, keys, log)
-    probability = np.asarray(_predict(cfg, state, study.take(pool.data, pool.test)))
+    train_data = study.take(pool.data, pool.train)
+    state = _run_classifier(cfg, train_data, seed, keys, where, log)
+    probability = stream.predict(cfg, state, study.take(pool.data, pool.test))
     if not np.isfinite(probability).all():
         raise DivergedError(
             f"classifier of seed {seed} predicts NaN after its last step: lower its learning rate"
@@ -198,9 +123,10 @@ def _run_seed(cfg, data, records, seed: int, phantoms: bool, log: record.Log) ->
     result = record.seed_result(seed, test_label, is_real[pool.test], probability)
     if phantoms:
         result["accuracy_fresh"] = _fresh_accuracy(cfg, state, keys.fresh)
-    folder = log.workdir / "checkpoints" / f"seed{seed}"
-    checkpoint.save(folder / "gan", gan_state)
-    checkpoint.save(folder / "classifier", state)
+    if parallel.first_process():
+        folder = log.workdir / "checkpoints" / f"seed{seed}"
+        checkpoint.save(folder / "gan", gan_state)
+        checkpoint.save(folder / "classifier", state)
     report.progress_figure(log.workdir / "progress.png", log.events)
     log.line(
         f"seed {seed}  test accuracy {report.percent(result['accuracy'])} %  real "
@@ -233,6 +159,8 @@ def paper(
     command: str = "",
     phantoms: bool = False,
     console=None,
+    how: str = "none",
+    num_devices: int = 0,
 ) -> dict:
     """The paper from images to tables (protocol P0), once per seed 0..num_seeds-1.
 
@@ -248,6 +176,10 @@ def paper(
         command: the command line, for `config.json`.
         phantoms: the data are phantoms, so fresh ones can be drawn to test on.
         console: a `rich.console.Console`; standard output by default.
+        how: "none" trains on one device, "pmap" or "sharded" on several
+            (`parallel.training`). In a run of several processes (`parallel.start`) the
+            first one writes.
+        num_devices: how many; 0 takes all.
 
     Returns:
         What `results.json` holds.
@@ -257,7 +189,6 @@ def paper(
     """
     if num_seeds < 1:
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
-    started = time.perf_counter()
     names, label = records.class_names, np.asarray(data.label)
     if cfg.data.num_classes not in (2, len(names)):
         raise ConfigError(
@@ -265,8 +196,27 @@ def paper(
             f"of classes found ({', '.join(names)})"
         )
     cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
-    _refuse_small(cfg, label)
-    workdir = record.prepare_workdir(workdir)
+    where = loop.Where(how, num_devices)
+    _refuse_small(cfg, label, where.count())
+    if how != "none" and loop.on_host(cfg, data):
+        raise ConfigError(
+            f"data.placement is {cfg.data.placement!r} and keeps the images on the host: "
+            f"expected device with parallel = {how}"
+        )
+    with contextlib.ExitStack() as stack:
+        if not parallel.first_process():
+            # Computes the same and leaves nothing.
+            from rich.console import Console
+
+            workdir = stack.enter_context(tempfile.TemporaryDirectory())
+            console = Console(quiet=True)
+        workdir = record.prepare_workdir(workdir)
+        return _paper(cfg, data, records, workdir, num_seeds, command, phantoms, console, where)
+
+
+def _paper(cfg, data, records, workdir, num_seeds, command, phantoms, console, where) -> dict:
+    started = time.perf_counter()
+    names, label = records.class_names, np.asarray(data.label)
     settings = {"command": command, "commit": record.commit()}
     settings["config"] = dataclasses.asdict(cfg)
     record.write_json(workdir / "config.json", settings)
@@ -275,14 +225,14 @@ def paper(
         for line in [
             *describe(data, records),
             f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
-            f"jax {jax.__version__}  float32",
+            f"jax {jax.__version__}  {cfg.compute}  trains on {where.count()}",
             *_parameters(cfg),
             f"run    {workdir}",
         ]:
             log.line(line)
         done: list[_Seed] = []
         for seed in range(num_seeds):
-            done.append(_run_seed(cfg, data, records, seed, phantoms, log))
+            done.append(_run_seed(cfg, data, records, seed, phantoms, where, log))
             # After every seed, so that a later failure loses none.
             results = _save(names, label, done, phantoms, log)
         report.show(log.console, results, names)
@@ -335,14 +285,15 @@ def _save(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> d
     return results
 
 
-def _refuse_small(cfg: Config, label: np.ndarray) -> None:
-    """Refuse, before anything is written, a folder too small for the configuration."""
+def _refuse_small(cfg: Config, label: np.ndarray, devices: int) -> None:
+    """Refuse, before anything is written, a folder too small for the configuration, or
+    batches that the devices do not divide."""
     counts = np.bincount(label)
     limit = cfg.data.n_per_class or counts.max()
     used = np.minimum(counts, limit)
-    train.gan_steps_per_epoch(cfg, int(used.sum()))
+    train.gan_plan(cfg, int(used.sum()), devices)
     pool = np.repeat(np.arange(len(counts)), 2 * used.max())
-    train.classifier_steps(cfg, len(pooled(pool, cfg.data.test_fraction, 0)[0]))
+    train.classifier_steps(cfg, len(pooled(pool, cfg.data.test_fraction, 0)[0]), devices)
 
 
 def _parameters(cfg: Config) -> list[str]:

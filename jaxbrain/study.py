@@ -5,10 +5,10 @@ pooled, and the pool is split. Its test set therefore holds synthetic images (le
 drawn by a generator that saw the test's real ones (leak L1).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain import gan, train
@@ -52,8 +52,20 @@ def resized(data: Dataset, size: int) -> Dataset:
     """A copy of `data` at another size: antialiased bicubic, rounded to bytes."""
     if data.image.shape[1] == size:
         return data
-    image = resize(train.to_float(jnp.asarray(data.image), 1), size)
-    return data._replace(image=train.to_uint8(image))
+    parts = [
+        np.asarray(_resized(size, np.asarray(data.image[i : i + _BLOCK])))
+        for i in range(0, len(data.label), _BLOCK)
+    ]
+    return data._replace(image=np.concatenate(parts))
+
+
+# Images at a time, so that memory does not grow with the data.
+_BLOCK = 256
+
+
+@partial(jax.jit, static_argnums=0)
+def _resized(size: int, image: Array) -> Array:
+    return train.to_uint8(resize(train.to_float(image, 1), size))
 
 
 def select(cfg: Config, data: Dataset, seed: int) -> np.ndarray:
@@ -105,8 +117,8 @@ def pool(cfg: Config, data: Dataset, index: np.ndarray, label, image, seed: int)
 
 
 def take(data: Dataset, index: np.ndarray) -> Dataset:
-    """The images of `index`, as device arrays."""
-    return Dataset(*(jnp.asarray(np.asarray(leaf)[index]) for leaf in data))
+    """The images of `index`, on the host."""
+    return Dataset(*(np.asarray(leaf)[index] for leaf in data))
 
 
 def identity(pool: Pool, records: Records) -> tuple[list[str], list[str]]:

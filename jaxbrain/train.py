@@ -2,14 +2,21 @@
 
 A training runs the steps [state.step, stop) inside one loop. Given a state and a stop as
 arrays, its program does not depend on where it starts or stops, so cutting a training into
-chunks changes no program and no bit.
+chunks changes no program and no bit. The data stay on the device as bytes; a plan says
+which of them make a step (`stream` runs the same plan with data on the host).
+
+With `axis_name` a training runs on every device of an axis (`parallel`), each on its own
+rows of every batch; with dropout off it is the training that one device would run.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbrain import classifier, gan
+from jaxbrain import augment, classifier, gan
 from jaxbrain.config import Config
 from jaxbrain.errors import ConfigError
 from jaxbrain.types import Array, Batch, ClassifierState, Dataset, GANState, History
@@ -27,81 +34,141 @@ def to_uint8(image: Array) -> Array:
     return jnp.clip(jnp.round((grey + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
 
-def steps_per_epoch(num_examples: int, batch_size: int, partial: str) -> int:
-    """Steps of one pass over the data; `partial` is "drop" or "pad"."""
-    if partial == "pad":
-        return -(-num_examples // batch_size)
-    return num_examples // batch_size
+class Plan(NamedTuple):
+    """Which examples make which step of a training; static.
+
+    batch_size: examples of a step. rows: that, and rows of weight 0 that make it a
+    multiple of the number of devices. shuffle, partial: see `ClassifierConfig`.
+    """
+
+    num_examples: int
+    batch_size: int
+    rows: int
+    shuffle: str
+    partial: str
+
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        if self.partial == "pad":
+            return -(-self.num_examples // self.batch_size)
+        return self.num_examples // self.batch_size
+
+    def order(self, key: Array, step: Array) -> Array:
+        """The order of the examples in the epoch of step `step`: random, and dependent
+        on the key and the epoch, or with `shuffle="once"` on the key alone (then the same
+        examples are dropped in every epoch, as in MATLAB)."""
+        epoch = 0 if self.shuffle == "once" else step // self.steps()
+        return jax.random.permutation(jax.random.fold_in(key, epoch), self.num_examples)
+
+    def take(self, order: Array, step: Array) -> tuple[Array, Array]:
+        """The rows of step `step`.
+
+        Returns:
+            index: [rows] int32.
+            weight: [rows] float32: 1, and 0 for rows that pad.
+        """
+        order = jnp.pad(order, (0, self.batch_size + self.rows))
+        start = (step % self.steps()) * self.batch_size
+        row = jnp.arange(self.rows)
+        index = lax.dynamic_slice_in_dim(order, start, self.rows)
+        used = (row < self.batch_size) & (start + row < self.num_examples)
+        return jnp.where(used, index, 0), used.astype(jnp.float32)
 
 
-def _refuse_large_batch(field: str, batch_size: int, num_examples: int) -> None:
-    if batch_size > num_examples:
+def _plan(field: str, num_examples: int, batch_size: int, shuffle, partial, devices) -> Plan:
+    if partial == "drop" and batch_size > num_examples:
         raise ConfigError(
             f"{field} is {batch_size}: expected at most {num_examples}, the number of "
             "training images, since partial batches are dropped"
         )
+    if partial == "drop" and batch_size % devices:
+        pad = ", or classifier.partial = pad" if field.startswith("classifier") else ""
+        raise ConfigError(
+            f"{field} is {batch_size}: expected a multiple of {devices}, the number of devices{pad}"
+        )
+    rows = -(-batch_size // devices) * devices
+    return Plan(num_examples, batch_size, rows, shuffle, partial)
 
 
-def gan_steps_per_epoch(cfg: Config, num_examples: int) -> int:
-    """Steps of one pass of the GAN over its real images.
+def gan_plan(cfg: Config, num_examples: int, devices: int = 1) -> Plan:
+    """The plan of a GAN's training: every epoch is reshuffled, partial batches dropped.
 
     Raises:
-        ConfigError: if the batch is larger than the data.
+        ConfigError: if the batch is larger than the data, or `devices` do not divide it.
     """
-    _refuse_large_batch("gan.batch_size", cfg.gan.batch_size, num_examples)
-    return steps_per_epoch(num_examples, cfg.gan.batch_size, "drop")
+    size = cfg.gan.batch_size
+    return _plan("gan.batch_size", num_examples, size, "every_epoch", "drop", devices)
 
 
-def batch_index(
-    key: Array,
-    step: Array,
-    num_examples: int,
-    batch_size: int,
-    shuffle: str,
-    partial: str,
-) -> tuple[Array, Array]:
-    """Which examples make step `step` of a training.
+def classifier_plan(cfg: Config, num_examples: int, devices: int = 1) -> Plan:
+    """The plan of one stage of a classifier's training.
 
-    Epoch e visits the examples in a random order that depends on (key, e), or with
-    `shuffle="once"` on the key alone: then the same examples are dropped in every epoch,
-    as in MATLAB.
-
-    Returns:
-        index: [batch_size] int32.
-        weight: [batch_size] float32: 1, and 0 for rows that pad a partial batch.
+    Raises:
+        ConfigError: where partial batches are dropped: if the batch is larger than the
+            data, or `devices` do not divide it.
     """
-    count = steps_per_epoch(num_examples, batch_size, partial)
-    epoch = step // count
-    key = jax.random.fold_in(key, 0 if shuffle == "once" else epoch)
-    order = jax.random.permutation(key, num_examples)
-    if partial == "pad":
-        order = jnp.pad(order, (0, count * batch_size - num_examples))
-    start = (step % count) * batch_size
-    position = start + jnp.arange(batch_size)
-    index = lax.dynamic_slice_in_dim(order, start, batch_size)
-    return index, (position < num_examples).astype(jnp.float32)
+    options = cfg.classifier
+    return _plan(
+        "classifier.batch_size",
+        num_examples,
+        options.batch_size,
+        options.shuffle,
+        options.partial,
+        devices,
+    )
 
 
-def _run(step, state, history, start, stop):
-    """`step(state, i) -> (state, metrics)` for i in [start, stop)."""
+def _run(plan: Plan, key: Array, update: Callable, carry, start, stop, axis_name):
+    """`update(state, index, weight) -> (state, metrics)` for the steps [start, stop);
+    carry is (state, history)."""
 
     def body(i, carry):
-        state, history = carry
-        state, metrics = step(state, i)
+        state, history, order = carry
+        # One permutation an epoch: of many images it costs more than a step.
+        order = lax.cond(i % plan.steps() == 0, lambda: plan.order(key, i), lambda: order)
+        index, weight = (augment.own_rows(leaf, axis_name) for leaf in plan.take(order, i))
+        state, metrics = update(state, index, weight)
         history = jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
-        return state, history
+        return state, history, order
 
-    return lax.fori_loop(start, stop, body, (state, history))
+    state, history, _ = lax.fori_loop(start, stop, body, (*carry, plan.order(key, start)))
+    return state, history
 
 
-def _empty(names: tuple[str, ...], total: int) -> dict[str, Array]:
+def empty_history(names: tuple[str, ...], total: int) -> dict[str, Array]:
+    """Metrics of a training that has not run a step: NaN."""
     return {name: jnp.full((total,), jnp.nan) for name in names}
+
+
+def _devices(axis_name: str | None) -> int:
+    return 1 if axis_name is None else lax.axis_size(axis_name)
+
+
+GAN_METRICS = "discriminator_loss", "generator_loss", "real_score", "fake_score", "count"
+CLASSIFIER_METRICS = "loss", "correct", "count"
+
+
+def split_key(key: Array) -> Array:
+    """The three keys of a training: of `init`, of the plan, of the steps."""
+    return jax.random.split(key, 3)
 
 
 def init_gan(cfg: Config, key: Array) -> GANState:
     """The fresh GAN that `train_gan` starts from, given the key of the training."""
-    init_key, _, _ = jax.random.split(key, 3)
-    return gan.init(cfg, init_key)
+    return gan.init(cfg, split_key(key)[0])
+
+
+def gan_update(cfg: Config, key: Array, axis_name: str | None = None) -> Callable:
+    """`gan.train_step` on bytes: (state, image uint8, label, weight) -> (state, metrics).
+
+    key: of the training's steps.
+    """
+
+    def update(state, image, label, weight):
+        batch = Batch(to_float(image, cfg.data.channels), label, weight)
+        return gan.train_step(cfg, state, batch, key, axis_name=axis_name)
+
+    return update
 
 
 def train_gan(
@@ -111,6 +178,7 @@ def train_gan(
     *,
     state: GANState | None = None,
     stop: Array | int | None = None,
+    axis_name: str | None = None,
 ) -> tuple[GANState, History]:
     """Train the conditional GAN for `cfg.gan.steps` updates.
 
@@ -121,48 +189,59 @@ def train_gan(
         key: of the whole training; the same key for every chunk of it.
         state: where to go on; None starts afresh from the key.
         stop: finish after this many updates in all; None runs to the end.
+        axis_name: of the device axis (see the module).
 
     Returns:
         The state, and a `History` of length `cfg.gan.steps`.
 
     Raises:
-        ConfigError: if the batch is larger than the data.
+        ConfigError: if the batch is larger than the data, or devices do not divide it.
 
     Example:
         >>> train = jax.jit(train_gan, static_argnums=0)      # doctest: +SKIP
         >>> state, history = train(cfg, data, jax.random.key(0))  # doctest: +SKIP
     """
     data = jax.tree.map(jnp.asarray, data)
-    num_examples, size = data.label.shape[0], cfg.gan.batch_size
-    gan_steps_per_epoch(cfg, num_examples)
-    _, shuffle_key, step_key = jax.random.split(key, 3)
+    plan = gan_plan(cfg, data.label.shape[0], _devices(axis_name))
+    _, plan_key, step_key = split_key(key)
     start = 0 if state is None else state.step
     state = init_gan(cfg, key) if state is None else state
+    update = gan_update(cfg, step_key, axis_name)
 
-    def step(state, i):
-        index, weight = batch_index(shuffle_key, i, num_examples, size, "every_epoch", "drop")
-        image = to_float(data.image[index], cfg.data.channels)
-        batch = Batch(image, data.label[index], weight)
-        return gan.train_step(cfg, state, batch, step_key)
+    def step(state, index, weight):
+        return update(state, data.image[index], data.label[index], weight)
 
-    names = "discriminator_loss", "generator_loss", "real_score", "fake_score", "count"
     stop = cfg.gan.steps if stop is None else stop
-    history = _empty(names, cfg.gan.steps)
-    state, history = _run(step, state, history, start, stop)
+    carry = state, empty_history(GAN_METRICS, cfg.gan.steps)
+    state, history = _run(plan, plan_key, step, carry, start, stop, axis_name)
     return state, History(history)
 
 
-def classifier_steps(cfg: Config, num_examples: int) -> tuple[int, int]:
+def classifier_steps(cfg: Config, num_examples: int, devices: int = 1) -> tuple[int, int]:
     """Updates of one stage, and of the whole training (two stages have twice as many).
 
     Raises:
-        ConfigError: if the batch is larger than the data and partial ones are dropped.
+        ConfigError: as `classifier_plan`.
     """
-    options = cfg.classifier
-    if options.partial == "drop":
-        _refuse_large_batch("classifier.batch_size", options.batch_size, num_examples)
-    one = options.epochs * steps_per_epoch(num_examples, options.batch_size, options.partial)
-    return one, one if options.mode == "end_to_end" else 2 * one
+    one = cfg.classifier.epochs * classifier_plan(cfg, num_examples, devices).steps()
+    return one, one if cfg.classifier.mode == "end_to_end" else 2 * one
+
+
+def fitted(cfg: Config, key: Array, num_examples: int, total: Array, count: Array):
+    """`init_classifier` from sums: total [S, S, 1] int32, of the bytes of the `count`
+    images that train (whole numbers, so that the order of summing changes no bit)."""
+    one, _ = classifier_steps(cfg, num_examples)
+    state = classifier.init(cfg, split_key(key)[0], one)
+    if cfg.data.normalise == "zerocenter":
+        mean = total.astype(jnp.float32) / jnp.maximum(count, 1.0)
+        state = state._replace(image_mean=mean / 127.5 - 1.0)
+    return state
+
+
+def byte_sum(image: Array, used: Array) -> Array:
+    """[N, S, S, 1] uint8, [N] bool -> [S, S, 1] int32, the sum of the images used."""
+    masked = jnp.where(used.reshape(-1, 1, 1, 1), image, jnp.zeros((), image.dtype))
+    return masked.sum(axis=0, dtype=jnp.int32)
 
 
 def init_classifier(
@@ -172,24 +251,20 @@ def init_classifier(
 
     Rows of weight 0 do not count. The key is that of `train_classifier`.
     """
-    init_key, _, _ = jax.random.split(key, 3)
-    one, _ = classifier_steps(cfg, data.label.shape[0])
-    state = classifier.init(cfg, init_key, one)
-    if cfg.data.normalise == "zerocenter":
-        weight = jnp.ones(data.label.shape) if weight is None else weight
-        used = (weight > 0).astype(jnp.float32)
-        total = jnp.einsum("n,nhwc->hwc", used, to_float(data.image, 1))
-        state = state._replace(image_mean=total / jnp.maximum(used.sum(), 1.0))
-    return state
+    weight = jnp.ones(data.label.shape) if weight is None else weight
+    used = weight > 0
+    total = byte_sum(data.image, used)
+    return fitted(cfg, key, data.label.shape[0], total, used.sum().astype(jnp.float32))
 
 
-def _class_weight(cfg: Config, data: Dataset, weight: Array) -> Array:
+def class_weight(cfg: Config, label: Array, weight: Array) -> Array:
+    """The weights [N] of examples, balanced over the classes where cfg says so."""
     if cfg.classifier.class_weight == "none":
         return weight
-    truth = jax.nn.one_hot(data.label, cfg.data.num_classes)
+    truth = jax.nn.one_hot(label, cfg.data.num_classes)
     per_class = jnp.einsum("n,nk->k", weight, truth)
     share = weight.sum() / (cfg.data.num_classes * jnp.maximum(per_class, 1.0))
-    return weight * share[data.label]
+    return weight * share[label]
 
 
 def map_batches(function, inputs, batch_size: int):
@@ -206,6 +281,34 @@ def map_batches(function, inputs, batch_size: int):
     return result.reshape(-1, *result.shape[2:])[:count]
 
 
+def classifier_update(
+    cfg: Config, key: Array, stage: str, axis_name: str | None = None
+) -> Callable:
+    """`classifier.train_step` on bytes (stage "hybrid": on features):
+    (state, image, label, weight) -> (state, metrics). key: of the training's steps."""
+
+    def update(state, image, label, weight):
+        if stage != "hybrid":
+            image = to_float(image, cfg.data.channels)
+        batch = Batch(image, label, weight)
+        return classifier.train_step(cfg, state, batch, key, stage=stage, axis_name=axis_name)
+
+    return update
+
+
+def standardised(cfg: Config, state: ClassifierState, features: Array, weight: Array):
+    """The state with the mean and scale of features [N, ...] whose weight is not 0, where
+    cfg says so."""
+    if not cfg.hybrid.standardise:
+        return state
+    used = (weight > 0).astype(jnp.float32)
+    share = used / jnp.maximum(used.sum(), 1.0)
+    mean = jnp.einsum("n,n...->...", share, features)
+    variance = jnp.einsum("n,n...->...", share, jnp.square(features - mean[None]))
+    scale = jnp.where(variance > 1e-12, jnp.sqrt(variance), 1.0)
+    return state._replace(feature_mean=mean, feature_scale=scale)
+
+
 def train_classifier(
     cfg: Config,
     data: Dataset,
@@ -214,6 +317,7 @@ def train_classifier(
     weight: Array | None = None,
     state: ClassifierState | None = None,
     stop: Array | int | None = None,
+    axis_name: str | None = None,
 ) -> tuple[ClassifierState, History]:
     """Train the CNN-LSTM for `cfg.classifier.epochs` epochs per stage.
 
@@ -225,45 +329,37 @@ def train_classifier(
         state: where to go on, from `init_classifier` or an earlier chunk; None starts
             afresh from the key.
         stop: finish after this many updates in all; None runs to the end.
+        axis_name: of the device axis (see the module).
 
     Returns:
         The state, and a `History` as long as `classifier_steps` says.
 
     Raises:
-        ConfigError: if the batch is larger than the data and partial ones are dropped.
+        ConfigError: where partial batches are dropped: if the batch is larger than the
+            data, or devices do not divide it.
     """
     data = jax.tree.map(jnp.asarray, data)
-    _, shuffle_key, step_key = jax.random.split(key, 3)
+    _, plan_key, step_key = split_key(key)
     start = 0 if state is None else state.step
     if state is None:
         state = init_classifier(cfg, data, key, weight)
-    options, num_examples = cfg.classifier, data.label.shape[0]
-    one, total = classifier_steps(cfg, num_examples)
+    num_examples, devices = data.label.shape[0], _devices(axis_name)
+    plan = classifier_plan(cfg, num_examples, devices)
+    one, total = classifier_steps(cfg, num_examples, devices)
     stop = total if stop is None else stop
     weight = jnp.ones((num_examples,)) if weight is None else weight
-    used = (weight > 0).astype(jnp.float32)
-    weight = _class_weight(cfg, data, weight)
+    balanced = class_weight(cfg, data.label, weight)
 
     def run(stage, source, state, history, start, stop):
-        def step(state, i):
-            index, real = batch_index(
-                shuffle_key,
-                i % one,
-                num_examples,
-                options.batch_size,
-                options.shuffle,
-                options.partial,
-            )
-            image = source[index]
-            if stage != "hybrid":
-                image = to_float(image, cfg.data.channels)
-            batch = Batch(image, data.label[index], real * weight[index])
-            return classifier.train_step(cfg, state, batch, step_key, stage=stage)
+        update = classifier_update(cfg, step_key, stage, axis_name)
 
-        return _run(step, state, history, start, stop)
+        def step(state, index, real):
+            return update(state, source[index], data.label[index], real * balanced[index])
 
-    history = _empty(("loss", "correct", "count"), total)
-    if options.mode == "end_to_end":
+        return _run(plan, plan_key, step, (state, history), start, stop, axis_name)
+
+    history = empty_history(CLASSIFIER_METRICS, total)
+    if cfg.classifier.mode == "end_to_end":
         state, history = run("end_to_end", data.image, state, history, start, stop)
         return state, History(history)
 
@@ -273,17 +369,12 @@ def train_classifier(
         def some(image):
             return classifier.features(cfg, state, to_float(image, cfg.data.channels))
 
-        return map_batches(some, data.image, options.batch_size)
+        return map_batches(some, data.image, cfg.classifier.batch_size)
 
     # Recomputed by every chunk of the second stage: cheaper than carrying them.
     shape = (num_examples, *state.feature_mean.shape)
     features = lax.cond(stop > one, extract, lambda _: jnp.zeros(shape), state)
-    if cfg.hybrid.standardise:
-        share = used / jnp.maximum(used.sum(), 1.0)
-        mean = jnp.einsum("n,n...->...", share, features)
-        variance = jnp.einsum("n,n...->...", share, jnp.square(features - mean[None]))
-        scale = jnp.where(variance > 1e-12, jnp.sqrt(variance), 1.0)
-        state = state._replace(feature_mean=mean, feature_scale=scale)
+    state = standardised(cfg, state, features, weight)
     second = jnp.maximum(start, one)
     state, history = run("hybrid", features, state, history, second, stop)
     return state, History(history)

@@ -247,7 +247,7 @@ def test_reflection_touches_real_images_only(key):
     cfg = plain(augment="reflect")
     state = INIT(cfg, key)
     keys = jax.random.split(jax.random.fold_in(key, 0), 6)
-    mirrored = augment.reflect(batch().image, keys[3])
+    mirrored = augment.reflect(batch().image, jax.random.split(keys[3], 8))
     real, fake = judged(cfg, state, key, batch().image)
     want_real, want_fake = judged(plain(), state, key, mirrored)
     assert real == pytest.approx(want_real, rel=1e-5)
@@ -265,7 +265,8 @@ def test_diffaug_touches_real_and_synthetic_images(key):
     fake, _ = Generator(cfg).apply(variables, z, batch().label, train=True, mutable=["batch_stats"])
 
     def score(image, key):
-        image = augment.diffaug(image, jax.random.split(key)[0])
+        keys = jax.random.split(jax.random.split(key)[0], 8)
+        image = augment.diffaug(image, keys)
         judge = {"params": state.discriminator.params}
         logits = Discriminator(cfg).apply(judge, image, batch().label, True)
         return float(jax.nn.sigmoid(logits).sum())

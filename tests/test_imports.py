@@ -14,12 +14,14 @@ for name in ("nn", "losses", "metrics", "optim", "augment", "data"):
 for name in ("gan", "classifier"):
     BELOW[name] = BASE | {"nn", "losses", "metrics", "optim", "augment"}
 BELOW["train"] = BELOW["gan"] | {"gan", "classifier"}
+BELOW["stream"] = BELOW["train"] | {"train"}
 BELOW["study"] = BELOW["train"] | {"train", "data"}
 BELOW["stats"] = BASE | {"metrics"}
 BELOW["report"] = BELOW["stats"] | {"stats"}
 BELOW["record"] = BELOW["report"] | {"report"}
-BELOW["checkpoint"] = {"types", "errors"}
-BELOW["run"] = BELOW["study"] | BELOW["record"] | {"study", "record", "checkpoint"}
+BELOW["checkpoint"] = BELOW["parallel"] = {"types", "errors"}
+BELOW["loop"] = BELOW["stream"] | BELOW["record"] | {"stream", "record", "parallel"}
+BELOW["run"] = BELOW["study"] | BELOW["loop"] | {"study", "loop", "checkpoint"}
 # What a user of the library must not be made to import, or only inside a function.
 FORBIDDEN = {
     "experiments",
@@ -99,6 +101,6 @@ def test_nothing_forbidden_and_heavy_imports_are_lazy():
 def test_public_names_exist_and_files_are_short():
     for name in jaxbrain.__all__:
         assert hasattr(jaxbrain, name)
-    for package in ("jaxbrain", "experiments"):
+    for package in ("jaxbrain", "experiments", "benchmarks"):
         for path in files(package):
             assert len(path.read_text().splitlines()) <= 400, path

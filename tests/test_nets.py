@@ -23,7 +23,7 @@ def glorot_limit(fan_in: int, fan_out: int) -> float:
 
 
 def test_dense_is_glorot_with_zero_bias(key):
-    params = dense(50).init(key, jnp.zeros((1, 70)))["params"]
+    params = dense(50, "float32").init(key, jnp.zeros((1, 70)))["params"]
     limit = glorot_limit(70, 50)
     assert 0.98 * limit < float(jnp.abs(params["kernel"]).max()) <= limit
     np.testing.assert_allclose(params["kernel"].std(), limit / np.sqrt(3), rtol=0.05)

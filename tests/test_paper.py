@@ -33,7 +33,8 @@ def command(*arguments, workdir) -> str:
     """The entry point in this process; returns what it printed."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        paper.main([*SMALL, "--workdir", str(workdir), *arguments])
+        cache = jax.config.jax_compilation_cache_dir
+        paper.main([*SMALL, "--workdir", str(workdir), "--cache", cache, *arguments])
     return out.getvalue()
 
 

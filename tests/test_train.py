@@ -45,14 +45,15 @@ def test_bytes_and_floats_round_trip():
 @pytest.mark.parametrize("partial", ["drop", "pad"])
 def test_plan(key, shuffle, partial):
     """Every epoch visits each example at most once; `once` drops the same ones always."""
-    plan = jax.jit(train.batch_index, static_argnums=(2, 3, 4, 5))
-    steps = train.steps_per_epoch(11, 4, partial)
+    plan = train.Plan(11, 4, 4, shuffle, partial)
+    take = jax.jit(lambda key, step: plan.take(plan.order(key, step), step))
+    steps = plan.steps()
     assert steps == (2 if partial == "drop" else 3)
     epochs = []
     for e in range(3):
         seen = []
         for s in range(steps):
-            index, weight = plan(key, jnp.int32(e * steps + s), 11, 4, shuffle, partial)
+            index, weight = take(key, jnp.int32(e * steps + s))
             seen += np.asarray(index)[np.asarray(weight) > 0].tolist()
         assert len(set(seen)) == len(seen) == (8 if partial == "drop" else 11)
         epochs.append(seen)
@@ -62,7 +63,7 @@ def test_plan(key, shuffle, partial):
 def test_small_data_is_refused_when_partial_batches_are_dropped(key):
     with pytest.raises(ConfigError, match="gan.batch_size is 8: expected at most 5"):
         train.train_gan(small(), images(5, 32), key)
-    assert train.steps_per_epoch(5, 8, "pad") == 1
+    assert train.Plan(5, 8, 8, "once", "pad").steps() == 1
 
 
 def test_gan_training_equals_a_python_loop(key):
@@ -74,11 +75,10 @@ def test_gan_training_equals_a_python_loop(key):
     _, shuffle_key, step_key = jax.random.split(key, 3)
     first = want = jax.jit(train.init_gan, static_argnums=0)(cfg, key)
     step = jax.jit(gan.train_step, static_argnums=0)
-    rows = []
+    plan, rows = train.gan_plan(cfg, 20), []
     for i in range(cfg.gan.steps):
-        index, weight = train.batch_index(
-            shuffle_key, jnp.int32(i), 20, cfg.gan.batch_size, "every_epoch", "drop"
-        )
+        i = jnp.int32(i)
+        index, weight = plan.take(plan.order(shuffle_key, i), i)
         batch = Batch(train.to_float(data.image[index], 1), data.label[index], weight)
         want, metrics = step(cfg, want, batch, step_key)
         rows.append(metrics["discriminator_loss"])
@@ -188,9 +188,10 @@ def test_second_stage_equals_a_loop_on_features(key):
     features = classifier.features(cfg, middle, train.to_float(data.image, 1))
     _, shuffle_key, step_key = jax.random.split(key, 3)
     step = jax.jit(classifier.train_step, static_argnums=0, static_argnames="stage")
-    want = middle
-    for i in range(one):
-        index, weight = train.batch_index(shuffle_key, jnp.int32(i), 13, 5, "once", "drop")
+    want, plan = middle, train.classifier_plan(cfg, 13)
+    for i in range(one, total):
+        i = jnp.int32(i)
+        index, weight = plan.take(plan.order(shuffle_key, i), i)
         batch = Batch(features[index], data.label[index], weight)
         want, _ = step(cfg, want, batch, step_key, stage="hybrid")
     chex.assert_trees_all_close(end.hybrid.params, want.hybrid.params, atol=1e-5)

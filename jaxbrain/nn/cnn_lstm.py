@@ -45,7 +45,7 @@ class CNN(nn.Module):
                 return block(self.conv2, pool, block(self.conv1, pool, image))
             return block(self.conv2, lambda x: pool(pool(x)), nn.relu(self.conv1(image)))
 
-        return ops.in_halves(both, image)
+        return ops.in_parts(both, image)
 
     def features(self, image: Array) -> Array:
         """[B, S, S, C] float32 -> what the hybrid reads.

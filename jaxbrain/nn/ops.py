@@ -37,16 +37,20 @@ def _pads(shape, window: int, stride: int, padding: str):
     raise ValueError(f"padding is {padding!r}: expected 'SAME' or 'VALID'")
 
 
-def in_halves(function: Callable[[Array], Array], x: Array) -> Array:
+# A batch is cut into this many parts on a CPU (measured: benchmarks/README.md).
+_PARTS = 4
+
+
+def in_parts(function: Callable[[Array], Array], x: Array) -> Array:
     """`function(x)`, for a function that treats each row of x [B, ...] alone.
 
-    On a CPU two independent halves: XLA runs many an operation on one core only, but
-    independent ones side by side.
+    On a CPU the rows go through in independent parts: XLA runs many an operation on one
+    core only, but independent ones side by side.
     """
-    half = (x.shape[0] + 1) // 2
-    if not _on_cpu() or x.shape[0] == 1:
+    size = -(-x.shape[0] // _PARTS)
+    if not _on_cpu() or size == x.shape[0]:
         return function(x)
-    return jnp.concatenate([function(x[:half]), function(x[half:])])
+    return jnp.concatenate([function(x[i : i + size]) for i in range(0, x.shape[0], size)])
 
 
 def conv_lax(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
