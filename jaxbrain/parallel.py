@@ -81,12 +81,10 @@ def mesh(num_devices: int = 0) -> Mesh:
     return Mesh(np.array(devices(num_devices)), (AXIS,))
 
 
-def _divided(batch, count: int):
-    """[B, ...] -> [count, B / count, ...] in every leaf."""
+def _refuse_undivided(batch, count: int) -> None:
     size = jax.tree.leaves(batch)[0].shape[0]
     if size % count:
         raise ConfigError(f"batch of {size}: expected a multiple of {count}, the number of devices")
-    return jax.tree.map(lambda x: x.reshape(count, size // count, *x.shape[1:]), batch)
 
 
 def pmap_step(step: Callable, num_devices: int = 0) -> Callable:
@@ -115,7 +113,13 @@ def pmap_step(step: Callable, num_devices: int = 0) -> Callable:
         donate_argnums=0,
     )
     local = sum(device.process_index == jax.process_index() for device in chosen)
-    return lambda state, batch, key: mapped(state, _divided(batch, local), key)
+
+    def run(state, batch, key):
+        _refuse_undivided(batch, local)
+        rows = jax.tree.map(lambda x: x.reshape(local, -1, *x.shape[1:]), batch)
+        return mapped(state, rows, key)
+
+    return run
 
 
 def sharded_step(step: Callable, num_devices: int = 0) -> Callable:
@@ -133,7 +137,7 @@ def sharded_step(step: Callable, num_devices: int = 0) -> Callable:
     compiled = jax.jit(body, donate_argnums=0)
 
     def run(state, batch, key):
-        _divided(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch), over.size)
+        _refuse_undivided(batch, over.size)
         return compiled(state, batch, key)
 
     return run
