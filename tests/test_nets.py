@@ -1,10 +1,14 @@
 """MATLAB's initialisers and constants, parameter counts, Table 1, the vacuous LSTM."""
 
+import dataclasses
+
+import chex
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import change
+from conftest import change, small
 
 from jaxbrain import classifier, config, gan
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
@@ -261,3 +265,49 @@ def test_end_to_end_has_no_unused_parameters(cfg, key):
     moved = {"cnn": new.cnn.params, "hybrid": new.hybrid.params}
     for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(moved), strict=True):
         assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("reading", ["vector", "rows"])
+def test_bfloat16_activations_float32_parameters(key, reading):
+    """Same parameters, outputs near those of float32 and float32 themselves; the step
+    keeps parameters, statistics and optimiser states float32."""
+    full = change(small(), "hybrid", sequence=reading, dropout=0.0)
+    full = change(change(full, "gan", dropout=0.0), "classifier", mode="end_to_end")
+    half = dataclasses.replace(full, compute="bfloat16")
+    image = jax.random.uniform(key, (8, 16, 16, 1), minval=-1.0)
+    label = jnp.arange(8, dtype=jnp.int32) % 2
+    state = classifier.init(full, key)
+    chex.assert_trees_all_equal(state, classifier.init(half, key))
+    want, got = (classifier.predict(cfg, state, image) for cfg in (full, half))
+    assert got.dtype == jnp.float32
+    assert 0 < float(jnp.abs(got - want).max()) < 0.02
+    batch = Batch(image, label, jnp.ones((8,)))
+    step = jax.jit(classifier.train_step, static_argnums=0)
+    (wide, _), (new, metrics) = (step(cfg, state, batch, key) for cfg in (full, half))
+    close_updates(state.cnn.params, wide.cnn.params, new.cnn.params)
+    assert metrics["loss"].dtype == jnp.float32
+
+    state = gan.init(full, key)
+    z = gan.latents(full, 8, key)
+    want, got = (gan.generate(cfg, state, z, label) for cfg in (full, half))
+    assert got.dtype == jnp.float32
+    assert 0 < float(jnp.abs(got - want).max()) < 0.05
+    batch = batch._replace(image=jax.random.uniform(key, (8, 32, 32, 1), minval=-1.0))
+    new, metrics = jax.jit(gan.train_step, static_argnums=0)(half, state, batch, key)
+    for leaf in jax.tree.leaves((new, metrics)):
+        assert leaf.dtype in (jnp.float32, jnp.int32)
+        assert bool(jnp.isfinite(leaf).all())
+
+
+def close_updates(old, want, got) -> None:
+    """The whole update has the direction and the length of float32's. (Of single biases,
+    sums of thousands of pixels that cancel, bfloat16 leaves a digit.)"""
+
+    def moved(new):
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(new))
+        return jax.flatten_util.ravel_pytree(jax.tree.map(jnp.subtract, new, old))[0]
+
+    wide, half = moved(want), moved(got)
+    cosine = float(wide @ half / jnp.linalg.norm(wide) / jnp.linalg.norm(half))
+    assert cosine > 0.98
+    assert float(jnp.linalg.norm(half) / jnp.linalg.norm(wide)) == pytest.approx(1.0, abs=0.05)

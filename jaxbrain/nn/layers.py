@@ -93,9 +93,9 @@ class BatchNorm(nn.Module):
             use_scale=not per_class,
             use_bias=not per_class,
             axis_name=self.axis_name if self.train else None,
-            dtype=self.dtype,
             name="norm",
-        )(x)
+        )(x.astype("float32"))
+        x = x.astype(self.dtype)
         if not per_class:
             return x
         shape = (self.num_classes, x.shape[-1])
