@@ -28,6 +28,9 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 # in the cache and their memory is used again (measured: benchmarks/README.md).
 _PIECE_BYTES = 10 * 2**20
 
+# Channels that are too few to fill a matrix product.
+_FEW = 8
+
 
 def _pad(x: Array, rows: tuple, columns: tuple, value: float = 0.0) -> Array:
     """Padding of an image, each side (before, after, between); negative amounts crop."""
@@ -112,10 +115,19 @@ def _outer_piece(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     ]
     x = lax.pad(x.transpose(3, 0, 1, 2), jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), *sides))
     x = x.reshape(c_in, batch, high, stride, wide, stride).transpose(3, 5, 0, 1, 2, 4)
+
+    def row(columns, i):
+        return columns[i % stride, :, :, i // stride : i // stride + height]
+
     shifts = [x[:, j % stride, :, :, :, j // stride : j // stride + width] for j in range(k)]
+    if c_in < _FEW:
+        # A product as wide as the kernel, since copies of few channels cost little.
+        windows = [row(shift, i) for i in range(k) for shift in shifts]
+        whole = jnp.concatenate(windows).reshape(k * k * c_in, -1) @ y.reshape(-1, c_out)
+        return whole.reshape(k, k, c_in, c_out)
     columns = jnp.concatenate(shifts, axis=1)
     extra = high - height
-    if c_in >= 8 and height >= 8 * extra:
+    if height >= 8 * extra:
         # Shift y along the rows, beside itself in channels: a product per phase.
         shifts = [jnp.pad(y, ((0, 0), (i, extra - i), (0, 0), (0, 0))) for i in range(extra + 1)]
         y = jnp.concatenate(shifts, axis=-1).reshape(-1, (extra + 1) * c_out)
@@ -123,22 +135,20 @@ def _outer_piece(x: Array, y: Array, k: int, stride: int, pads) -> Array:
             columns[i].reshape(k * c_in, -1) @ y[:, : len(range(i, k, stride)) * c_out]
             for i in range(stride)
         ]
-        rows = [jnp.split(row, row.shape[1] // c_out, axis=1) for row in rows]
+        rows = [jnp.split(part, part.shape[1] // c_out, axis=1) for part in rows]
         rows = [rows[i % stride][i // stride] for i in range(k)]
     else:
         # Few rows: products over padding would cost more than copies of x.
         y = y.reshape(-1, c_out)
-        rows = [
-            columns[i % stride, :, :, i // stride : i // stride + height].reshape(k * c_in, -1) @ y
-            for i in range(k)
-        ]
+        rows = [row(columns, i).reshape(k * c_in, -1) @ y for i in range(k)]
     return jnp.stack(rows).reshape(k, k, c_in, c_out)
 
 
 def outer_pieces(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     """As one matrix product per kernel row, over pieces of the batch."""
     batch, height, width, _ = y.shape
-    image_bytes = k * x.shape[3] * stride * (height + k) * width * x.dtype.itemsize
+    copies = k * k if x.shape[3] < _FEW else k * stride
+    image_bytes = copies * x.shape[3] * (height + k) * width * x.dtype.itemsize
     piece = max(_PIECE_BYTES // image_bytes, 1)
     count, rest = divmod(batch, piece)
     if count == 0 or (count == 1 and rest == 0):
@@ -175,7 +185,7 @@ def transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
     """[B, H', W', C_out], [k, k, C_in, C_out] -> [B, *size, C_in]."""
     # Stamps do no work outside of y, and are the better with few channels to stamp.
     beyond = size[0] * size[1] > 1.5 * stride**2 * y.shape[1] * y.shape[2]
-    form = transpose_stamps if beyond or kernel.shape[2] < 8 else transpose_phases
+    form = transpose_stamps if beyond or kernel.shape[2] < _FEW else transpose_phases
     return sequential_vmap(lambda y, kernel: form(y, kernel, stride, pads, size))(y, kernel)
 
 
