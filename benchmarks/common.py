@@ -89,13 +89,15 @@ def environment() -> dict:
 
 def table(title: str, columns: list[str], rows: list[list]) -> None:
     """Print a table; numbers to the right."""
-    shown = Table(title=title, title_justify="left")
+    shown = Table()
     for i, column in enumerate(columns):
         shown.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:
         shown.add_row(*("" if value is None else str(value) for value in row))
     width = None if Console().is_terminal else 160
-    Console(width=width).print(shown)
+    console = Console(width=width)
+    console.print(f"\n{title}", highlight=False)
+    console.print(shown)
 
 
 def save(options: Output, result: dict, draw: Callable | None = None) -> None:

@@ -6,43 +6,37 @@ gradients are set to None between steps, the discriminator sees real and synthet
 in one batch, and nothing is read back inside a step.
 
 PyTorch pads an even image of a stride-2 layer at the top and left, MATLAB and jaxbrain at
-the bottom and right. So these nets are mirror images of ours: `load` turns the kernels
-round, and on images turned round both give the same logits (`agreement` checks it).
+the bottom and right. So these nets are mirror images of ours: with kernels and images turned
+round both give the same outputs, which `peer_agreement` checks before anything is timed.
 """
 
 import time
 
-import jax
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jaxbrain import ConfigError, classifier, gan
-from jaxbrain.config import Config
-from jaxbrain.nn.discriminator import Discriminator as JaxDiscriminator
+from jaxbrain import Config, ConfigError
 
 
-def refuse(cfg: Config) -> None:
-    """ConfigError for choices that these peers do not make."""
-    wanted = {
-        "gan.loss": (cfg.gan.loss, "bce"),
-        "gan.update": (cfg.gan.update, "simultaneous"),
-        "gan.generator_condition": (cfg.gan.generator_condition, "concat"),
-        "gan.discriminator_condition": (cfg.gan.discriminator_condition, "concat"),
-        "gan.r1": (cfg.gan.r1, 0.0),
-        "gan.average_half_life": (cfg.gan.average_half_life, 0.0),
-        "cnn.pool": (cfg.cnn.pool, "max"),
-        "cnn.interleave": (cfg.cnn.interleave, True),
-        "hybrid.sequence": (cfg.hybrid.sequence, "vector"),
-        "classifier.augment": (cfg.classifier.augment, "none"),
-        "classifier.optim.name": (cfg.classifier.optim.name, "sgdm"),
-    }
+def _expect(wanted: dict) -> None:
     for name, (found, expected) in wanted.items():
         if found != expected:
             raise ConfigError(f"{name} is {found!r}: expected {expected!r} for --peer torch")
-    if cfg.gan.augment not in ("none", "reflect"):
-        raise ConfigError(f"gan.augment is {cfg.gan.augment!r}: expected none or reflect")
+
+
+def refuse_classifier(cfg: Config) -> None:
+    """ConfigError for choices that the classifier's peer does not make."""
+    _expect(
+        {
+            "cnn.pool": (cfg.cnn.pool, "max"),
+            "cnn.interleave": (cfg.cnn.interleave, True),
+            "hybrid.sequence": (cfg.hybrid.sequence, "vector"),
+            "classifier.augment": (cfg.classifier.augment, "none"),
+            "classifier.optim.name": (cfg.classifier.optim.name, "sgdm"),
+        }
+    )
     if cfg.cnn.kernel_size % 2 == 0:
         raise ConfigError(f"cnn.kernel_size is {cfg.cnn.kernel_size}: expected an odd number")
     if cfg.data.image_size % cfg.cnn.pool_stride**2:
@@ -50,6 +44,23 @@ def refuse(cfg: Config) -> None:
             f"data.image_size is {cfg.data.image_size}: expected a multiple of the square of "
             f"cnn.pool_stride, {cfg.cnn.pool_stride**2}, for --peer torch"
         )
+
+
+def refuse(cfg: Config) -> None:
+    """ConfigError for choices that these peers do not make."""
+    refuse_classifier(cfg)
+    _expect(
+        {
+            "gan.loss": (cfg.gan.loss, "bce"),
+            "gan.update": (cfg.gan.update, "simultaneous"),
+            "gan.generator_condition": (cfg.gan.generator_condition, "concat"),
+            "gan.discriminator_condition": (cfg.gan.discriminator_condition, "concat"),
+            "gan.r1": (cfg.gan.r1, 0.0),
+            "gan.average_half_life": (cfg.gan.average_half_life, 0.0),
+        }
+    )
+    if cfg.gan.augment not in ("none", "reflect"):
+        raise ConfigError(f"gan.augment is {cfg.gan.augment!r}: expected none or reflect")
 
 
 class CNNLSTM(nn.Module):
@@ -145,124 +156,6 @@ class Discriminator(nn.Module):
         return self.layers(torch.cat([self.dropout(image), channel], 1)).flatten()
 
 
-def _turned(kernel) -> torch.Tensor:
-    """[k, k, I, O] of ours -> [O, I, k, k], turned round."""
-    return torch.tensor(np.asarray(kernel)[::-1, ::-1].transpose(3, 2, 0, 1).copy())
-
-
-def _turned_rows(kernel, side: int) -> torch.Tensor:
-    """[side * side * C, F] of ours -> [F, side * side * C], the map turned round."""
-    kernel = np.asarray(kernel)
-    maps = kernel.reshape(side, side, -1, kernel.shape[-1])[::-1, ::-1]
-    return torch.tensor(maps.reshape(-1, kernel.shape[-1]).T.copy())
-
-
-def _turned_columns(kernel, side: int) -> torch.Tensor:
-    """[D, side * side * C] of ours -> [side * side * C, D], the map turned round."""
-    return _turned_rows(np.asarray(kernel).T, side).T
-
-
-def _set(parameter, value) -> None:
-    value = torch.as_tensor(np.array(value))
-    if parameter.shape != value.shape:
-        raise ValueError(f"shape {tuple(value.shape)}: expected {tuple(parameter.shape)}")
-    parameter.data.copy_(value)
-
-
-def _load_dense(layer, params) -> None:
-    _set(layer.weight, np.asarray(params["kernel"]).T)
-    _set(layer.bias, params["bias"])
-
-
-def load_classifier(net: CNNLSTM, state) -> None:
-    """Copy the parameters of a `ClassifierState`."""
-    cnn, hybrid = state.cnn.params, state.hybrid.params
-    for name in ("conv1", "conv2"):
-        _set(getattr(net, name).weight, _turned(cnn[name]["kernel"]))
-        _set(getattr(net, name).bias, cnn[name]["bias"])
-    side = int((net.fc.in_features // net.conv2.out_channels) ** 0.5)
-    _set(net.fc.weight, _turned_rows(cnn["fc"]["kernel"], side))
-    _set(net.fc.bias, cnn["fc"]["bias"])
-    for name in ("fc2", "fc4", "fc10", "fc11"):
-        _load_dense(getattr(net, name), hybrid[name])
-    for name in ("lstm6", "lstm8"):
-        layer = getattr(net, name)
-        _set(layer.weight_ih_l0, np.asarray(hybrid[name]["kernel"]).T)
-        _set(layer.weight_hh_l0, np.asarray(hybrid[name]["recurrent_kernel"]).T)
-        _set(layer.bias_ih_l0, hybrid[name]["bias"])
-        layer.bias_hh_l0.data.zero_()
-
-
-def load_gan(generator: Generator, discriminator: Discriminator, state) -> None:
-    """Copy the parameters of a `GANState`."""
-    params = state.generator.params
-    _set(generator.project.weight, _turned_columns(params["project"]["kernel"], generator.side))
-    bias = np.asarray(params["project"]["bias"])[None]
-    _set(generator.project.bias, _turned_columns(bias, generator.side)[:, 0])
-    _set(generator.embed.weight, params["embed"]["embedding"])
-    _set(generator.label_map.weight, _turned_columns(params["label_map"]["kernel"], generator.side))
-    bias = np.asarray(params["label_map"]["bias"])[None]
-    _set(generator.label_map.bias, _turned_columns(bias, generator.side)[:, 0])
-    convolutions = [m for m in generator.layers if isinstance(m, nn.ConvTranspose2d)]
-    names = [f"conv{i + 1}" for i in range(len(convolutions) - 1)] + ["image"]
-    for layer, name in zip(convolutions, names, strict=True):
-        _set(layer.weight, _turned(params[name]["kernel"]).transpose(0, 1))
-        _set(layer.bias, params[name]["bias"])
-    norms = [m for m in generator.layers if isinstance(m, nn.BatchNorm2d)]
-    for i, layer in enumerate(norms):
-        _set(layer.weight, params[f"norm{i + 1}"]["norm"]["scale"])
-        _set(layer.bias, params[f"norm{i + 1}"]["norm"]["bias"])
-    params = state.discriminator.params
-    _set(discriminator.embed.weight, params["embed"]["embedding"])
-    size = discriminator.size
-    _set(discriminator.label_map.weight, _turned_columns(params["label_map"]["kernel"], size))
-    bias = np.asarray(params["label_map"]["bias"])[None]
-    _set(discriminator.label_map.bias, _turned_columns(bias, size)[:, 0])
-    convolutions = [m for m in discriminator.layers if isinstance(m, nn.Conv2d)]
-    names = [f"conv{i + 1}" for i in range(len(convolutions) - 1)] + ["logit"]
-    for layer, name in zip(convolutions, names, strict=True):
-        _set(layer.weight, _turned(params[name]["kernel"]))
-        _set(layer.bias, params[name]["bias"])
-
-
-def _tensor(image) -> torch.Tensor:
-    """Images of ours, turned round, [B, C, H, W]."""
-    return torch.tensor(np.asarray(image)[:, ::-1, ::-1].transpose(0, 3, 1, 2).copy())
-
-
-def agreement(cfg: Config, key) -> dict[str, float]:
-    """Largest difference between our outputs and the peers' at the same parameters, over
-    the largest output: that both are the same architecture."""
-    batch = 4
-    size, gan_size, channels = cfg.data.image_size, cfg.gan.image_size, cfg.data.channels
-    label = np.arange(batch) % cfg.data.num_classes
-    image = jax.random.uniform(key, (batch, size, size, channels), minval=-1.0)
-    small = jax.random.uniform(key, (batch, gan_size, gan_size, channels), minval=-1.0)
-
-    def apart(ours, theirs):
-        ours, theirs = np.asarray(ours, np.float64), theirs.detach().double().numpy()
-        return float(np.abs(ours - theirs).max() / np.abs(ours).max())
-
-    state = classifier.init(cfg, key, 1)
-    net = CNNLSTM(cfg).eval()
-    load_classifier(net, state)
-    ours = classifier.predict(cfg, state, image)
-    theirs = net(_tensor(classifier.normalise(cfg, state, image)))
-    found = {"classifier": apart(ours, theirs.softmax(1))}
-
-    state = gan.init(cfg, key)
-    generator, discriminator = Generator(cfg).eval(), Discriminator(cfg).eval()
-    load_gan(generator, discriminator, state)
-    z = gan.latents(cfg, batch, key)
-    drawn = generator(torch.tensor(np.asarray(z)), torch.tensor(label)).permute(0, 2, 3, 1)
-    ours = gan.generate(cfg, state, z, label.astype(np.int32))
-    found["generator"] = apart(ours, drawn.flip(1, 2))
-    variables = {"params": state.discriminator.params}
-    ours = JaxDiscriminator(cfg).apply(variables, small, label.astype(np.int32), False)
-    found["discriminator"] = apart(ours, discriminator(_tensor(small), torch.tensor(label)))
-    return found
-
-
 def modes(device: str) -> list[str]:
     """How PyTorch is run on a device."""
     return ["eager", "channels_last", "compile"] + ["cudagraphs"] * (device == "cuda")
@@ -283,10 +176,9 @@ def _autocast(cfg: Config, device: str):
     return torch.autocast(device, torch.bfloat16, enabled=cfg.compute == "bfloat16")
 
 
-def classifier_step(cfg: Config, mode: str, device: str):
-    """A function that makes one update on images in [-1, 1], and those images."""
-    options, batch = cfg.classifier.optim, cfg.classifier.batch_size
-    size, channels = cfg.data.image_size, cfg.data.channels
+def _classifier_update(cfg: Config, mode: str, device: str):
+    """A fresh net's (image, label) -> one update, and the memory layout it wants."""
+    options = cfg.classifier.optim
     net, forward = _prepared(CNNLSTM(cfg), mode, device)
     names = {"weight_ih_l0", "weight_hh_l0", "weight"}
     decayed, rest = [], []
@@ -294,19 +186,50 @@ def classifier_step(cfg: Config, mode: str, device: str):
         (decayed if name.split(".")[-1] in names else rest).append(parameter)
     groups = [{"params": decayed, "weight_decay": options.l2}, {"params": rest}]
     optimiser = torch.optim.SGD(groups, options.learning_rate, options.momentum, fused=True)
-    layout = torch.contiguous_format if mode == "eager" else torch.channels_last
-    image = torch.rand(batch, channels, size, size, device=device) * 2 - 1
-    image = image.to(memory_format=layout)
-    label = torch.arange(batch, device=device) % cfg.data.num_classes
 
-    def step():
+    def update(image, label):
         optimiser.zero_grad(set_to_none=True)
         with _autocast(cfg, device):
             logits = forward(image)
         F.cross_entropy(logits.float(), label).backward()
         optimiser.step()
 
-    return step
+    return update, torch.contiguous_format if mode == "eager" else torch.channels_last
+
+
+def classifier_step(cfg: Config, mode: str, device: str):
+    """A function that makes one update on a batch of images in [-1, 1]."""
+    batch, size, channels = cfg.classifier.batch_size, cfg.data.image_size, cfg.data.channels
+    update, layout = _classifier_update(cfg, mode, device)
+    image = torch.rand(batch, channels, size, size, device=device) * 2 - 1
+    image = image.to(memory_format=layout)
+    label = torch.arange(batch, device=device) % cfg.data.num_classes
+    return lambda: update(image, label)
+
+
+def classifier_training(cfg: Config, data, mode: str, device: str):
+    """A function that makes some updates on bytes that lie on the device, and returns its
+    seconds."""
+    update, layout = _classifier_update(cfg, mode, device)
+    bytes_ = torch.tensor(np.asarray(data.image)[..., 0], device=device)
+    label = torch.tensor(np.asarray(data.label), dtype=torch.long, device=device)
+    channels, size = cfg.data.channels, cfg.classifier.batch_size
+
+    def run(steps: int) -> float:
+        start = time.perf_counter()
+        per_epoch = len(label) // size
+        for i in range(steps):
+            if i % per_epoch == 0:
+                order = torch.randperm(len(label), device=device)
+            index = order[i % per_epoch * size :][:size]
+            image = bytes_[index][:, None].float().div_(127.5).sub_(1.0)
+            image = image.expand(-1, channels, -1, -1).contiguous(memory_format=layout)
+            update(image, label[index])
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    return run
 
 
 def gan_step(cfg: Config, mode: str, device: str):

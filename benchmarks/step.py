@@ -174,9 +174,9 @@ def measure(cfg: config.Config, name: str, options: Options, peaks: dict) -> dic
         "chunk_ms": median["chunk"],
         "images_per_s": round(batch / median["chunk"] * 1e3, 1),
         "memory_mb": round(ours.memory(), 1),
-        "gflop": round(ours.work["gflop"], 2),
-        "gbyte": round(ours.work["gbyte"], 3),
-        "roofline_ms": round(floor, 2),
+        "gflop": float(f"{ours.work['gflop']:.4g}"),
+        "gbyte": float(f"{ours.work['gbyte']:.4g}"),
+        "roofline_ms": float(f"{floor:.4g}"),
         "roofline_share": round(floor / median["chunk"], 3),
         "peer_first_s": first,
         "peer_ms": peer_ms,
@@ -194,11 +194,11 @@ def run(options: Options) -> None:
     peaks = machine()
     result = {"preset": options.preset, "compute": options.compute, "machine": peaks}
     if options.peer == "torch":
-        from benchmarks import peer_torch
+        from benchmarks import peer_agreement, peer_torch
 
         peer_torch.refuse(cfg)
         result |= peer_torch.versions()
-        result["peer_agreement"] = peer_torch.agreement(cfg, jax.random.key(1))
+        result["peer_agreement"] = peer_agreement.agreement(cfg, jax.random.key(1))
         for name, difference in result["peer_agreement"].items():
             if not difference < 1e-3:
                 raise ConfigError(

@@ -23,19 +23,25 @@ _BLOCK = 16
 _IMAGES = 1024
 
 
-@partial(jax.jit, static_argnums=0)
-def _rows(plan: train.Plan, key: Array, steps: Array) -> tuple[Array, Array]:
-    """The plan's rows of some steps: index and weight [T, rows]."""
-    return jax.vmap(lambda step: plan.take(plan.order(key, step), step))(steps)
+_order = jax.jit(train.Plan.order, static_argnums=0)
+_take = jax.jit(train.Plan.take, static_argnums=0)
 
 
 def _blocks(plan: train.Plan, key: Array, data: Dataset, weight, start: int, stop: int) -> Iterator:
     """(first step, steps, image, label, weight) of each block; its leaves are [T, rows, ...],
     T always `_BLOCK`. One block is prepared ahead."""
 
+    orders = {}
+
+    def rows(step: int):
+        epoch = step // plan.steps()
+        if epoch not in orders:
+            orders.clear()
+            orders[epoch] = _order(plan, key, jnp.int32(step))
+        return jax.device_get(_take(plan, orders[epoch], jnp.int32(step)))
+
     def prepare(first: int):
-        steps = first + np.arange(_BLOCK, dtype=np.int32)
-        index, real = jax.device_get(_rows(plan, key, steps))
+        index, real = map(np.stack, zip(*map(rows, range(first, first + _BLOCK)), strict=True))
         flat = index.reshape(-1)
         # Rows ascending, as a file or a memory map is read best.
         unique, back = np.unique(flat, return_inverse=True)

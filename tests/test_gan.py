@@ -52,10 +52,13 @@ def close(got, want, tolerance=1e-4):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize("loss", ["bce", "hinge"])
-def test_simultaneous_takes_both_gradients_at_the_old_parameters(key, loss):
+@pytest.mark.parametrize(("loss", "bias"), [("bce", 0.0), ("bce", -60.0), ("hinge", 0.0)])
+def test_simultaneous_takes_both_gradients_at_the_old_parameters(key, loss, bias):
+    """Also where a discriminator is so sure that its own gradient at synthetic images is
+    next to nothing: the generator's is not."""
     cfg = plain(loss=loss)
     state, data = INIT(cfg, key), batch()
+    state.discriminator.params["logit"]["bias"] += bias
     new, metrics = STEP(cfg, state, data, key)
     z = latents(cfg, key, 0, 0)
 

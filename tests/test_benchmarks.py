@@ -1,0 +1,130 @@
+"""The benchmarks run, agree with themselves, and write what they promise."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import change, small
+
+from benchmarks import common, devices, input, scaling, seeds, step, training
+from jaxbrain import config
+from jaxbrain.errors import ConfigError
+
+
+def tiny() -> config.Config:
+    """What `--preset tiny` means in these tests."""
+    return change(small(), "classifier", mode="end_to_end")
+
+
+@pytest.fixture(autouse=True)
+def small_preset(monkeypatch):
+    monkeypatch.setattr(common, "preset", lambda name: tiny())
+
+
+def result(path) -> dict:
+    found = json.loads(path.read_text())
+    for field in ("date", "commit", "command", "backend", "devices", "packages"):
+        assert field in found
+    assert path.with_suffix(".png").stat().st_size > 1000
+    return found
+
+
+def test_interleaved_runs_all_in_every_round():
+    order = []
+    functions = {name: lambda name=name: order.append(name) or 0.5 for name in "ab"}
+    times = common.interleaved(functions, 3)
+    assert order == list("ababab")
+    assert common.milliseconds(times) == {"a": 500.0, "b": 500.0}
+
+
+def test_step(tmp_path, capsys):
+    options = step.Options(json=tmp_path / "step.json", rounds=2, chunk=2)
+    step.run(options)
+    found = result(options.json)
+    assert set(found["ours_ms"]) == {"classifier", "gan"}
+    for net in found["nets"].values():
+        assert len(net["rounds_ms"]["python"]) == len(net["rounds_ms"]["chunk"]) == 2
+        assert net["compile_s"] > 0 and net["memory_mb"] > 0
+    # Counted of stock convolutions, whatever form runs: about three products of each
+    # convolution but the gradient of the image.
+    cfg = tiny()
+    size, (one, two) = cfg.data.image_size, cfg.cnn.filters
+    conv1, conv2 = 2 * 9 * size**2 * one, 2 * 9 * (size // 2) ** 2 * one * two
+    most = cfg.classifier.batch_size * (2 * conv1 + 3 * conv2) / 1e9
+    assert found["nets"]["classifier"]["gflop"] == pytest.approx(most, rel=0.5)
+    assert "roofline_share" in capsys.readouterr().out
+
+
+def test_seeds(tmp_path):
+    options = seeds.Options(
+        json=tmp_path / "seeds.json", counts=(1, 2), steps=2, images=5, rounds=1
+    )
+    seeds.main(options)
+    found = result(options.json)
+    assert found["map"] == "lax_map"
+    assert all(entry["loss_difference"] < 1e-5 for entry in found["seeds"].values())
+
+
+def test_devices(tmp_path):
+    options = devices.Options(
+        json=tmp_path / "devices.json", counts=(1, 2), steps=2, batch=4, images=4, rounds=1
+    )
+    devices.run(options)
+    for net in result(options.json)["nets"].values():
+        assert set(net) == {"none 1", "pmap 2", "sharded 2"}
+        assert all(entry["difference"] < 1e-3 for entry in net.values())
+
+
+def test_input(tmp_path):
+    options = input.Options(json=tmp_path / "input.json", images=6, size=32, batch=2, rounds=1)
+    input.main(options)
+    assert result(options.json)["input"]["load_folder, png"]["images_per_s"] > 0
+
+
+def test_training_memory_does_not_depend_on_its_length(tmp_path):
+    options = training.Options(json=tmp_path / "training.json", images=10, rounds=1)
+    training.main(options)
+    for net in result(options.json)["nets"].values():
+        # The history of the metrics only.
+        grown = net["memory_mb_four_times_as_long"] - net["memory_mb"]
+        assert 0 <= grown < 0.01
+        assert net["training_s"] > 0
+
+
+def test_scaling(tmp_path):
+    options = scaling.Options(
+        json=tmp_path / "scaling.json",
+        sizes=(16, 32),
+        batches=(4, 8),
+        num_images=(20, 40),
+        side=16,
+        steps=3,
+        rounds=1,
+    )
+    scaling.main(options)
+    found = result(options.json)
+    assert set(found["slopes"]) == {"pixels", "batch", "images, resident", "images, streamed"}
+    memory = [entry["memory_mb"] for entry in found["images"].values()]
+    assert memory[0] == pytest.approx(memory[1], rel=0.05)
+    assert scaling.slope([1, 2, 4], [3, 6, 12]) == 1.0
+
+
+def test_torch_peers_are_the_same_nets(key, tmp_path):
+    pytest.importorskip("torch", reason="torch comes with the peers extra only")
+    from benchmarks import peer_agreement, peer_torch
+
+    cfg = tiny()
+    assert max(peer_agreement.agreement(cfg, key).values()) < 1e-4
+    with pytest.raises(ConfigError, match="gan.loss is 'hinge': expected 'bce'"):
+        peer_torch.refuse(change(cfg, "gan", loss="hinge"))
+    for make in (peer_torch.classifier_step, peer_torch.gan_step):
+        for mode in ("eager", "channels_last"):
+            assert np.isfinite(peer_torch.timed(make(cfg, mode, "cpu"), "cpu"))
+
+
+def test_bad_flags_are_one_message(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks/step.py", "--rounds", "0"])
+    with pytest.raises(SystemExit) as stop:
+        common.main(step.Options, step.run)
+    assert stop.value.code == 2
+    assert "rounds is 0: expected at least 1" in capsys.readouterr().err
