@@ -22,7 +22,7 @@ class Options(common.Output):
     batches: tuple[int, ...] = (8, 16, 32, 64)
     num_images: tuple[int, ...] = (200, 2000, 20000)
     side: int = 32  # of the images whose number grows
-    steps: int = 64  # of a timed training, and 20 of a timed chunk
+    steps: int = 64  # of a timed training
     rounds: int = 3
 
 

@@ -29,7 +29,8 @@ class Options(common.Output):
     classifier_batch: int = 0  # 0: the preset's
     compute: Literal["float32", "bfloat16"] = "float32"
     peer: Literal["none", "torch"] = "none"
-    chunk: int = 20  # steps in a compiled chunk; trainings report as seldom
+    chunk: int = 10  # steps in a compiled chunk
+    rounds: int = 5
 
 
 def configure(options: Options) -> config.Config:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from jaxbrain.errors import CheckpointError
@@ -47,7 +48,17 @@ def restore(path: str | Path, like):
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     try:
         with _checkpointer() as checkpointer:
-            return checkpointer.restore(path, target)
+            state = checkpointer.restore(path, target)
     except Exception as error:  # Orbax and TensorStore raise many types, Exception too.
         first = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{path}: cannot be restored: {first}") from error
+    # Orbax takes arrays of other shapes and types as they are.
+    for (name, wanted), leaf in zip(
+        jax.tree.leaves_with_path(target), jax.tree.leaves(state), strict=True
+    ):
+        if (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
+            raise CheckpointError(
+                f"{path}: cannot be restored: {jax.tree_util.keystr(name)} is {leaf.dtype} "
+                f"{leaf.shape}: expected {wanted.dtype} {wanted.shape}"
+            )
+    return jax.tree.map(jnp.asarray, state)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxbrain import config, record, run, train
+from jaxbrain import config, loop, record, train
 from jaxbrain.data import phantom
 from jaxbrain.errors import DivergedError
 from jaxbrain.types import Dataset, History
@@ -24,7 +24,7 @@ def test_divergence_at_the_last_update_is_seen(tmp_path):
 
     def fit(total):
         with record.Log(tmp_path, Console(file=io.StringIO())) as log:
-            return run._train(log, 7, "gan", step, {}, total, 1, 2, lambda state, stop: None)
+            return loop.run(log, 7, "gan", step, {}, total, 1, 2, lambda state, stop: None)
 
     assert fit(3)["kernel"].tolist() == [1.0, 1.0]
     with pytest.raises(DivergedError, match="gan of seed 7 diverged at its last step, 4"):
