@@ -29,6 +29,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drop a file's compiled programs after it. A process that kept those of the whole
+    suite was once killed by a segmentation fault while XLA compiled the next."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def optimised():
     """For the few tests that compute for long."""
