@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import os
 import shlex
 import sys
 import time
@@ -120,8 +119,3 @@ def save(options: Output, result: dict, draw: Callable | None = None) -> None:
     picture = path.with_suffix(".png")
     figure.savefig(picture, dpi=120)
     print(f"wrote {picture}")
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
