@@ -62,7 +62,7 @@ def test_conv(height, width, size, stride, padding):
     )
 
 
-@pytest.mark.parametrize("form", ["conv_gemm", "conv_direct"])
+@pytest.mark.parametrize("form", ["conv_gemm", "conv_direct", "conv_taps"])
 @pytest.mark.parametrize("height, width, size, stride, padding", CASES)
 def test_forms_of_conv(form, height, width, size, stride, padding):
     x, kernel = draw(1, (2, height, width, 3), (size, size, 3, 4))
@@ -84,7 +84,7 @@ def test_conv_transpose(c_out, height, width, size, stride, padding):
     )
 
 
-@pytest.mark.parametrize("form", ["transpose_stamps", "transpose_phases"])
+@pytest.mark.parametrize("form", ["transpose_stamps", "transpose_phases", "transpose_taps"])
 @pytest.mark.parametrize("height, width, size, stride, padding", [*CASES, (7, 8, 1, 2, "SAME")])
 def test_forms_of_the_transpose(form, height, width, size, stride, padding):
     """Also with pixels of x that no window reads, and with windows smaller than steps."""
@@ -108,6 +108,24 @@ def test_forms_of_the_kernel_gradient(piece, height, width, size, stride, paddin
     monkeypatch.setattr(ops_cpu, "_PIECE_BYTES", piece * one)
     got = ops_cpu.outer_pieces(x, y, size, stride, pads)
     np.testing.assert_allclose(got, pull(y)[0], rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("height, width, size, stride, padding", [*CASES, (7, 8, 1, 2, "SAME")])
+def test_the_kernel_gradient_in_taps(height, width, size, stride, padding):
+    x, kernel = draw(5, (5, height, width, 3), (size, size, 3, 4))
+    want_y, pull = jax.vjp(lambda kernel: ops.conv_lax(x, kernel, stride, padding), kernel)
+    (y,) = draw(6, want_y.shape)
+    got = ops_cpu.outer_taps(x, y, size, stride, pads_of(x.shape, size, stride, padding))
+    np.testing.assert_allclose(got, pull(y)[0], rtol=1e-5, atol=2e-5)
+
+
+def test_taps_are_taken_where_windows_lie_on_padding():
+    """(3 + 4 + 4 + 3) / 20 of the rows at stride 1 meet pixels, so half of the products;
+    at stride 2 (4 + 5 + 5 + 3) / 20; from 16 pixels to 8 all but 3 in 40."""
+    for size, stride, want in ((4, 1, True), (8, 2, True), (16, 2, False)):
+        pads = pads_of((1, size, size, 1), 5, stride, "SAME")
+        count = (-(-size // stride),) * 2
+        assert ops_cpu._sparse(5, stride, pads, (size, size), count) == want
 
 
 def test_mapped_over_kernels_equals_one_by_one():

@@ -31,10 +31,72 @@ _PIECE_BYTES = 10 * 2**20
 # Channels that are too few to fill a matrix product.
 _FEW = 8
 
+# With a smaller share of products on pixels, padding is skipped (same source).
+_SPARSE = 0.8
+
 
 def _pad(x: Array, rows: tuple, columns: tuple, value: float = 0.0) -> Array:
     """Padding of an image, each side (before, after, between); negative amounts crop."""
     return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
+
+
+def _reach(k: int, stride: int, low: int, size: int, count: int) -> list:
+    """For each kernel row, the rows of y at which it meets a row of x, and those rows."""
+    slices = []
+    for i in range(k):
+        first = max(-(-(low - i) // stride), 0)
+        last = min((size - 1 + low - i) // stride, count - 1)
+        start = stride * first + i - low
+        rows = slice(first, last + 1), slice(start, start + stride * (last - first) + 1, stride)
+        slices.append(rows if last >= first else None)
+    return slices
+
+
+def _taps(k: int, stride: int, pads, size, count) -> list:
+    """(i, j, part of y, part of x) for each kernel pixel that meets a pixel of x."""
+    rows, columns = (_reach(k, stride, pads[a][0], size[a], count[a]) for a in (0, 1))
+    return [
+        (i, j, (slice(None), row[0], column[0]), (slice(None), row[1], column[1]))
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+        if row and column
+    ]
+
+
+def _sparse(k: int, stride: int, pads, size, count) -> bool:
+    """Whether windows lie on padding for so large a part that the forms in taps, with a
+    product per kernel pixel and none with padding, are the faster."""
+    met = sum(
+        (y[1].stop - y[1].start) * (y[2].stop - y[2].start)
+        for _, _, y, _ in _taps(k, stride, pads, size, count)
+    )
+    return met < _SPARSE * k * k * count[0] * count[1]
+
+
+def _count(size, k: int, stride: int, pads) -> list:
+    """(H', W') of a convolution's result."""
+    return [(n + sum(pad) - k) // stride + 1 for n, pad in zip(size, pads, strict=True)]
+
+
+def _wide(dtype):
+    """Sums over pieces and taps are kept in float32 or wider."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _add(total: Array, part: Array, at: tuple) -> Array:
+    # XLA writes this in place; `total.at[].add` becomes a scatter.
+    start = [piece.start or 0 for piece in at] + [0]
+    return lax.dynamic_update_slice(total, total[at] + part.astype(total.dtype), start)
+
+
+def conv_taps(x: Array, kernel: Array, stride: int, pads) -> Array:
+    """As one matrix product for each kernel pixel, none of them with padding."""
+    k, _, _, c_out = kernel.shape
+    count = _count(x.shape[1:3], k, stride, pads)
+    y = jnp.zeros((x.shape[0], *count, c_out), _wide(x.dtype))
+    for i, j, to, of in _taps(k, stride, pads, x.shape[1:3], count):
+        y = _add(y, jnp.einsum("bhwk,ko->bhwo", x[of], kernel[i, j]), to)
+    return y.astype(x.dtype)
 
 
 def conv_gemm(x: Array, kernel: Array, stride: int, pads) -> Array:
@@ -104,6 +166,31 @@ def transpose_phases(y: Array, kernel: Array, stride: int, pads, size) -> Array:
     return x[:, : size[0], : size[1]]
 
 
+def transpose_taps(y: Array, kernel: Array, stride: int, pads, size) -> Array:
+    """As one matrix product for each kernel pixel, none of them with what is cropped."""
+    k, _, c_in, _ = kernel.shape
+    high, wide = (-(-n // stride) for n in size)
+    # Phases apart, so that sums are of whole blocks.
+    zeros = jnp.zeros((y.shape[0], high, wide, c_in), _wide(y.dtype))
+    phases = [[zeros] * stride for _ in range(stride)]
+    for i, j, of, (every, row, column) in _taps(k, stride, pads, size, y.shape[1:3]):
+        part = jnp.einsum("bhwo,ko->bhwk", y[of], kernel[i, j])
+        (top, p), (left, q) = divmod(row.start, stride), divmod(column.start, stride)
+        at = every, slice(top, top + part.shape[1]), slice(left, left + part.shape[2])
+        phases[p][q] = _add(phases[p][q], part, at)
+    x = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
+    x = x.reshape(y.shape[0], high * stride, wide * stride, c_in).astype(y.dtype)
+    return x[:, : size[0], : size[1]]
+
+
+def outer_taps(x: Array, y: Array, k: int, stride: int, pads) -> Array:
+    """As one matrix product for each kernel pixel, none of them with padding."""
+    kernel = [[jnp.zeros((x.shape[3], y.shape[3]), x.dtype)] * k for _ in range(k)]
+    for i, j, of_y, of_x in _taps(k, stride, pads, x.shape[1:3], y.shape[1:3]):
+        kernel[i][j] = jnp.einsum("bhwk,bhwo->ko", x[of_x], y[of_y])
+    return jnp.stack([jnp.stack(row) for row in kernel])
+
+
 def _outer_piece(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     batch, _, _, c_in = x.shape
     _, height, width, c_out = y.shape
@@ -156,12 +243,10 @@ def outer_pieces(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     whole = count * piece
 
     def body(total, one):
-        return total + _outer_piece(*one, k, stride, pads).astype(wide), None
+        return total + _outer_piece(*one, k, stride, pads).astype(total.dtype), None
 
     pieces = [leaf[:whole].reshape(count, piece, *leaf.shape[1:]) for leaf in (x, y)]
-    # The sum over pieces is kept in float32 or wider.
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    total = jnp.zeros((k, k, x.shape[-1], y.shape[-1]), wide)
+    total = jnp.zeros((k, k, x.shape[-1], y.shape[-1]), _wide(x.dtype))
     total, _ = lax.scan(body, total, tuple(pieces))
     if rest:
         total, _ = body(total, (x[whole:], y[whole:]))
@@ -171,12 +256,13 @@ def outer_pieces(x: Array, y: Array, k: int, stride: int, pads) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(x: Array, kernel: Array, stride: int, pads) -> Array:
     """[B, H, W, C_in], [k, k, C_in, C_out] -> [B, H', W', C_out]."""
-    height, width = (
-        (n + sum(pad) - kernel.shape[0]) // stride + 1
-        for n, pad in zip(x.shape[1:3], pads, strict=True)
-    )
-    # XLA's convolution splits its work by output pixels: too few of them run badly.
-    form = conv_gemm if height * width <= 16 else conv_direct
+    k, size = kernel.shape[0], x.shape[1:3]
+    count = _count(size, k, stride, pads)
+    if _sparse(k, stride, pads, size, count):
+        form = conv_taps
+    else:
+        # XLA's convolution splits its work by output pixels: too few of them run badly.
+        form = conv_gemm if count[0] * count[1] <= 16 else conv_direct
     return sequential_vmap(lambda x, kernel: form(x, kernel, stride, pads))(x, kernel)
 
 
@@ -185,14 +271,18 @@ def transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
     """[B, H', W', C_out], [k, k, C_in, C_out] -> [B, *size, C_in]."""
     # Stamps do no work outside of y, and are the better with few channels to stamp.
     beyond = size[0] * size[1] > 1.5 * stride**2 * y.shape[1] * y.shape[2]
-    form = transpose_stamps if beyond or kernel.shape[2] < _FEW else transpose_phases
+    if _sparse(kernel.shape[0], stride, pads, size, y.shape[1:3]):
+        form = transpose_taps
+    else:
+        form = transpose_stamps if beyond or kernel.shape[2] < _FEW else transpose_phases
     return sequential_vmap(lambda y, kernel: form(y, kernel, stride, pads, size))(y, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def outer(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     """[B, H, W, C_in], [B, H', W', C_out] -> [k, k, C_in, C_out]."""
-    return sequential_vmap(lambda x, y: outer_pieces(x, y, k, stride, pads))(x, y)
+    form = outer_taps if _sparse(k, stride, pads, x.shape[1:3], y.shape[1:3]) else outer_pieces
+    return sequential_vmap(lambda x, y: form(x, y, k, stride, pads))(x, y)
 
 
 # The forward rules call the public functions, so that they can be differentiated again.
