@@ -215,15 +215,12 @@ def _outer_piece(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     columns = jnp.concatenate(shifts, axis=1)
     extra = high - height
     if height >= 8 * extra:
-        # Shift y along the rows, beside itself in channels: a product per phase.
-        shifts = [jnp.pad(y, ((0, 0), (i, extra - i), (0, 0), (0, 0))) for i in range(extra + 1)]
-        y = jnp.concatenate(shifts, axis=-1).reshape(-1, (extra + 1) * c_out)
-        rows = [
-            columns[i].reshape(k * c_in, -1) @ y[:, : len(range(i, k, stride)) * c_out]
-            for i in range(stride)
+        # Shift y along the rows, in whole blocks, and leave x where it is.
+        shifts = [
+            jnp.pad(y, ((0, 0), (i, extra - i), (0, 0), (0, 0))).reshape(-1, c_out)
+            for i in range(extra + 1)
         ]
-        rows = [jnp.split(part, part.shape[1] // c_out, axis=1) for part in rows]
-        rows = [rows[i % stride][i // stride] for i in range(k)]
+        rows = [columns[i % stride].reshape(k * c_in, -1) @ shifts[i // stride] for i in range(k)]
     else:
         # Few rows: products over padding would cost more than copies of x.
         y = y.reshape(-1, c_out)
