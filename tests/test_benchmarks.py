@@ -61,7 +61,7 @@ def test_seeds(tmp_path):
     )
     seeds.main(options)
     found = result(options.json)
-    assert found["map"] == "lax_map"
+    assert found["map"] == "pairs"
     assert all(entry["loss_difference"] < 1e-5 for entry in found["seeds"].values())
 
 

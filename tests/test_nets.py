@@ -1,6 +1,7 @@
 """MATLAB's initialisers and constants, parameter counts, Table 1, the vacuous LSTM."""
 
 import dataclasses
+import re
 
 import chex
 import jax
@@ -52,6 +53,17 @@ def test_lstm_initialisers(key):
     # Bias: 1 in the forget gate (the second of i f g o), 0 elsewhere.
     want = np.concatenate([np.zeros(40), np.ones(40), np.zeros(80)])
     np.testing.assert_array_equal(params["bias"], want)
+
+
+def test_lstms_mapped_over_seeds_decompose_one_matrix_at_a_time(key):
+    """jaxlib's batched QR hangs where two of them meet in one CPU program."""
+    lstm, x = LSTM(4), jnp.zeros((1, 2, 3))
+    keys = jax.random.split(key, 3)
+    init = jax.vmap(lambda key: lstm.init(key, x))
+    assert re.findall(r"f32\[(\S+)\] \S+ = qr\[", str(jax.make_jaxpr(init)(keys))) == ["16,4"]
+    chex.assert_trees_all_close(
+        jax.tree.map(lambda leaf: leaf[1], init(keys)), lstm.init(keys[1], x), atol=1e-6
+    )
 
 
 def test_lstm_output_modes(key):

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 
 from jaxbrain.nn.layers import glorot
 from jaxbrain.types import Array
@@ -13,6 +14,13 @@ def _forget_gate_one(key: Array, shape: tuple[int], dtype=jnp.float32) -> Array:
     del key
     ones = jnp.ones((shape[0] // 4,), dtype)
     return jnp.zeros(shape, dtype).at[shape[0] // 4 : shape[0] // 2].set(ones)
+
+
+def _orthogonal(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+    """Mapped over seeds, one at a time: a batched QR decomposition waits on a CPU for
+    threads of the pool that it runs in, and two of them at once for ever."""
+    init = nn.initializers.orthogonal()
+    return sequential_vmap(lambda key: init(key, shape, dtype))(key)
 
 
 class LSTM(nn.Module):
@@ -47,7 +55,7 @@ class LSTM(nn.Module):
         """[B, T, D] -> [B, T, H], or [B, H] where `last`, of `dtype`."""
         units = self.hidden_size
         kernel = self.param("kernel", glorot, (x.shape[-1], 4 * units))
-        recurrent = self.param("recurrent_kernel", nn.initializers.orthogonal(), (units, 4 * units))
+        recurrent = self.param("recurrent_kernel", _orthogonal, (units, 4 * units))
         bias = self.param("bias", _forget_gate_one, (4 * units,))
         x, kernel, recurrent, bias = (
             leaf.astype(self.dtype) for leaf in (x, kernel, recurrent, bias)

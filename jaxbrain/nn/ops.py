@@ -1,8 +1,8 @@
 """Convolution, transposed convolution and pooling with one numerical meaning.
 
 XLA's own forms (`*_lax`) are fast on accelerators; on a CPU their gradients are not, least
-of all inside compiled loops, so there the public names take the forms of `ops_cpu`. Tests
-hold the forms to one another: values, gradients, gradients of gradients.
+of all inside compiled loops, so there the public names take the forms of `ops_cpu` and
+`pool_cpu`. Tests hold the forms to one another: values, gradients, gradients of gradients.
 
 Images are [B, H, W, C]; kernels are [k, k, C_in, C_out]. Padding "SAME" gives
 ceil(H / stride) rows and puts an odd pixel at the bottom and right, as MATLAB does.
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxbrain.nn import ops_cpu
+from jaxbrain.nn import ops_cpu, pool_cpu
 from jaxbrain.nn.ops_cpu import LAYOUT
 from jaxbrain.types import Array
 
@@ -146,7 +146,7 @@ def pool(x: Array, kind: str, window: int, stride: int, padding: str = "SAME") -
         return pool_lax(x, kind, window, stride, padding)
     pads = _pads(x.shape, window, stride, padding)
     if kind == "average":
-        return ops_cpu.mean_pool(x, window, stride, pads)
+        return pool_cpu.mean_pool(x, window, stride, pads)
     if kind == "min":
-        return -ops_cpu.max_pool(-x, window, stride, pads)
-    return ops_cpu.max_pool(x, window, stride, pads)
+        return -pool_cpu.max_pool(-x, window, stride, pads)
+    return pool_cpu.max_pool(x, window, stride, pads)

@@ -1,4 +1,4 @@
-"""Convolutions and pooling in the forms that a CPU computes fast.
+"""Convolutions in the forms that a CPU computes fast.
 
 A convolution y = conv(x, w), its transpose x = transpose(y, w) and its kernel's gradient
 w = outer(x, y) are the three partial derivatives of one trilinear form <y, conv(x, w)>,
@@ -7,8 +7,8 @@ closed under differentiation of any order, and every one of them can be computed
 form that is fast. XLA's own gradients are not: they are convolutions that its CPU backend
 runs as naive loops inside a compiled loop. (Forward-mode differentiation is not defined.)
 
-Mapped over seeds, each runs one seed after another: a convolution with a kernel per
-example would become a grouped one, which is several times slower.
+Mapped over seeds, each runs once per seed: a convolution with a kernel per example would
+become a grouped one, which is several times slower.
 
 Here `pads` is ((top, bottom), (left, right)) and `size` the (height, width) of x.
 """
@@ -18,7 +18,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_batching import sequential_vmap
+from jax.custom_batching import custom_vmap
 
 from jaxbrain.types import Array
 
@@ -35,7 +35,7 @@ _FEW = 8
 _SPARSE = 0.8
 
 
-def _pad(x: Array, rows: tuple, columns: tuple, value: float = 0.0) -> Array:
+def pad_image(x: Array, rows: tuple, columns: tuple, value: float = 0.0) -> Array:
     """Padding of an image, each side (before, after, between); negative amounts crop."""
     return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
 
@@ -102,7 +102,7 @@ def conv_taps(x: Array, kernel: Array, stride: int, pads) -> Array:
 def conv_gemm(x: Array, kernel: Array, stride: int, pads) -> Array:
     """As one matrix product on gathered windows."""
     k, _, _, c_out = kernel.shape
-    x = _pad(x, (*pads[0], 0), (*pads[1], 0))
+    x = pad_image(x, (*pads[0], 0), (*pads[1], 0))
     height, width = ((n - k) // stride * stride + 1 for n in x.shape[1:3])
     windows = [
         x[:, i : i + height : stride, j : j + width : stride] for i in range(k) for j in range(k)
@@ -127,7 +127,9 @@ def transpose_stamps(y: Array, kernel: Array, stride: int, pads, size) -> Array:
         last = offset + (y.shape[1 + axis] - 1) * stride
         return offset - pads[axis][0], size[axis] + pads[axis][0] - 1 - last, stride - 1
 
-    return sum(_pad(parts[i * k + j], place(0, i), place(1, j)) for i in range(k) for j in range(k))
+    return sum(
+        pad_image(parts[i * k + j], place(0, i), place(1, j)) for i in range(k) for j in range(k)
+    )
 
 
 def _phase(phase: int, k: int, stride: int, low: int, size: int, count: int):
@@ -159,7 +161,7 @@ def transpose_phases(y: Array, kernel: Array, stride: int, pads, size) -> Array:
             return jnp.zeros((y.shape[0], height, width, c_in), y.dtype)
         part = conv_direct(y, turned[row[0], column[0]], 1, (row[1], column[1]))
         # Phases of an odd side have a row less.
-        return _pad(part, (0, height - part.shape[1], 0), (0, width - part.shape[2], 0))
+        return pad_image(part, (0, height - part.shape[1], 0), (0, width - part.shape[2], 0))
 
     x = jnp.stack([jnp.stack([one(r, c) for c in columns], axis=3) for r in rows], axis=2)
     x = x.reshape(y.shape[0], height * stride, width * stride, c_in)
@@ -250,6 +252,27 @@ def outer_pieces(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     return total.astype(x.dtype)
 
 
+def _per_seed(function):
+    """`function`, which under `vmap` runs once for each seed.
+
+    Eight at a time are written out, since they are independent and XLA runs such side by
+    side; a loop over single seeds is slower than separate calls of the program.
+    """
+    one = custom_vmap(function)
+
+    @one.def_vmap
+    def rule(size, mapped, *args):
+        def body(_, rows):
+            rows = iter(rows)
+            own = [next(rows) if is_row else arg for arg, is_row in zip(args, mapped, strict=True)]
+            return None, one(*own)
+
+        rows = [arg for arg, is_row in zip(args, mapped, strict=True) if is_row]
+        return lax.scan(body, None, rows, unroll=min(8, size))[1], True
+
+    return one
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(x: Array, kernel: Array, stride: int, pads) -> Array:
     """[B, H, W, C_in], [k, k, C_in, C_out] -> [B, H', W', C_out]."""
@@ -260,7 +283,7 @@ def conv(x: Array, kernel: Array, stride: int, pads) -> Array:
     else:
         # XLA's convolution splits its work by output pixels: too few of them run badly.
         form = conv_gemm if count[0] * count[1] <= 16 else conv_direct
-    return sequential_vmap(lambda x, kernel: form(x, kernel, stride, pads))(x, kernel)
+    return _per_seed(lambda x, kernel: form(x, kernel, stride, pads))(x, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -272,14 +295,14 @@ def transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
         form = transpose_taps
     else:
         form = transpose_stamps if beyond or kernel.shape[2] < _FEW else transpose_phases
-    return sequential_vmap(lambda y, kernel: form(y, kernel, stride, pads, size))(y, kernel)
+    return _per_seed(lambda y, kernel: form(y, kernel, stride, pads, size))(y, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def outer(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     """[B, H, W, C_in], [B, H', W', C_out] -> [k, k, C_in, C_out]."""
     form = outer_taps if _sparse(k, stride, pads, x.shape[1:3], y.shape[1:3]) else outer_pieces
-    return sequential_vmap(lambda x, y: form(x, y, k, stride, pads))(x, y)
+    return _per_seed(lambda x, y: form(x, y, k, stride, pads))(x, y)
 
 
 # The forward rules call the public functions, so that they can be differentiated again.
@@ -304,81 +327,3 @@ outer.defvjp(
         conv(saved[0], g, stride, pads),
     ),
 )
-
-
-def _largest(x: Array, axis: int, window: int, stride: int) -> tuple[Array, Array]:
-    """The largest of each window along one axis, and the offset of the first of them."""
-    length = (x.shape[axis] - window) // stride * stride + 1
-    slices = [lax.slice_in_dim(x, i, i + length, stride, axis) for i in range(window)]
-    best, offset = slices[0], jnp.zeros(slices[0].shape, jnp.int8)
-    for i, other in enumerate(slices[1:], 1):
-        offset = jnp.where(other > best, jnp.int8(i), offset)
-        best = jnp.maximum(best, other)
-    return best, offset
-
-
-def _halves(g: Array, offset: Array, axis: int, window: int, stride: int, size: int):
-    """The gradient of `_largest` at rows phase, stride + phase, ... for each phase."""
-    count = -(-size // stride)
-    parts = []
-    for phase in range(stride):
-        total = jnp.zeros((), g.dtype)
-        for i in range(phase, window, stride):
-            own = jnp.where(offset == i, g, jnp.zeros((), g.dtype))
-            sides = [(0, 0, 0)] * g.ndim
-            sides[axis] = (i // stride, count - g.shape[axis] - i // stride, 0)
-            total = total + lax.pad(own, jnp.zeros((), g.dtype), sides)
-        # A stride larger than the window leaves pixels out.
-        shape = [*g.shape[:axis], count, *g.shape[axis + 1 :]]
-        parts.append(jnp.broadcast_to(total, shape))
-    return parts
-
-
-def _pool_forward(x: Array, window: int, stride: int, pads):
-    x = _pad(x, (*pads[0], 0), (*pads[1], 0), -jnp.inf)
-    # Columns first: among equal pixels the first row then wins, and the first column in
-    # it, as in XLA's own gradient.
-    x, column = _largest(x, 2, window, stride)
-    y, row = _largest(x, 1, window, stride)
-    return y, (row, column)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def max_pool(x: Array, window: int, stride: int, pads) -> Array:
-    """[B, H, W, C] -> [B, H', W', C]; the gradient goes to the first largest pixel."""
-    return _pool_forward(x, window, stride, pads)[0]
-
-
-def _max_pool_forward(x, window, stride, pads):
-    y, offsets = _pool_forward(x, window, stride, pads)
-    return y, (offsets, x.shape[1:3])
-
-
-def _max_pool_backward(window, stride, pads, saved, g):
-    (row, column), size = saved
-    high, wide = (n + sum(pad) for n, pad in zip(size, pads, strict=True))
-    above = -(-high // stride) * stride - column.shape[1]
-    # Phases of rows, then of columns in each, are woven once at the end: weaving in
-    # between costs more than all the arithmetic.
-    column = _pad(column, (0, above, 0), (0, 0, 0))
-    column = column.reshape(column.shape[0], -1, stride, *column.shape[2:])
-    rows = _halves(g, row, 1, window, stride, high)
-    phases = [
-        _halves(part, column[:, :, i], 2, window, stride, wide) for i, part in enumerate(rows)
-    ]
-    x = jnp.stack([jnp.stack(part, axis=3) for part in phases], axis=2)
-    x = x.reshape(x.shape[0], x.shape[1] * stride, -1, x.shape[-1])
-    (top, _), (left, _) = pads
-    return (x[:, top : top + size[0], left : left + size[1]],)
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def mean_pool(x: Array, window: int, stride: int, pads) -> Array:
-    """[B, H, W, C] -> [B, H', W', C], as a sum of strided slices; padding counts as 0."""
-    x = _pad(x, (*pads[0], 0), (*pads[1], 0))
-    for axis in (1, 2):
-        length = (x.shape[axis] - window) // stride * stride + 1
-        x = sum(lax.slice_in_dim(x, i, i + length, stride, axis) for i in range(window))
-    return x / (window * window)
