@@ -250,3 +250,36 @@ def test_two_processes_equal_one(how, one_process, tmp_path):
     assert int(state.step) == 6
     # The second process left nothing.
     assert {path.name for path in tmp_path.iterdir()} == {"two", "cache"}
+
+
+ROWS = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from jaxbrain import parallel
+port, own = sys.argv[1], int(sys.argv[2])
+parallel.start("127.0.0.1:" + port, 2, own)
+
+def step(state, batch, key, axis_name):
+    return state + jax.lax.pmean(batch.mean(0), axis_name), jax.lax.psum(batch.sum(), axis_name)
+
+rows = np.arange(16, dtype=np.float32).reshape(8, 2) ** 2
+mine = rows[4 * own : 4 * own + 4]
+want = rows.mean(0)
+for make, batch in (
+    (parallel.pmap_step, mine),
+    (parallel.sharded_step, parallel.rows_from_process(mine)),
+):
+    state, total = make(step)(np.zeros(2, np.float32), batch, jax.random.key(0))
+    np.testing.assert_allclose(jax.device_get(state), want, rtol=1e-6)
+    np.testing.assert_allclose(jax.device_get(total), rows.sum(), rtol=1e-6)
+"""
+
+
+def test_a_process_brings_its_own_rows():
+    """Two processes with half a batch each take the step of the whole batch."""
+    command = [sys.executable, "-c", ROWS, str(free_port())]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = [subprocess.Popen([*command, str(i)], **pipes) for i in range(2)]
+    for process in started:
+        out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error + out
