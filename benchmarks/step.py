@@ -238,7 +238,8 @@ def draw(axes, nets: dict) -> None:
         axes.bar(np.arange(len(nets)) + i * width, values, width, label=name)
     axes.set_xticks(np.arange(len(nets)) + 0.4 - width / 2, list(nets))
     axes.set_ylabel("ms per step, median")
-    axes.legend()
+    axes.margins(y=0.35)  # room for the legend
+    axes.legend(loc="upper center", ncols=3)
 
 
 if __name__ == "__main__":
