@@ -16,7 +16,7 @@ from unittest import mock
 import jax
 import tyro
 
-from jaxbrain import config, parallel
+from jaxbrain import config, load_folder, parallel, phantom
 from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError
 
 PRESETS = {
@@ -25,6 +25,14 @@ PRESETS = {
     "recommended": config.recommended,
     "paper": config.paper,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The flags that choose the defaults of all others."""
+
+    data: Path | None = None  # folder of images; phantoms without it
+    preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +154,21 @@ def _unknown(argument: str, default) -> str:
     near = difflib.get_close_matches(flag.replace("_", "-"), list(_flags(default)), n=1)
     hint = f": did you mean {near[0]}?" if near else ": --help lists the flags"
     return f"unknown argument {flag}{hint}"
+
+
+def load(folder: Path | None, cfg: config.Config):
+    """The images of a folder, or phantoms, at the larger size in use."""
+    size = max(cfg.data.image_size, cfg.gan.image_size)
+    if folder is None:
+        return phantom.folder(cfg.data, size)
+    return load_folder(
+        folder,
+        image_size=size,
+        crop=cfg.data.crop,
+        square=cfg.data.square,
+        dedup=cfg.data.dedup,
+        duplicate_threshold=cfg.data.duplicate_threshold,
+    )
 
 
 def new_workdir(name: str) -> Path:

@@ -7,24 +7,16 @@ configuration is a flag, such as --gan.steps 1000.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from experiments import cli
-from jaxbrain import config, load_folder, phantom, run
+from jaxbrain import config, run
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
-    """The flags that choose the defaults of all others."""
-
-    data: Path | None = None  # folder of images; phantoms without it
-    preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments(Start):
+class Arguments(cli.Start):
     """The paper's method (GAN, synthesis, CNN-LSTM) under its own protocol."""
 
     seeds: int = 1  # runs, with keys 0..N-1
@@ -34,25 +26,14 @@ class Arguments(Start):
 
 
 def main(arguments: list[str]) -> None:
-    start = cli.parse(Start, arguments, add_help=False)
+    start = cli.parse(cli.Start, arguments, add_help=False)
     preset = start.preset or ("cpu" if start.data else "tiny")
     default = Arguments(preset=preset, cfg=cli.PRESETS[preset]())
     prog = "python -m experiments.paper"
     options = cli.parse(Arguments, arguments, default=default, prog=prog)
     options.hardware.start()
     cfg = options.cfg
-    size = max(cfg.data.image_size, cfg.gan.image_size)
-    if options.data:
-        data, records = load_folder(
-            options.data,
-            image_size=size,
-            crop=cfg.data.crop,
-            square=cfg.data.square,
-            dedup=cfg.data.dedup,
-            duplicate_threshold=cfg.data.duplicate_threshold,
-        )
-    else:
-        data, records = phantom.folder(cfg.data, size)
+    data, records = cli.load(options.data, cfg)
     workdir = options.workdir or cli.new_workdir("paper")
     run.paper(
         cfg,

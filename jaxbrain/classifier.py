@@ -1,7 +1,8 @@
 """The hybrid CNN-LSTM as pure functions: `init`, `train_step`, `predict`, `evaluate`.
 
 A training has stages: "end_to_end" trains CNN and hybrid together; "two_stage" trains the
-CNN with its own softmax ("cnn"), then the hybrid on its features ("hybrid").
+CNN with its own softmax ("cnn"), then the hybrid on its features ("hybrid"); mode "cnn"
+stops after the first, a classifier without the LSTM.
 """
 
 import chex
@@ -40,7 +41,9 @@ def init(cfg: Config, key: Array, total_steps: int | None = None) -> ClassifierS
     both = cfg.classifier.mode == "end_to_end"
     variables = cnn.init(cnn_key, image, method="features" if both else "__call__")
     features = _features(cfg, variables["params"], image)
-    hybrid = Hybrid(cfg).init(hybrid_key, features, train=False)
+    hybrid = {"params": {}}
+    if cfg.classifier.mode != "cnn":
+        hybrid = Hybrid(cfg).init(hybrid_key, features, train=False)
 
     def net(params):
         return NetState(params, {}, optim.make(cfg.classifier.optim).init(params))
@@ -178,10 +181,13 @@ def predict(cfg: Config, state: ClassifierState, image: Array) -> Array:
 
     Dropout is off. The softmax is layer 12 of Table 1.
     """
-    read = features(cfg, state, image)
-    if cfg.hybrid.standardise:
-        read = _standardise(state, read)
-    logits = Hybrid(cfg).apply({"params": state.hybrid.params}, read, train=False)
+    if cfg.classifier.mode == "cnn":
+        logits = CNN(cfg).apply({"params": state.cnn.params}, normalise(cfg, state, image))
+    else:
+        read = features(cfg, state, image)
+        if cfg.hybrid.standardise:
+            read = _standardise(state, read)
+        logits = Hybrid(cfg).apply({"params": state.hybrid.params}, read, train=False)
     return jax.nn.softmax(logits, axis=-1)
 
 

@@ -80,6 +80,7 @@ class DataConfig:
     degrade_reals: bool = False  # real images lose detail as synthetic ones do
     test_fraction: float = 0.3
     difficulty: float = 0.5  # of phantoms, in [0, 1)
+    twins: float = 0.0  # share of phantoms that are copies of others
     # Where images are while a net is trained. auto: on the device if they fit there.
     placement: Literal["auto", "device", "host"] = "auto"
 
@@ -88,7 +89,7 @@ class DataConfig:
         _check_int("data", self, 2, "num_classes")
         _check_int("data", self, 0, "n_per_class")
         _check_int("data", self, 8, "image_size")
-        _check_float("data", self, 0.0, 1.0, "difficulty", "duplicate_threshold")
+        _check_float("data", self, 0.0, 1.0, "difficulty", "duplicate_threshold", "twins")
         _check_float("data", self, 0.01, 1.0, "test_fraction")
         if self.channels not in (1, 3):
             raise ConfigError(f"data.channels is {self.channels!r}: expected 1 or 3")
@@ -192,7 +193,8 @@ class HybridConfig:
 class ClassifierConfig:
     """How the CNN and the hybrid are trained (Table 2, and MATLAB's defaults)."""
 
-    mode: Literal["two_stage", "end_to_end"] = "two_stage"
+    # two_stage: the CNN, then the hybrid on its features. cnn: the CNN and its softmax.
+    mode: Literal["two_stage", "end_to_end", "cnn"] = "two_stage"
     epochs: int = 20
     batch_size: int = 15
     shuffle: Literal["once", "every_epoch"] = "once"

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from jaxbrain.types import Array, Counts
 
@@ -88,3 +89,44 @@ def summarise(sums: Counts) -> dict[str, float | None]:
         result[f"macro_{name}"] = values[used].mean()
         result[f"weighted_{name}"] = (values * truth).sum() / total
     return {name: float(value) for name, value in result.items()} | {"auroc": auroc}
+
+
+def two_class(p: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
+    """Every metric of saved predictions of two classes, on the host in float64.
+
+    Those of `summarise`, and: auprc (average precision; None without both classes), brier
+    (mean squared error of p), ece (expected calibration error of class 1 over 15 bins of
+    equal width). An image is called class 1 if p > 0.5; nll clips p at 1e-12.
+
+    Args:
+        p: [N] probability of class 1; label: [N] int, 0 or 1; N at least 1.
+
+    References:
+        Guo et al., "On calibration of modern neural networks", 2017.
+    """
+    p, label = np.asarray(p, np.float64), np.asarray(label, np.int64)
+    confusion = np.zeros((2, 2))
+    np.add.at(confusion, (label, (p > 0.5).astype(np.int64)), 1)
+    positives = int(label.sum())
+    negatives = len(label) - positives
+    rank_sum = scipy.stats.rankdata(p)[label == 1].sum()
+    wins = rank_sum - positives * (positives + 1) / 2
+    pairs = positives * negatives
+    loss = -np.log(np.maximum(np.where(label == 1, p, 1.0 - p), 1e-12)).sum()
+    result = summarise(Counts(confusion, np.full(2, wins), np.full(2, pairs), loss))
+    place = np.minimum((p * 15).astype(np.int64), 14)
+    gap = np.bincount(place, p - label, minlength=15)
+    result["brier"] = float(np.square(p - label).mean())
+    result["ece"] = float(np.abs(gap).sum() / len(p))
+    result["auprc"] = _average_precision(p, label) if pairs else None
+    return result
+
+
+def _average_precision(p: np.ndarray, label: np.ndarray) -> float:
+    order = np.argsort(-p, kind="stable")
+    hits = np.cumsum(label[order])
+    # At the last of equal scores only: a threshold takes all of them or none.
+    last = np.flatnonzero(np.append(np.diff(p[order]) != 0, True))
+    precision = hits[last] / (last + 1)
+    gained = np.diff(hits[last], prepend=0) / label.sum()
+    return float((precision * gained).sum())

@@ -249,31 +249,34 @@ def spread(function: Callable, num_devices: int = 0) -> Callable:
     accelerator all run side by side (`vmap`).
 
     Args:
-        function: of one entry; any arguments and results that are trees of arrays.
+        function: `function(*shared, *entry)`; any arguments and results that are trees of
+            arrays.
         num_devices: see `devices`.
 
     Returns:
-        The mapped, compiled function: [N, ...] in every leaf of its arguments and
-        results. N needs not be a multiple of the number of devices (the last entry is
-        then computed more than once).
+        The mapped, compiled function `(*entries, shared=())`: [N, ...] in every leaf of its
+        entries and results; `shared` goes to every device whole. N needs not be a multiple
+        of the number of devices (the last entry is then computed more than once).
     """
     over = mesh(num_devices)
     in_pairs = over.devices.flat[0].platform == "cpu"
 
-    def own(args):
+    def own(shared, args):
         count = jax.tree.leaves(args)[0].shape[0]
+        one = partial(function, *shared)
         if in_pairs and count > 1:
-            return jax.lax.map(lambda entry: function(*entry), args, batch_size=2)
-        return jax.vmap(function)(*args)
+            return jax.lax.map(lambda entry: one(*entry), args, batch_size=2)
+        return jax.vmap(one)(*args)
 
-    mapped = jax.shard_map(own, mesh=over, in_specs=P(AXIS), out_specs=P(AXIS), check_vma=False)
+    specs = P(), P(AXIS)
+    mapped = jax.shard_map(own, mesh=over, in_specs=specs, out_specs=P(AXIS), check_vma=False)
 
     @jax.jit
-    def run(args):
+    def run(shared, args):
         count = jax.tree.leaves(args)[0].shape[0]
         # Whole rounds: the last entry again where some are missing.
         index = jnp.minimum(jnp.arange(-(-count // over.size) * over.size), count - 1)
-        results = mapped(jax.tree.map(lambda leaf: leaf[index], args))
+        results = mapped(shared, jax.tree.map(lambda leaf: leaf[index], args))
         return jax.tree.map(lambda leaf: leaf[:count], results)
 
-    return lambda *args: run(args)
+    return lambda *args, shared=(): run(shared, args)

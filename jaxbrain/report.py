@@ -21,7 +21,7 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def _table(title: str):
+def new_table(title: str):
     from rich.table import Table
 
     return Table(title=title, title_justify="left")
@@ -39,7 +39,7 @@ def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]):
 
     class_names = [escape(name) for name in class_names]
     order = range(len(class_names) - 1, -1, -1)
-    table = _table("Table 3. Confusion matrix")
+    table = new_table("Table 3. Confusion matrix")
     table.add_column("predicted \\ true")
     for k in order:
         table.add_column(class_names[k], justify="right")
@@ -54,7 +54,7 @@ def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]):
 
 def comparison_table(accuracy: float, interval: tuple[float, float], what: str):
     """Table 4 of the paper as quoted, with our accuracy and its interval below."""
-    table = _table("Table 4. Accuracy, %")
+    table = new_table("Table 4. Accuracy, %")
     table.add_column("method")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -74,7 +74,7 @@ def comparison_table(accuracy: float, interval: tuple[float, float], what: str):
 
 def metrics_table(metrics: dict[str, float | None], title: str):
     """Every metric of a test set, name and value."""
-    table = _table(title)
+    table = new_table(title)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
@@ -105,7 +105,7 @@ def sheet(path: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     canvas.save(path)
 
 
-def _figure(width: float, height: float, columns: int = 1):
+def new_figure(width: float, height: float, columns: int = 1):
     # The object interface: pyplot would pick a window system and keep figures alive.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -123,7 +123,7 @@ def progress_figure(path: Path, events: list[dict]) -> None:
         ("gan", ("real_score", "fake_score"), "discriminator's scores"),
         ("classifier", ("loss", "accuracy"), "classifier, training set"),
     )
-    figure, axes = _figure(13, 3.6, 3)
+    figure, axes = new_figure(13, 3.6, 3)
     for axis, (kind, names, title) in zip(axes, panels, strict=True):
         seeds = sorted({event["seed"] for event in events})
         for index, name in enumerate(names):
@@ -144,7 +144,7 @@ def progress_figure(path: Path, events: list[dict]) -> None:
 
 def confusion_figure(path: Path, matrix: np.ndarray, class_names) -> None:
     """`confusion.png`: counts, true classes in rows. matrix: [K, K]."""
-    figure, (axis,) = _figure(4.2, 3.8)
+    figure, (axis,) = new_figure(4.2, 3.8)
     axis.imshow(matrix, cmap="Blues", vmin=0)
     ticks = range(len(class_names))
     axis.set_xticks(ticks, class_names)
@@ -164,7 +164,7 @@ def comparison_figure(
 ) -> None:
     """`comparison.png`: Figure 6 of the paper, and our accuracy (mean over the seeds,
     interval, one dot per seed)."""
-    figure, (axis,) = _figure(8, 4.2)
+    figure, (axis,) = new_figure(8, 4.2)
     names = [name for name, _, _ in TABLE4]
     quoted = [value for _, value, _ in TABLE4]
     axis.bar(range(len(names)), quoted, color="0.75", label="quoted by the paper")

@@ -1,7 +1,7 @@
 """One run in a work directory: trains chunk by chunk, reports, saves.
 
 The only loop with side effects. All numbers of a run come from the pure functions of
-`study`, `train` and `metrics`; cutting trainings into chunks for reports changes no bit.
+`pooled`, `train` and `metrics`; cutting trainings into chunks for reports changes no bit.
 """
 
 import contextlib
@@ -21,16 +21,15 @@ from jaxbrain import (
     gan,
     loop,
     parallel,
+    pooled,
     record,
     report,
     stream,
-    study,
     train,
 )
 from jaxbrain.config import Config
-from jaxbrain.data import phantom
+from jaxbrain.data import phantom, splits
 from jaxbrain.data.folder import Records, describe
-from jaxbrain.data.splits import pooled, synthetic_labels
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.types import Dataset
 
@@ -39,7 +38,7 @@ _FRESH = 200
 
 _init_gan = jax.jit(train.init_gan, static_argnums=0)
 _sample = jax.jit(gan.sample, static_argnums=0)
-_synthesise = jax.jit(study.synthesise, static_argnums=0)
+_synthesise = jax.jit(pooled.synthesise, static_argnums=0)
 
 
 class _Seed(NamedTuple):
@@ -93,7 +92,7 @@ def _fresh_accuracy(cfg: Config, state, key) -> float:
     """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
     size = max(cfg.data.image_size, cfg.gan.image_size)
     fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
-    fresh = study.resized(fresh, cfg.data.image_size)
+    fresh = pooled.resized(fresh, cfg.data.image_size)
     guess = stream.predict(cfg, state, fresh).argmax(axis=1)
     return float((guess == np.asarray(fresh.label)).mean())
 
@@ -103,17 +102,17 @@ def _run_seed(
 ) -> _Seed:
     """The whole of P0 for one seed, and its pictures and checkpoints."""
     names, label = records.class_names, np.asarray(data.label)
-    keys = study.keys(seed)
-    index = study.select(cfg, data, seed)
-    real = study.resized(study.take(data, index), cfg.gan.image_size)
+    keys = pooled.keys(seed)
+    index = pooled.select(cfg, data, seed)
+    real = pooled.resized(pooled.take(data, index), cfg.gan.image_size)
     gan_state = _run_gan(cfg, real, names, seed, keys, where, log)
-    new_label = synthetic_labels(label[index])
+    new_label = splits.synthetic_labels(label[index])
     image = _synthesise(cfg, gan_state, jnp.asarray(new_label), keys.synthesis)
-    pool = study.pool(cfg, data, index, new_label, image, seed)
+    pool = pooled.pool(cfg, data, index, new_label, image, seed)
     _pool_sheet(log.workdir / "samples" / f"seed{seed}_pool.png", pool, names)
-    train_data = study.take(pool.data, pool.train)
+    train_data = pooled.take(pool.data, pool.train)
     state = _run_classifier(cfg, train_data, seed, keys, where, log)
-    probability = stream.predict(cfg, state, study.take(pool.data, pool.test))
+    probability = stream.predict(cfg, state, pooled.take(pool.data, pool.test))
     if not np.isfinite(probability).all():
         raise DivergedError(
             f"classifier of seed {seed} predicts NaN after its last step: lower its learning rate"
@@ -133,7 +132,7 @@ def _run_seed(
         f"{report.percent(result['accuracy_real'])}  synthetic "
         f"{report.percent(result['accuracy_synthetic'])}"
     )
-    ids, origin = study.identity(pool, records)
+    ids, origin = pooled.identity(pool, records)
     part = np.where(np.isin(np.arange(len(ids)), pool.test), "test", "train")
     split = [
         [seed, ids[i], origin[i], names[pool.data.label[i]], part[i], pool.data.group[i]]
@@ -293,7 +292,7 @@ def _refuse_small(cfg: Config, label: np.ndarray, devices: int) -> None:
     used = np.minimum(counts, limit)
     train.gan_plan(cfg, int(used.sum()), devices)
     pool = np.repeat(np.arange(len(counts)), 2 * used.max())
-    train.classifier_steps(cfg, len(pooled(pool, cfg.data.test_fraction, 0)[0]), devices)
+    train.classifier_steps(cfg, len(splits.pooled(pool, cfg.data.test_fraction, 0)[0]), devices)
 
 
 def _parameters(cfg: Config) -> list[str]:
@@ -311,7 +310,7 @@ def _parameters(cfg: Config) -> list[str]:
     ]
 
 
-def _pool_sheet(path: Path, pool: study.Pool, names) -> None:
+def _pool_sheet(path: Path, pool: pooled.Pool, names) -> None:
     """Real and synthetic images of each class as the classifier sees them."""
     rows = []
     for k, name in enumerate(names):

@@ -167,8 +167,8 @@ def train_classifier(
         return _run(make, cfg, plan, *keys, source, balanced, state, history, start, stop)
 
     history = train.empty_history(train.CLASSIFIER_METRICS, total)
-    if cfg.classifier.mode == "end_to_end":
-        state, history = run("end_to_end", data, state, history, start, stop)
+    if cfg.classifier.mode != "two_stage":
+        state, history = run(cfg.classifier.mode, data, state, history, start, stop)
         return state, History(history)
     state, history = run("cnn", data, state, history, start, min(stop, one))
     if stop > one:

@@ -224,7 +224,7 @@ def classifier_steps(cfg: Config, num_examples: int, devices: int = 1) -> tuple[
         ConfigError: as `classifier_plan`.
     """
     one = cfg.classifier.epochs * classifier_plan(cfg, num_examples, devices).steps()
-    return one, one if cfg.classifier.mode == "end_to_end" else 2 * one
+    return one, 2 * one if cfg.classifier.mode == "two_stage" else one
 
 
 def fitted(cfg: Config, key: Array, num_examples: int, total: Array, count: Array):
@@ -359,8 +359,8 @@ def train_classifier(
         return _run(plan, plan_key, step, (state, history), start, stop, axis_name)
 
     history = empty_history(CLASSIFIER_METRICS, total)
-    if cfg.classifier.mode == "end_to_end":
-        state, history = run("end_to_end", data.image, state, history, start, stop)
+    if cfg.classifier.mode != "two_stage":
+        state, history = run(cfg.classifier.mode, data.image, state, history, start, stop)
         return state, History(history)
 
     state, history = run("cnn", data.image, state, history, start, jnp.minimum(stop, one))

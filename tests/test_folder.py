@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxbrain.data import duplicates, load_folder, preprocess
+from jaxbrain.data import load_folder, preprocess
 from jaxbrain.data.folder import describe, from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
@@ -223,16 +223,6 @@ def test_groups_of_near_duplicates(tmp_path):
     assert by_name["no/a.png"] == by_name["no/a2.png"]
     assert len(set(by_name.values())) == 3
     assert "3 groups of near-duplicates" in "\n".join(describe(data, records))
-
-
-def test_groups_are_transitive_and_constant_images_alone():
-    rng = np.random.default_rng(0)
-    base, far = rng.normal(size=(2, 32, 32)).astype(np.float32)
-    chain = [base, base + 0.15 * far, base + 0.3 * far, far]
-    flat = np.stack([duplicates.thumbnail(i) for i in chain] + [np.zeros(1024)] * 2)
-    near = flat @ flat.T
-    assert near[0, 2] < 0.98 < near[0, 1]
-    assert duplicates.groups(flat, 0.98).tolist() == [0, 0, 0, 1, 2, 3]
 
 
 def test_head_box_finds_the_head():

@@ -15,13 +15,20 @@ for name in ("gan", "classifier"):
     BELOW[name] = BASE | {"nn", "losses", "metrics", "optim", "augment"}
 BELOW["train"] = BELOW["gan"] | {"gan", "classifier"}
 BELOW["stream"] = BELOW["train"] | {"train"}
-BELOW["study"] = BELOW["train"] | {"train", "data"}
+BELOW["baselines"] = BELOW["train"] | {"train", "data"}
+BELOW["pooled"] = BELOW["train"] | {"train", "data"}
+BELOW["protocols"] = BASE | {"data"}
+BELOW["study"] = BELOW["pooled"] | {"pooled", "protocols", "baselines"}
 BELOW["stats"] = BASE | {"metrics"}
 BELOW["report"] = BELOW["stats"] | {"stats"}
 BELOW["record"] = BELOW["report"] | {"report"}
+BELOW["scores"] = BELOW["stats"] | {"stats"}
+BELOW["report_ladder"] = BELOW["report"] | {"report"}
 BELOW["checkpoint"] = BELOW["parallel"] = {"types", "errors"}
 BELOW["loop"] = BELOW["stream"] | BELOW["record"] | {"stream", "record", "parallel"}
-BELOW["run"] = BELOW["study"] | BELOW["loop"] | {"study", "loop", "checkpoint"}
+BELOW["run"] = BELOW["pooled"] | BELOW["loop"] | {"pooled", "loop", "checkpoint"}
+BELOW["ladder"] = BELOW["study"] | BELOW["record"] | {"study", "record", "parallel"}
+BELOW["ladder"] |= {"scores", "report_ladder"}
 # What a user of the library must not be made to import, or only inside a function.
 FORBIDDEN = {
     "experiments",

@@ -112,3 +112,45 @@ def test_counts_are_mapped(key):
     single = COUNTS(probability, label, mask)
     for a, b in zip(mapped, single, strict=True):
         np.testing.assert_allclose(a[0], b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_class_equals_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, 90)
+    # Rounded, so that scores tie.
+    p = np.round(np.clip(rng.normal(0.4 + 0.3 * label, 0.3), 0, 1), 1)
+    got = metrics.two_class(p, label)
+    guess = p > 0.5
+    want = {
+        "accuracy": reference.accuracy_score(label, guess),
+        "balanced_accuracy": reference.balanced_accuracy_score(label, guess),
+        "mcc": reference.matthews_corrcoef(label, guess),
+        "precision": reference.precision_score(label, guess),
+        "recall": reference.recall_score(label, guess),
+        "specificity": reference.recall_score(label, guess, pos_label=0),
+        "f1": reference.f1_score(label, guess),
+        "macro_f1": reference.f1_score(label, guess, average="macro"),
+        "weighted_precision": reference.precision_score(label, guess, average="weighted"),
+        "auroc": reference.roc_auc_score(label, p),
+        "auprc": reference.average_precision_score(label, p),
+        "brier": reference.brier_score_loss(label, p),
+    }
+    assert {name: got[name] for name in want} == pytest.approx(want, abs=1e-9)
+    inside = np.clip(p, 0.05, 0.95)
+    assert metrics.two_class(inside, label)["nll"] == pytest.approx(
+        reference.log_loss(label, inside)
+    )
+
+
+def test_expected_calibration_error_by_hand():
+    p = np.array([0.01, 0.05, 0.5, 0.52, 0.99, 1.0])
+    label = np.array([0, 1, 1, 0, 1, 1])
+    # Bins of width 1/15: {0.01, 0.05}, {0.5, 0.52}, {0.99, 1.0}.
+    want = (abs(0.06 - 1) + abs(1.02 - 1) + abs(1.99 - 2)) / 6
+    assert metrics.two_class(p, label)["ece"] == pytest.approx(want)
+
+
+def test_two_class_of_one_class():
+    got = metrics.two_class(np.array([0.2, 0.7]), np.array([1, 1]))
+    assert (got["auroc"], got["auprc"], got["accuracy"]) == (None, None, 0.5)

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn import metrics as reference
 
 from experiments import cli, paper
-from jaxbrain import checkpoint, classifier, config, gan, run, study, train
+from jaxbrain import checkpoint, classifier, config, gan, pooled, run, train
 from jaxbrain.data import phantom
 from jaxbrain.errors import ConfigError, DataError, DivergedError
 
@@ -174,19 +174,19 @@ def test_checkpoints_predict_what_was_predicted(finished, seed):
     folder = workdir / "checkpoints" / f"seed{seed}"
     state = checkpoint.restore(folder / "gan", jax.eval_shape(lambda: gan.init(cfg, key)))
     data, records = phantom.folder(cfg.data, 32)
-    index = study.select(cfg, data, seed)
-    label = study.splits.synthetic_labels(np.asarray(data.label)[index])
-    synthesis = study.keys(seed).synthesis
-    image = jax.jit(study.synthesise, static_argnums=0)(cfg, state, jnp.asarray(label), synthesis)
-    pool = study.pool(cfg, data, index, label, image, seed)
+    index = pooled.select(cfg, data, seed)
+    label = pooled.splits.synthetic_labels(np.asarray(data.label)[index])
+    synthesis = pooled.keys(seed).synthesis
+    image = jax.jit(pooled.synthesise, static_argnums=0)(cfg, state, jnp.asarray(label), synthesis)
+    pool = pooled.pool(cfg, data, index, label, image, seed)
     like = jax.eval_shape(lambda: classifier.init(cfg, key, 1))
     trained = checkpoint.restore(folder / "classifier", like)
     assert (int(state.step), int(trained.step)) == (6, 10)
-    got = train.predict(cfg, trained, study.take(pool.data, pool.test))
+    got = train.predict(cfg, trained, pooled.take(pool.data, pool.test))
     own = [r for r in rows(workdir / "predictions.csv") if int(r["seed"]) == seed]
     want = [[float(row["p_no"]), float(row["p_yes"])] for row in own]
     np.testing.assert_allclose(got, want, atol=1e-5)
-    ids, _ = study.identity(pool, records)
+    ids, _ = pooled.identity(pool, records)
     assert [ids[i] for i in pool.test] == [row["id"] for row in own]
 
 

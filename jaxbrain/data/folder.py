@@ -43,8 +43,9 @@ class Records:
 
     Per image, in the order of the `Dataset`: `path` (relative to `root`), `mode`
     (Pillow's), `size` (width, height), `num_bytes`, `split` ("train", "test", "val", or
-    "" where the folders do not say). For the whole: `class_names` (index = label),
-    `layout`, and `notes` on what was found and left out.
+    "" where the folders do not say), `digest` (SHA-256 of the decoded pixels), `small`
+    [N, 32, 32] float32 in [0, 1] (the whole file, see `duplicates.small`). For the whole:
+    `class_names` (index = label), `layout`, and `notes` on what was found and left out.
     """
 
     root: str
@@ -55,7 +56,9 @@ class Records:
     size: tuple[tuple[int, int], ...]
     num_bytes: tuple[int, ...]
     split: tuple[str, ...]
+    digest: tuple[str, ...]
     notes: tuple[str, ...]
+    small: np.ndarray = dataclasses.field(compare=False, repr=False)
 
 
 def _natural(path: Path) -> list:
@@ -240,8 +243,8 @@ def load_folder(
     notes: list[str] = []
     classes = _find(root, notes)
     class_names = _order(classes)
-    image, label, thumbnails, rows, bad = [], [], [], [], []
-    seen: dict[bytes, tuple[int, Path]] = {}
+    image, label, small, rows, bad = [], [], [], [], []
+    seen: dict[str, tuple[int, Path]] = {}
     for index, name in enumerate(class_names):
         for split, folder in classes[name]:
             for path in _listing(folder)[1]:
@@ -250,19 +253,18 @@ def load_folder(
                 except DataError as error:
                     bad.append(f"  {path}: {error}")
                     continue
-                content = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
+                content = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).hexdigest()
                 twin_label, twin = seen.setdefault(content, (index, path))
                 if twin_label != index:
                     bad.append(f"  {path}: the same picture as {twin}, of another class")
                 image.append(prepare(grey, image_size, crop, square))
                 label.append(index)
-                if dedup == "group":
-                    thumbnails.append(duplicates.thumbnail(grey))
+                small.append(duplicates.small(grey))
                 if grey.min() == grey.max():
                     notes.append(f"{path}: constant image")
                 size = (grey.shape[1], grey.shape[0])
                 relative = path.relative_to(root).as_posix()
-                rows.append((relative, mode, size, path.stat().st_size, split))
+                rows.append((relative, mode, size, path.stat().st_size, split, content))
     if bad:
         total = sum(len(_listing(place)[1]) for name in classes for _, place in classes[name])
         raise DataError(
@@ -270,14 +272,24 @@ def load_folder(
             "(mend or remove them):\n" + "\n".join(bad)
         )
     stacked = np.stack(image)
+    path, mode, size, num_bytes, split, digest = zip(*rows, strict=True)
     if dedup == "group":
-        group = duplicates.groups(np.stack(thumbnails), duplicate_threshold)
+        group = duplicates.groups(np.stack(small), digest, duplicate_threshold)
     else:
         group = np.arange(len(stacked), dtype=np.int32)
-    path, mode, size, num_bytes, split = zip(*rows, strict=True)
     layout = "split folders" if any(split) else "class folders"
     records = Records(
-        str(root), layout, class_names, path, mode, size, num_bytes, split, tuple(notes)
+        root=str(root),
+        layout=layout,
+        class_names=class_names,
+        path=path,
+        mode=mode,
+        size=size,
+        num_bytes=num_bytes,
+        split=split,
+        digest=digest,
+        notes=tuple(notes),
+        small=np.stack(small),
     )
     return Dataset(stacked, np.asarray(label, np.int32), group), records
 
@@ -318,5 +330,7 @@ def from_arrays(data: Dataset, class_names: tuple[str, ...], root: str) -> Recor
         size=(size,) * count,
         num_bytes=(size[0] * size[1],) * count,
         split=("",) * count,
+        digest=tuple(hashlib.sha256(one.tobytes()).hexdigest() for one in np.asarray(data.image)),
         notes=(),
+        small=np.stack([duplicates.small(one[..., 0] / 255.0) for one in np.asarray(data.image)]),
     )

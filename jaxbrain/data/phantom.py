@@ -210,9 +210,37 @@ def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 
     return Dataset(image, label, jnp.arange(2 * num_per_class, dtype=jnp.int32))
 
 
+def plant_twins(key: Array, data: Dataset, share: float) -> Dataset:
+    """`data` with copies in place of some images: of each class, the last round(share *
+    its size) become copies of earlier ones, by turns exact (leak L3) and with another
+    gain, offset and noise (L4). A copy has the group of its original. The key is consumed.
+
+    Returns NumPy arrays.
+    """
+    image, label, group = (np.array(leaf) for leaf in data)
+    for k in np.unique(label):
+        members = np.flatnonzero(label == k)
+        count = round(share * len(members))
+        kept, copies = members[: len(members) - count], members[len(members) - count :]
+        original = kept[np.arange(count) % max(len(kept), 1)] if count else kept[:0]
+        one_key, key = jax.random.split(key)
+        scale_key, noise_key = jax.random.split(one_key)
+        gain, offset = jax.random.uniform(scale_key, (2, count, 1, 1, 1))
+        noise = jax.random.normal(noise_key, image[copies].shape)
+        value = image[original] / 255.0 * (0.85 + 0.15 * gain) + 0.04 * offset + 0.01 * noise
+        near = np.clip(np.round(value * 255.0), 0, 255).astype(np.uint8)
+        exact = (np.arange(count) % 2 == 0).reshape(-1, 1, 1, 1)
+        image[copies] = np.where(exact, image[original], near)
+        group[copies] = group[original]
+    return Dataset(image, label, group)
+
+
 def folder(cfg: DataConfig, size: int, key: Array | None = None) -> tuple[Dataset, Records]:
     """Phantoms as `load_folder` would return them: `cfg.n_per_class` of each class (100
-    where that is 0). The key is consumed; None takes a fixed one."""
+    where that is 0), a share `cfg.twins` of them copies of others. Groups are the true
+    ones. The key is consumed; None takes a fixed one."""
     key = jax.random.key(2**31) if key is None else key
     data = dataset(key, cfg.n_per_class or 100, size, cfg.difficulty)
+    if cfg.twins:
+        data = plant_twins(jax.random.fold_in(key, 1), data, cfg.twins)
     return data, from_arrays(data, ("no", "yes"), "phantoms")

@@ -1,0 +1,68 @@
+"""The honest ladder: python -m experiments.ladder [--data DIR] [flags].
+
+The same images, generators and classifiers under the protocols P0 (the paper's) to P3
+(nothing leaks), with and without synthetic images, with true and with shuffled labels; then
+what each leak is worth. Without --data phantoms with planted copies.
+
+    python -m experiments.ladder
+    python -m experiments.ladder --data DIR --split kfold --seeds 5
+    python -m experiments.ladder --data DIR --generators cgan none \\
+        --classifiers cnn_lstm_rows --seeds 3
+    python -m experiments.ladder --verify RUN
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments import cli
+from jaxbrain import config, ladder, protocols
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(cli.Start):
+    """Protocols P0 to P3, beside each other on the same images."""
+
+    verify: Path | None = None  # a run: recompute its numbers from its predictions
+    # runs/<date>_<time>_ladder without it; an unfinished study there goes on.
+    workdir: Path | None = None
+    study: Annotated[protocols.StudyConfig, tyro.conf.arg(name="")] = protocols.StudyConfig()
+    hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
+    cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
+
+
+def main(arguments: list[str]) -> None:
+    start = cli.parse(cli.Start, arguments, add_help=False)
+    preset = start.preset or ("cpu" if start.data else "tiny")
+    cfg = cli.PRESETS[preset]()
+    if not start.data:
+        # Few and hard, so that a copy is worth something; a third of them copies.
+        phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
+        cfg = dataclasses.replace(cfg, data=phantoms)
+    default = Arguments(preset=preset, cfg=cfg)
+    prog = "python -m experiments.ladder"
+    options = cli.parse(Arguments, arguments, default=default, prog=prog)
+    if options.verify:
+        differences = ladder.verify(options.verify)
+        for text in differences:
+            print(text)
+        print(f"{options.verify}: {len(differences) or 'no'} differences")
+        sys.exit(1 if differences else 0)
+    options.hardware.start()
+    data, records = cli.load(options.data, options.cfg)
+    ladder.ladder(
+        options.cfg,
+        data,
+        records,
+        options.workdir or cli.new_workdir("ladder"),
+        options=options.study,
+        command=cli.command("experiments.ladder"),
+        num_devices=options.hardware.devices,
+    )
+
+
+if __name__ == "__main__":
+    cli.main(main)

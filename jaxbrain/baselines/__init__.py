@@ -1,0 +1,1 @@
+"""Methods to compare with; plain NumPy on the host unless a file says otherwise."""

@@ -1,0 +1,367 @@
+"""A study in a work directory: saved part by part, resumed, scored, drawn, verified.
+
+Numbers come from `study` (predictions) and `scores` (everything computed from them).
+"""
+
+import csv
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxbrain import parallel, record, report_ladder, scores
+from jaxbrain.config import Config
+from jaxbrain.data import duplicates
+from jaxbrain.data.folder import Records, describe
+from jaxbrain.errors import CheckpointError, ConfigError, DataError
+from jaxbrain.protocols import NETWORKS, StudyConfig, plan
+from jaxbrain.study import Prediction, study
+from jaxbrain.types import Dataset
+
+
+def ladder(
+    cfg: Config,
+    data: Dataset,
+    records: Records,
+    workdir: str | Path,
+    *,
+    options: StudyConfig,
+    command: str = "",
+    console=None,
+    num_devices: int = 0,
+) -> dict:
+    """Run or go on with a study, and write its report.
+
+    The work directory holds `config.json`, `env.json`, `images.csv` (class, group and
+    digest of every real image), `splits.jsonl` (who is fitted, trained and tested),
+    `images/` (what the GANs drew) and `parts/` (predictions, as they are made),
+    `predictions.csv`, and from that alone `ladder.json`, `ladder.png`, `report.md`. Called
+    again with the same arguments it goes on where it was stopped.
+
+    Args:
+        cfg: of the generators and networks.
+        data, records: from `load_folder(dedup="group")`; two classes.
+        workdir: new, empty, or of the same study.
+        options: which cells.
+        command: the command line, for `config.json`.
+        console: a `rich.console.Console`; standard output by default.
+        num_devices: with `options.mapping` "devices": how many; 0 takes all.
+
+    Returns:
+        What `ladder.json` holds.
+
+    Raises:
+        ConfigError: if the directory is of another study (naming what differs).
+        CheckpointError: for a damaged part.
+        DataError, DivergedError: see `study`.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    if not console.is_terminal:
+        # A file or a pipe has room; the default of 80 columns would break every cell.
+        console.width = 170
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    started = time.perf_counter()
+    found = duplicates.audit(
+        records.small, data.label, records.digest, cfg.data.duplicate_threshold
+    )
+    data = data._replace(group=found.group)
+    settings = {
+        "config": dataclasses.asdict(cfg),
+        "study": dataclasses.asdict(options),
+        "data": {"images": len(data.label), "sha256": _fingerprint(data, records)},
+    }
+    workdir = _prepare(Path(workdir), settings, command)
+    for text in [*describe(data, records), *_copies(found, records), f"run    {workdir}"]:
+        line(text)
+    names, label = records.class_names, np.asarray(data.label)
+    rows = zip(records.path, label, found.group, records.digest, strict=True)
+    record.write_csv(
+        workdir / "images.csv",
+        ["id", "class", "group", "sha256"],
+        [[path, names[k], group, digest] for path, k, group, digest in rows],
+    )
+    fits, cells = plan(cfg, options, label, found.group)
+    _write_splits(workdir / "splits.jsonl", fits, cells)
+    keep = _Keep(workdir, line, sum(1 for _ in {cell.name for cell in cells}))
+    mapping = None
+    if options.mapping == "devices":
+
+        def mapping(function):
+            spread = parallel.spread(function, num_devices)
+            return lambda shared, entries: spread(entries, shared=(shared,))
+
+    answers = study(
+        cfg,
+        data,
+        jax.random.key(0),
+        options=options,
+        records=records,
+        mapping=mapping,
+        keep=keep,
+    )
+    _write_predictions(workdir / "predictions.csv", answers, records)
+    results = {
+        "split": options.split,
+        "seeds": options.seeds,
+        "folds": options.folds if options.split == "kfold" else 1,
+        "networks": [name for name in options.classifiers if name in NETWORKS],
+        "test_over_train": _test_over_train(cfg, options),
+        "data": {
+            "source": "phantoms" if records.layout == "arrays" else "folder",
+            "found": {name: int((label == k).sum()) for k, name in enumerate(names)},
+        },
+        "groups": found.counts(label, names),
+        "audit": {
+            "threshold": cfg.data.duplicate_threshold,
+            "distinct": len(set(records.digest)),
+            "identical_pairs": len(found.identical),
+            "near_pairs": len(found.near),
+            "across_classes": len(found.across),
+            "flipped_pairs": len(found.flipped),
+        },
+    }
+    results |= _scored(workdir, results)
+    record.write_json(workdir / "ladder.json", results)
+    _write_text(workdir / "report.md", report_ladder.page(results))
+    report_ladder.picture(workdir / "ladder.png", results)
+    report_ladder.show(console, results)
+    environment = record.environment() | {"seconds": round(time.perf_counter() - started, 1)}
+    record.write_json(workdir / "env.json", environment)
+    line(f"wrote  {workdir}  in {environment['seconds']:.0f} s")
+    line(f"verify python -m experiments.ladder --verify {workdir}")
+    return results
+
+
+def _scored(workdir: Path, results: dict) -> dict:
+    return scores.scores(
+        workdir / "predictions.csv",
+        workdir / "images.csv",
+        results["test_over_train"],
+        tuple(results["networks"]),
+    )
+
+
+def verify(workdir: str | Path) -> list[str]:
+    """Recompute every number of a report from `predictions.csv` and `images.csv`, and the
+    text of `report.md` from them: what differs, a line each (none: all as it should be).
+
+    Raises:
+        DataError: if a file of the run is missing or is not what a study wrote.
+    """
+    workdir = Path(workdir)
+    for name in ("ladder.json", "report.md", "predictions.csv", "images.csv"):
+        if not (workdir / name).is_file():
+            raise DataError(f"{workdir / name}: missing: expected the directory of a ladder run")
+    try:
+        saved = json.loads((workdir / "ladder.json").read_text(encoding="utf-8"))
+        again = saved | _scored(workdir, saved) | {"groups": _groups(workdir, saved)}
+        page = report_ladder.page(again)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DataError(f"{workdir / 'ladder.json'}: not what a ladder wrote: {error!r}") from error
+    # Through JSON, so that both have its types.
+    again = json.loads(json.dumps(again))
+    differences = list(_differences(saved, again, "ladder.json"))
+    written = (workdir / "report.md").read_text(encoding="utf-8").splitlines()
+    recomputed = page.splitlines()
+    for number, (one, two) in enumerate(itertools.zip_longest(written, recomputed), start=1):
+        if one != two:
+            differences.append(f"report.md, line {number}: differs from what the numbers say")
+            break
+    return differences
+
+
+def _differences(saved, again, where: str):
+    if isinstance(saved, dict) and isinstance(again, dict):
+        for name in sorted(saved.keys() | again.keys()):
+            yield from _differences(saved.get(name), again.get(name), f"{where}.{name}")
+    elif isinstance(saved, list) and isinstance(again, list) and len(saved) == len(again):
+        for i, (one, two) in enumerate(zip(saved, again, strict=True)):
+            yield from _differences(one, two, f"{where}[{i}]")
+    elif isinstance(saved, float) and isinstance(again, float):
+        # Sums may end in another last digit on another machine.
+        if not math.isclose(saved, again, rel_tol=1e-9, abs_tol=1e-12):
+            yield f"{where}: {saved!r} is saved, {again!r} recomputed"
+    elif saved != again:
+        yield f"{where}: {saved!r} is saved, {again!r} recomputed"
+
+
+def _groups(workdir: Path, saved: dict) -> dict[str, int]:
+    with (workdir / "images.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    counts = {"total": len({row["group"] for row in rows})}
+    for name in saved["data"]["found"]:
+        counts[name] = len({row["group"] for row in rows if row["class"] == name})
+    return counts
+
+
+def _fingerprint(data: Dataset, records: Records) -> str:
+    text = json.dumps([records.path, np.asarray(data.label).tolist(), records.digest])
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _copies(found: duplicates.Audit, records: Records) -> list[str]:
+    lines = [
+        f"copies {len(found.identical)} identical pairs, {len(found.near)} near pairs, "
+        f"{len(found.flipped)} when one is mirrored (reported, not grouped)"
+    ]
+    for one, two in found.across:
+        lines.append(
+            f"note   near-duplicates of two classes: {records.path[one]}, {records.path[two]}"
+        )
+    return lines
+
+
+def _test_over_train(cfg: Config, options: StudyConfig) -> float:
+    share = cfg.data.test_fraction if options.split == "holdout" else 1.0 / options.folds
+    return share / (1.0 - share)
+
+
+def _prepare(workdir: Path, settings: dict, command: str) -> Path:
+    """The directory of this study, new or to go on with.
+
+    Raises:
+        ConfigError: if it holds something else, naming what differs.
+    """
+    workdir = workdir.absolute()
+    settings = json.loads(json.dumps(settings))
+    path = workdir / "config.json"
+    if path.is_file():
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        differences = [
+            text
+            for name in settings
+            for text in _differences(saved.get(name), settings[name], name)
+        ]
+        if differences:
+            text = "\n  ".join(
+                one.replace("is saved", "there").replace("recomputed", "now") for one in differences
+            )
+            raise ConfigError(
+                f"workdir {workdir}: holds another study; give a new directory, or the same "
+                f"configuration to go on:\n  {text}"
+            )
+        return workdir
+    try:
+        if workdir.is_dir() and any(workdir.iterdir()):
+            raise ConfigError(
+                f"workdir {workdir}: holds files that are no study: name an empty or new directory"
+            )
+        for name in ("parts", "images"):
+            (workdir / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"workdir {workdir}: cannot be written: {error.strerror}") from error
+    record.write_json(path, {"command": command, "commit": record.commit()} | settings)
+    return workdir
+
+
+class _Keep:
+    """`study`'s memory on disk: one compressed file a part, whole or not there."""
+
+    def __init__(self, workdir: Path, line: Callable[[str], None], num_cells: int):
+        self.workdir, self.line, self.num_cells, self.done = workdir, line, num_cells, 0
+
+    def __call__(self, name: str, members: list[str], make: Callable) -> np.ndarray:
+        drawn = name.startswith("images_")
+        path = self.workdir / ("images" if drawn else "parts") / f"{name}.npz"
+        self.done += 0 if drawn else len(members)
+        if path.is_file():
+            return self._read(path, members)
+        start = time.perf_counter()
+        values = make()
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, members=np.asarray(members), values=values)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        count = f"{len(members)} fits" if drawn else f"cells {self.done}/{self.num_cells}"
+        self.line(f"{count}  {name}  {time.perf_counter() - start:.1f} s")
+        return values
+
+    def _read(self, path: Path, members: list[str]) -> np.ndarray:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found, values = file["members"].tolist(), file["values"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointError(
+                f"{path}: cannot be read: {error}: delete it, and it is computed again"
+            ) from error
+        if found != members:
+            raise CheckpointError(
+                f"{path}: holds {found[:2]}...: expected {members[:2]}...: delete it, and it is "
+                "computed again"
+            )
+        return values
+
+
+def _write_splits(path: Path, fits, cells) -> None:
+    """One JSON object a fit and a split: indices into `images.csv`'s rows, then (from its
+    length on) into what the fit drew."""
+    with path.with_suffix(".tmp").open("w", encoding="utf-8") as file:
+        for fit in fits:
+            drawn = np.bincount(fit.drawn, minlength=2).tolist()
+            entry = {"fit": fit.name, "sees": fit.index.tolist(), "draws": drawn}
+            file.write(json.dumps(entry) + "\n")
+        written = set()
+        for cell in cells:
+            names = {
+                f: getattr(cell, f) for f in ("protocol", "generator", "labels", "seed", "fold")
+            }
+            # Every classifier of a cell has the same one.
+            if (once := tuple(names.values())) not in written:
+                written.add(once)
+                split = {"fit": cell.fit, "train": cell.train.tolist(), "test": cell.test.tolist()}
+                file.write(json.dumps(names | split) + "\n")
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def _write_predictions(path: Path, answers, records: Records) -> None:
+    """A row a test image, written as cells finish, so that memory does not grow with them."""
+    count = len(records.path)
+    with path.with_suffix(".tmp").open(
+        "w", newline="", encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        writer = csv.writer(file)
+        writer.writerow(scores.COLUMNS)
+        for answer in answers:
+            writer.writerows(_rows(answer, records, count))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def _rows(answer: Prediction, records: Records, count: int):
+    cell = answer.cell
+    head = [cell.protocol, cell.generator, cell.classifier, cell.labels, cell.seed, cell.fold]
+    for index, twin, label, p in zip(
+        cell.test.tolist(),
+        answer.twin.tolist(),
+        answer.label.tolist(),
+        answer.p.tolist(),
+        strict=True,
+    ):
+        if index < count:
+            yield [*head, records.path[index], "real", twin, label, repr(p)]
+        else:
+            yield [*head, f"synthetic/{index - count:04d}", "synthetic", "", label, repr(p)]
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,97 @@
+"""The floors against scikit-learn, the linear oracle against its own definition."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from jaxbrain import load_folder
+from jaxbrain.baselines import floors, linear
+
+
+@pytest.fixture
+def task():
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], [30, 45]).astype(np.int32)
+    train = rng.normal(size=(75, 12)) + 0.4 * label[:, None]
+    return train, label, rng.normal(size=(20, 12))
+
+
+def test_ridge(task):
+    """Equal weights per class make it scikit-learn's; unequal ones, the plain solution."""
+    train, label, test = task
+    squared = pairwise_distances(train, metric="sqeuclidean")
+    scale = np.median(squared[np.triu_indices(75, 1)])
+    kernel = RBF(np.sqrt(scale / 2))
+    weights = 0.1 * np.where(label == 1, 45 / 75, 30 / 75)
+    want = kernel(test, train) @ np.linalg.solve(kernel(train) + np.diag(weights), 2 * label - 1)
+    got = floors.ridge(train, label, test)
+    np.testing.assert_allclose(got, np.clip((want + 1) / 2, 0, 1), atol=1e-10)
+    even, evenly = train[:60], label[:60]
+    squared = pairwise_distances(even, metric="sqeuclidean")
+    gamma = 1 / np.median(squared[np.triu_indices(60, 1)])
+    model = KernelRidge(alpha=0.05, kernel="rbf", gamma=gamma).fit(even, 2.0 * evenly - 1)
+    want = np.clip((model.predict(test) + 1) / 2, 0, 1)
+    np.testing.assert_allclose(floors.ridge(even, evenly, test), want, atol=1e-10)
+
+
+def test_nn1(task):
+    train, label, test = task
+    model = KNeighborsClassifier(1, metric="correlation").fit(train, label)
+    np.testing.assert_array_equal(floors.nn1(train, label, test), model.predict(test))
+
+
+def test_metadata(task):
+    train, label, test = task
+    train, test = train * np.arange(1, 13), test * np.arange(1, 13)
+    scaler = StandardScaler().fit(train)
+    model = KNeighborsClassifier(5).fit(scaler.transform(train), label)
+    want = model.predict_proba(scaler.transform(test))[:, 1]
+    np.testing.assert_allclose(floors.metadata(train, label, test), want)
+
+
+def test_majority(task):
+    train, label, test = task
+    np.testing.assert_allclose(floors.majority(train, label, test), 0.6)
+
+
+def test_metadata_alone_beats_chance_on_the_kaggle_files(kaggle):
+    """PAPER.md 2: about 74 % from the files' sizes, modes, borders and brightness."""
+    data, records = load_folder(kaggle, image_size=8)
+    features = floors.file_features(records)
+    assert features.shape == (253, 6 + len(set(records.mode)))
+    order = np.random.default_rng(0).permutation(253)
+    hits = []
+    for test in np.array_split(order, 5):
+        train = np.setdiff1d(order, test)
+        p = floors.metadata(features[train], data.label[train], features[test])
+        hits.extend((p > 0.5) == data.label[test])
+    assert 0.68 < np.mean(hits) < 0.82
+
+
+def test_linear_oracle_has_the_mean_and_variance_of_its_components():
+    rng = np.random.default_rng(1)
+    mix = rng.normal(size=(50, 200)) * 0.02
+    train = rng.normal(size=(90, 50)) @ mix + 0.1
+    label = np.repeat([0, 1], 45).astype(np.int32)
+    wanted = np.repeat([0, 1], [20_000, 3]).astype(np.int32)
+    drawn = linear.draw(train, label, wanted, np.random.default_rng(2))
+    assert drawn.shape == (20_003, 200)
+    own = train[:45]
+    model = PCA(30).fit(own)
+    score = model.transform(drawn[:20_000])
+    np.testing.assert_allclose(score.mean(0), 0, atol=0.05 * np.sqrt(model.explained_variance_[0]))
+    np.testing.assert_allclose(score.var(0), model.explained_variance_, rtol=0.06)
+    # Nothing outside the 30 components.
+    np.testing.assert_allclose(model.inverse_transform(score), drawn[:20_000], atol=1e-9)
+
+
+def test_linear_oracle_of_one_image_repeats_it_and_stays_in_range():
+    train = np.array([[0.5, -2.0], [0.1, 0.2], [0.3, 0.9]])
+    drawn = linear.draw(train, np.int32([0, 1, 1]), np.int32([0, 0, 1]), np.random.default_rng(0))
+    np.testing.assert_allclose(drawn[:2], [[0.5, -1.0]] * 2)
+    assert np.abs(drawn).max() <= 1

@@ -1,0 +1,81 @@
+"""Copies: pairs, groups, mirrored pairs, and what is planted in phantoms."""
+
+import numpy as np
+
+from jaxbrain import load_folder
+from jaxbrain.config import DataConfig
+from jaxbrain.data import duplicates, phantom
+
+
+def test_thumbnails_are_correlations():
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(6, 32, 32)).astype(np.float32)
+    unit = duplicates.thumbnails(images)
+    np.testing.assert_allclose(unit @ unit.T, np.corrcoef(images.reshape(6, -1)), atol=1e-12)
+
+
+def test_groups_are_transitive_and_constant_images_alone():
+    rng = np.random.default_rng(0)
+    base, far = rng.normal(size=(2, 32, 32)).astype(np.float32)
+    flat = np.zeros((32, 32), np.float32)
+    images = np.stack([base, base + 0.15 * far, base + 0.3 * far, far, flat, flat])
+    near = duplicates.thumbnails(images)
+    assert near[0] @ near[2] < 0.98 < near[0] @ near[1]
+    names = list("abcdef")
+    assert duplicates.groups(images, names).tolist() == [0, 0, 0, 1, 2, 3]
+    # Of the same pixels, though they correlate with nothing.
+    assert duplicates.groups(images, list("abcdee")).tolist() == [0, 0, 0, 1, 2, 2]
+    assert len(set(duplicates.groups(images, names, 0.999).tolist())) == 6
+
+
+def test_audit_reports_each_kind_of_pair():
+    rng = np.random.default_rng(1)
+    base, other, third = rng.normal(size=(3, 32, 32)).astype(np.float32)
+    images = np.stack([base, other, 2 * base + 1, base[:, ::-1], third, third])
+    label = np.int32([0, 0, 1, 1, 1, 1])
+    found = duplicates.audit(images, label, ["a", "b", "c", "d", "e", "e"])
+    assert found.identical.tolist() == [[4, 5]]
+    assert found.near.tolist() == [[0, 2], [4, 5]]
+    assert found.flipped.tolist() == [[0, 3], [2, 3]]
+    assert found.across.tolist() == [[0, 2]]
+    assert found.group.tolist() == [0, 1, 0, 2, 3, 3]
+    assert found.counts(label, ("no", "yes")) == {"total": 4, "no": 2, "yes": 3}
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch):
+    images = np.random.default_rng(2).normal(size=(9, 32, 32)).astype(np.float32)
+    images[7] = images[1]
+    images[8] = images[4]
+    names = list("abcdefghi")
+    whole = duplicates.audit(images, np.zeros(9, np.int32), names)
+    monkeypatch.setattr(duplicates, "_BLOCK", 2)
+    parts = duplicates.audit(images, np.zeros(9, np.int32), names)
+    for one, two in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert whole.near.tolist() == [[1, 7], [4, 8]]
+
+
+def test_every_planted_twin_is_found_and_nothing_else():
+    cfg = DataConfig(n_per_class=40, difficulty=0.8, twins=0.3)
+    data, records = phantom.folder(cfg, 32)
+    assert len(set(data.group.tolist())) == 80 - 2 * 12
+    assert np.bincount(data.label).tolist() == [40, 40]
+    found = duplicates.audit(records.small, data.label, records.digest)
+    same = data.group[:, None] == data.group[None]
+    np.testing.assert_array_equal(found.group[:, None] == found.group[None], same)
+    # By turns exact and altered copies.
+    assert len(found.identical) == 2 * 6
+    without, _ = phantom.folder(DataConfig(n_per_class=40, difficulty=0.8), 32)
+    kept = np.flatnonzero(np.arange(80) % 40 < 28)
+    np.testing.assert_array_equal(data.image[kept], np.asarray(without.image)[kept])
+
+
+def test_the_kaggle_images(kaggle):
+    """EVALUATION.md 10: 228 distinct files, 209 groups, 133 yes and 76 no, none across."""
+    data, records = load_folder(kaggle, image_size=16)
+    assert len(set(records.digest)) == 228
+    found = duplicates.audit(records.small, data.label, records.digest)
+    assert found.counts(data.label, records.class_names) == {"total": 209, "no": 76, "yes": 133}
+    assert (len(found.near), len(found.across), len(found.flipped)) == (60, 0, 2)
+    looser = duplicates.audit(records.small, data.label, records.digest, 0.95)
+    assert (looser.counts(data.label, ("no", "yes"))["total"], len(looser.near)) == (205, 71)
