@@ -49,7 +49,7 @@ class Hardware:
     cluster: bool = False  # several processes that the cluster knows of (TPU, SLURM)
     # Compiled programs are kept here for later runs; auto: JAX_COMPILATION_CACHE_DIR or
     # ~/.cache/jaxbrain.
-    cache: Path | Literal["auto", "off"] = "auto"
+    cache: Literal["auto", "off"] | Path = "auto"
 
     def __post_init__(self):
         if self.devices < 0:
@@ -137,13 +137,13 @@ def _refusal(kind: type, options: dict) -> str:
 
 
 def _flags(default, prefix: str = "--"):
-    """The flags of a dataclass instance; its own fields `cfg` and `hardware` add no
-    prefix."""
+    """The flags of a dataclass instance; its own fields `cfg`, `hardware` and `study` add
+    no prefix."""
     for field in dataclasses.fields(default):
         value = getattr(default, field.name)
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
-            flat = name in ("cfg", "hardware")
+            flat = name in ("cfg", "hardware", "study")
             yield from _flags(value, prefix if flat else f"{prefix}{name}.")
         else:
             yield prefix + name
@@ -154,6 +154,17 @@ def _unknown(argument: str, default) -> str:
     near = difflib.get_close_matches(flag.replace("_", "-"), list(_flags(default)), n=1)
     hint = f": did you mean {near[0]}?" if near else ": --help lists the flags"
     return f"unknown argument {flag}{hint}"
+
+
+def study_preset(start: Start) -> tuple[str, config.Config]:
+    """The preset of a study by its name; of phantoms few and hard ones, so that a copy is
+    worth something, and a third of them copies."""
+    preset = start.preset or ("cpu" if start.data else "tiny")
+    cfg = PRESETS[preset]()
+    if not start.data:
+        phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
+        cfg = dataclasses.replace(cfg, data=phantoms)
+    return preset, cfg
 
 
 def load(folder: Path | None, cfg: config.Config):

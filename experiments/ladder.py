@@ -36,12 +36,7 @@ class Arguments(cli.Start):
 
 def main(arguments: list[str]) -> None:
     start = cli.parse(cli.Start, arguments, add_help=False)
-    preset = start.preset or ("cpu" if start.data else "tiny")
-    cfg = cli.PRESETS[preset]()
-    if not start.data:
-        # Few and hard, so that a copy is worth something; a third of them copies.
-        phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
-        cfg = dataclasses.replace(cfg, data=phantoms)
+    preset, cfg = cli.study_preset(start)
     default = Arguments(preset=preset, cfg=cfg)
     prog = "python -m experiments.ladder"
     options = cli.parse(Arguments, arguments, default=default, prog=prog)

@@ -1,6 +1,7 @@
 """A conditional GAN, a CNN-LSTM and the study that joins them, as pure functions."""
 
 from jaxbrain import (
+    ablations,
     classifier,
     config,
     gan,
@@ -52,6 +53,7 @@ __all__ = [
     "JaxbrainError",
     "NetState",
     "Records",
+    "ablations",
     "classifier",
     "config",
     "gan",

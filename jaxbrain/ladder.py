@@ -168,7 +168,7 @@ def verify(workdir: str | Path) -> list[str]:
             raise DataError(f"{workdir / name}: missing: expected the directory of a ladder run")
     try:
         saved = json.loads((workdir / "ladder.json").read_text(encoding="utf-8"))
-        again = saved | _scored(workdir, saved) | {"groups": _groups(workdir, saved)}
+        again = saved | _scored(workdir, saved) | _images(workdir, saved)
         page = report_ladder.page(again)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{workdir / 'ladder.json'}: not what a ladder wrote: {error!r}") from error
@@ -199,13 +199,21 @@ def _differences(saved, again, where: str):
         yield f"{where}: {saved!r} is saved, {again!r} recomputed"
 
 
-def _groups(workdir: Path, saved: dict) -> dict[str, int]:
+def _images(workdir: Path, saved: dict) -> dict:
+    """What `ladder.json` says of the images that `images.csv` can tell."""
     with (workdir / "images.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    counts = {"total": len({row["group"] for row in rows})}
-    for name in saved["data"]["found"]:
-        counts[name] = len({row["group"] for row in rows if row["class"] == name})
-    return counts
+    names = list(saved["data"]["found"])
+    groups = {"total": len({row["group"] for row in rows})}
+    for name in names:
+        groups[name] = len({row["group"] for row in rows if row["class"] == name})
+    found = {name: sum(row["class"] == name for row in rows) for name in names}
+    distinct = len({row["sha256"] for row in rows})
+    return {
+        "groups": groups,
+        "data": saved["data"] | {"found": found},
+        "audit": saved["audit"] | {"distinct": distinct},
+    }
 
 
 def _fingerprint(data: Dataset, records: Records) -> str:
@@ -297,7 +305,8 @@ class _Keep:
 
     def _read(self, path: Path, members: list[str]) -> np.ndarray:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: NumPy leaves a file that it refuses open.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 found, values = file["members"].tolist(), file["values"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise CheckpointError(

@@ -205,6 +205,7 @@ def picture(path: Path, results: dict) -> None:
             (x, cell)
             for x, column in enumerate(COLUMNS)
             if (cell := _lookup(cells, results, row, column))
+            and (column[2], row[1]) != ("none", "none")
         ]
         for labels, style in (("true", "o-"), ("shuffled", "s--")):
             own = [(x, cell) for x, cell in found if cell["labels"] == labels]
@@ -247,4 +248,30 @@ def picture(path: Path, results: dict) -> None:
     right.axvline(0, color="0.3", lw=1)
     right.set(xlabel="points of accuracy", title="What each leak is worth")
     right.grid(axis="x", alpha=0.3)
+    canvas.savefig(path)
+
+
+def ablation_picture(path: Path, results: dict) -> None:
+    """`ablations.png`: the accuracy of every setting with its interval, by ablation."""
+    rows = results["rows"]
+    canvas, (axis,) = new_figure(9, 1.5 + 0.26 * len(rows))
+    kinds = list(dict.fromkeys(row["ablation"] for row in rows))
+    place, ticks, names = 0.0, [], []
+    for number, kind in enumerate(kinds):
+        for row in (row for row in rows if row["ablation"] == kind):
+            if row["accuracy"] is not None:
+                value = 100 * row["accuracy"]
+                low, high = (100 * end for end in (row["interval"] or [row["accuracy"]] * 2))
+                error = [[max(value - low, 0)], [max(high - value, 0)]]
+                axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{number % 10}", capsize=3)
+                axis.text(101, place, f"{value:.1f}", va="center", fontsize=8)
+            ticks.append(place)
+            names.append(f"{kind}: {row['setting']}")
+            place -= 1.0
+        place -= 0.6
+    axis.set_yticks(ticks, names, fontsize=8)
+    axis.axvline(50, color="0.6", lw=1, ls=":")
+    axis.set(xlim=(0, 108), xlabel="accuracy, % (95 % interval)")
+    axis.set_title("Under P3 unless another protocol is named")
+    axis.grid(axis="x", alpha=0.3)
     canvas.savefig(path)

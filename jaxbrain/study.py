@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from jaxbrain import pooled, train
 from jaxbrain.baselines import floors, linear
@@ -346,7 +347,9 @@ def _run_block(lab: _Lab, block, fits, cells, chunk, keep, group) -> Iterator[Pr
                 if is_network:
                     return lab.networks(some, places, images())
                 width = max(len(cell.test) for cell in some)
-                rows = [np.pad(p, (0, width - len(p))) for p in map(floor, some)]
+                # Matrices of a few hundred rows: more threads only wait for each other.
+                with threadpool_limits(1, user_api="blas"):
+                    rows = [np.pad(p, (0, width - len(p))) for p in map(floor, some)]
                 return np.stack(rows)
 
             name = f"{block}_{generator}_{classifier}_{family}_{number:04d}"

@@ -29,6 +29,7 @@ BELOW["loop"] = BELOW["stream"] | BELOW["record"] | {"stream", "record", "parall
 BELOW["run"] = BELOW["pooled"] | BELOW["loop"] | {"pooled", "loop", "checkpoint"}
 BELOW["ladder"] = BELOW["study"] | BELOW["record"] | {"study", "record", "parallel"}
 BELOW["ladder"] |= {"scores", "report_ladder"}
+BELOW["ablations"] = BELOW["ladder"] | {"ladder"}
 # What a user of the library must not be made to import, or only inside a function.
 FORBIDDEN = {
     "experiments",
