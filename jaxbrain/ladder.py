@@ -99,6 +99,9 @@ def ladder(
     keep = _Keep(workdir, line, sum(1 for _ in {cell.name for cell in cells}))
     mapping = None
     if options.mapping == "devices":
+        each = options.chunk or (2 if jax.default_backend() == "cpu" else 32)
+        many = each * len(parallel.devices(num_devices))
+        options = dataclasses.replace(options, chunk=many)
 
         def mapping(function):
             spread = parallel.spread(function, num_devices)
@@ -287,6 +290,8 @@ class _Keep:
 
     def __call__(self, name: str, members: list[str], make: Callable) -> np.ndarray:
         drawn = name.startswith("images_")
+        if drawn and not (self.workdir / "images" / f"{name}.npz").is_file():
+            self.line(f"fitting {', '.join(members)}")
         path = self.workdir / ("images" if drawn else "parts") / f"{name}.npz"
         self.done += 0 if drawn else len(members)
         if path.is_file():

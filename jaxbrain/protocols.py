@@ -60,7 +60,8 @@ class StudyConfig:
     # How networks are trained over seeds and folds. auto: two at a time on a CPU, side by
     # side on an accelerator (benchmarks/README.md); devices: that on every device.
     mapping: Literal["auto", "map", "vmap", "devices"] = "auto"
-    chunk: int = 0  # trainings in one call, saved together; 0 takes 2 on a CPU, else 32
+    # Trainings in one call (on each device), saved together; 0 takes 2 on a CPU, else 32.
+    chunk: int = 0
 
     def __post_init__(self):
         for name in ("seeds", "folds"):

@@ -136,7 +136,7 @@ class _Lab:
             self.files = 2.0 * np.float64(records.small).reshape(len(records.small), -1) - 1.0
             self.features = floors.file_features(records)
         self.programs: dict[str, Callable] = {}
-        self.lengths: dict[tuple[str, str], tuple[int, int]] = {}
+        self.lengths: dict[tuple[str, str | bool], tuple[int, int]] = {}
         for fit in fits:
             self._lengthen((fit.generator, fit.scope == "all"), fit.index, fit.drawn)
         for cell in cells:
@@ -145,6 +145,15 @@ class _Lab:
     def _lengthen(self, name, *arrays) -> None:
         known = self.lengths.get(name, (0, 0))
         self.lengths[name] = tuple(map(max, known, map(len, arrays)))
+
+    def refuse_small(self, classifiers: tuple[str, ...]) -> None:
+        """Raise a ConfigError for a batch larger than a training set, before hours pass."""
+        for (generator, kind), (length, _) in self.lengths.items():
+            if isinstance(kind, str):
+                for name in set(NETWORKS) & set(classifiers):
+                    train.classifier_steps(network(self.cfg, name), length)
+            elif generator == "cgan":
+                train.gan_plan(self.cfg, length)
 
     def program(self, name: str, function: Callable) -> Callable:
         if name not in self.programs:
@@ -271,7 +280,8 @@ def study(
         data: all real images of two classes, at the larger of the sizes in use; near
             duplicates share a group.
         key: of the study; every fit and every cell takes a key of its own from it, by
-            name, so that no other cell changes its numbers.
+            name. Training sets are padded (weight 0) to the longest of their kind in the
+            study, which sets the number of updates.
         options: which cells there are, and how they are mapped.
         records: of the images; with them the floors see the files as they are (except
             beside images of a GAN, which they see as the networks do). The metadata floor
@@ -302,6 +312,7 @@ def study(
     fits, cells = plan(cfg, options, label, group)
     how = mapping or partial(mapped, how=options.mapping)
     lab = _Lab(cfg, data, key, records, how, fits, cells)
+    lab.refuse_small(options.classifiers)
     chunk = options.chunk or (2 if jax.default_backend() == "cpu" else 32)
     # Thumbnails alone are small.
     small = not set(NETWORKS) & set(options.classifiers)

@@ -46,9 +46,10 @@ def entries_of(cfg, data, count=3):
 
 
 def test_a_mapped_classifier_equals_single_runs(images):
-    """map, vmap, pairs and two devices against plain calls; 4 steps, float32 sums in
+    """map, vmap, pairs and two devices against plain calls: 16 steps, float32 sums in
     another order."""
-    cfg = study.network(tiny(), "cnn")
+    cfg = study.network(change(tiny(), "classifier", epochs=8), "cnn")
+    assert train.classifier_steps(cfg, 16)[0] == 16
     shared, entries = entries_of(cfg, images[0])
 
     def one(shared, entry):
@@ -93,7 +94,7 @@ def test_a_classifier_reads_the_pool_and_ignores_rows_of_weight_0(images):
 
 
 def test_a_mapped_gan_equals_single_runs(images):
-    cfg, real = tiny(), np.asarray(images[0].image)
+    cfg, real = change(tiny(), "gan", steps=16), np.asarray(images[0].image)
     rng = np.random.default_rng(1)
     index = rng.integers(0, 20, (2, 10)).astype(np.int32)
     drawn = np.tile(np.int32([0, 0, 1]), (2, 1))
@@ -109,9 +110,10 @@ def test_a_mapped_gan_equals_single_runs(images):
         image, finite = study.mapped(one, how)(real, entries)
         assert finite.all()
         for i, (expected, _) in enumerate(want):
-            # Rounded to bytes: at most one grey level apart.
+            # Rounded to bytes: at most one grey level apart, after 16 steps.
             gap = np.abs(np.int32(image[i]) - np.int32(expected))
             assert gap.max() <= 1
+            assert (gap > 0).mean() < 0.01
     assert np.abs(np.int32(want[0][0]) - np.int32(want[1][0])).max() > 1
 
 
@@ -209,6 +211,11 @@ def test_refusals(images):
         next(study.study(tiny(), three, key))
     with pytest.raises(ConfigError, match="metadata"):
         next(study.study(tiny(), data, key))
+    few = change(tiny(), "classifier", batch_size=50, partial="drop")
+    with pytest.raises(ConfigError, match="classifier.batch_size is 50"):
+        next(study.study(few, data, key, options=OPTIONS))
+    with pytest.raises(ConfigError, match="gan.batch_size is 50"):
+        next(study.study(change(tiny(), "gan", batch_size=50), data, key, options=OPTIONS))
     cfg = change(
         tiny(), "classifier", optim=dataclasses.replace(tiny().classifier.optim, learning_rate=1e30)
     )
