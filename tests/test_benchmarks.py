@@ -55,6 +55,7 @@ def test_step(tmp_path, capsys):
     assert "roofline_share" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_seeds(tmp_path):
     options = seeds.Options(
         json=tmp_path / "seeds.json", counts=(1, 2), steps=2, images=5, rounds=1

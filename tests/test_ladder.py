@@ -239,6 +239,7 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_cells(tmp_path):
     """4 and 32 cells of a network, two in a call."""
     peaks = []

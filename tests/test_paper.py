@@ -222,26 +222,27 @@ def folder(root: Path, **counts) -> Path:
     return root
 
 
-def test_own_folder_and_all_three_readings(tmp_path):
+@pytest.mark.parametrize(
+    "sequence", ["vector", *(pytest.param(s, marks=pytest.mark.slow) for s in ("scalar", "rows"))]
+)
+def test_own_folder_in_every_reading(tmp_path, sequence):
     """An unbalanced folder: per class min(found, n) real, synthetic up to twice the
     larger, test 30 %."""
-    data = folder(tmp_path / "set", no=9, yes=12)
-    for sequence in ("vector", "scalar", "rows"):
-        workdir = tmp_path / sequence
-        arguments = ["--data", str(data), "--hybrid.sequence", sequence]
-        if sequence == "vector":
-            arguments += ["--classifier.mode", "two_stage"]
-        text = command(*arguments, "--data.n-per-class", "10", workdir=workdir)
-        results = json.loads((workdir / "results.json").read_text())
-        assert results["data"] == {
-            "source": "folder",
-            "found": {"no": 9, "yes": 12},
-            "used": {"no": 9, "yes": 10},
-            "synthetic": {"no": 11, "yes": 10},
-        }
-        (result,) = results["seeds"]
-        assert np.sum(result["matrix"], axis=1).tolist() == [6, 6]
-        assert "fresh" not in text
+    data, workdir = folder(tmp_path / "set", no=9, yes=12), tmp_path / "run"
+    arguments = ["--data", str(data), "--hybrid.sequence", sequence]
+    if sequence == "vector":
+        arguments += ["--classifier.mode", "two_stage"]
+    text = command(*arguments, "--data.n-per-class", "10", workdir=workdir)
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["data"] == {
+        "source": "folder",
+        "found": {"no": 9, "yes": 12},
+        "used": {"no": 9, "yes": 10},
+        "synthetic": {"no": 11, "yes": 10},
+    }
+    (result,) = results["seeds"]
+    assert np.sum(result["matrix"], axis=1).tolist() == [6, 6]
+    assert "fresh" not in text
 
 
 def test_four_classes(tmp_path):
@@ -372,6 +373,7 @@ def test_entry_point_errors(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_kaggle_set(kaggle, tmp_path):
     """Real images: 253 found, 198 used, 202 drawn, 120 tested."""
     text = command(

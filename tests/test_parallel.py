@@ -43,8 +43,19 @@ def close(got, want, tolerance=1e-5) -> None:
 WRAP = {"pmap": parallel.pmap_step, "sharded": parallel.sharded_step}
 
 
-@pytest.mark.parametrize("how", ["pmap", "sharded"])
-@pytest.mark.parametrize("update", ["simultaneous", "alternating"])
+# Of each pair one is fast enough for every day; together they cover both ways.
+SLOW_PMAP = pytest.param("pmap", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "how, update",
+    [
+        ("pmap", "alternating"),
+        ("sharded", "simultaneous"),
+        pytest.param("pmap", "simultaneous", marks=pytest.mark.slow),
+        pytest.param("sharded", "alternating", marks=pytest.mark.slow),
+    ],
+)
 def test_gan_step_on_two_devices_equals_one(key, how, update):
     cfg = plain(update=update)
     init = jax.jit(gan.init, static_argnums=0)
@@ -74,7 +85,7 @@ def test_classifier_step_on_two_devices_equals_one(key, how):
     close(got, want)
 
 
-@pytest.mark.parametrize("how", ["pmap", "sharded"])
+@pytest.mark.parametrize("how", [SLOW_PMAP, "sharded"])
 def test_dropout_is_that_of_the_step_mapped_on_one_device(key, how):
     """The stated reference: each device's masks come from its own key, as those of a
     `vmap` with the same axis name on one device do."""
@@ -221,7 +232,7 @@ def one_process(tmp_path_factory):
     return curves(workdir)
 
 
-@pytest.mark.parametrize("how", ["pmap", "sharded"])
+@pytest.mark.parametrize("how", [SLOW_PMAP, "sharded"])
 def test_two_processes_equal_one(how, one_process, tmp_path):
     """The entry point in two real processes that meet over gloo, against one process with
     one device: the same loss curve, and a checkpoint that can be read."""

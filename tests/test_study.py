@@ -66,6 +66,7 @@ def test_a_mapped_classifier_equals_single_runs(images):
     np.testing.assert_allclose(spread(entries, shared=(shared,)), want, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_mapped_hybrid_equals_single_runs(images):
     cfg = study.network(tiny(), "cnn_lstm_rows")
     shared, entries = entries_of(cfg, images[0], 2)

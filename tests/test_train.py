@@ -300,6 +300,7 @@ def test_gan_learns_the_brightness_of_a_class(key):
     assert mean[1::2].min() > mean[::2].max() + 50
 
 
+@pytest.mark.slow
 def test_tiny_classifier_passes_ninety_percent_on_fresh_phantoms(key, optimised):
     """The default's classifier on as many phantoms as its training set has real ones,
     without the GAN: what the default command promises."""
