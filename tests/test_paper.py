@@ -245,6 +245,7 @@ def test_own_folder_in_every_reading(tmp_path, sequence):
     assert "fresh" not in text
 
 
+@pytest.mark.slow
 def test_four_classes(tmp_path):
     data = folder(tmp_path / "set", glioma=6, notumor=6)
     (data / "pituitary").mkdir()

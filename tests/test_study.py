@@ -94,6 +94,7 @@ def test_a_classifier_reads_the_pool_and_ignores_rows_of_weight_0(images):
     np.testing.assert_array_equal(got, again)
 
 
+@pytest.mark.slow
 def test_a_mapped_gan_equals_single_runs(images):
     cfg, real = change(tiny(), "gan", steps=16), np.asarray(images[0].image)
     rng = np.random.default_rng(1)

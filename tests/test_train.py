@@ -276,6 +276,7 @@ def test_classifier_learns(key):
     assert accuracy(state) > 0.9 > accuracy(INIT_CLASSIFIER(cfg, data, key))
 
 
+@pytest.mark.slow
 def test_gan_learns_the_brightness_of_a_class(key):
     """Two classes of constant images, dark and bright: samples follow the label."""
     adam = OptimConfig("adam", 3e-3, b1=0.5, l2=0.0)
