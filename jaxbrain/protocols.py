@@ -33,7 +33,7 @@ import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.data import splits
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, DataError
 
 PROTOCOLS = "P0", "P1", "P2", "P3"
 GENERATORS = "cgan", "linear", "none"
@@ -176,9 +176,12 @@ def plan(
         label: [N] int32, 0 or 1; group: [N] int32, near-duplicates share one.
 
     Raises:
-        DataError: if a class is too small to be split.
+        DataError: unless there are two classes, each large enough to be split.
     """
     label, group = np.asarray(label), np.asarray(group)
+    found = len(np.unique(label))
+    if found != 2:
+        raise DataError(f"a study has two classes, normal and tumour: found {found}")
     fits: list[Fit] = []
     cells: list[Cell] = []
     for seed in range(options.seeds):

@@ -34,7 +34,7 @@ LEAKS = (
 class Answers(NamedTuple):
     """The rows of one cell over its seeds and folds, each array [N].
 
-    seed, fold: int; image: int, group of a real image's near-duplicates, -1 synthetic;
+    seed, fold: int; group: int, of a real image's near-duplicates, -1 for synthetic;
     name: the image's id; twin: 1, 0, or -1 for synthetic; label: 0 or 1; p: float64.
     """
 

@@ -23,7 +23,7 @@ from jaxbrain.baselines import floors, linear
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
 from jaxbrain.data.folder import Records
-from jaxbrain.errors import ConfigError, DataError, DivergedError
+from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.protocols import NETWORKS, Cell, Fit, StudyConfig, plan, twins
 from jaxbrain.types import Array, Dataset
 
@@ -304,12 +304,9 @@ def study(
         >>> answers = list(study(cfg, data, key, options=options))    # doctest: +SKIP
     """
     label, group = np.asarray(data.label), np.asarray(data.group)
-    found = len(np.unique(label))
-    if found != 2:
-        raise DataError(f"a study has two classes, normal and tumour: found {found}")
+    fits, cells = plan(cfg, options, label, group)
     if "metadata" in options.classifiers and records is None:
         raise ConfigError("classifiers has 'metadata': expected records, the files' own")
-    fits, cells = plan(cfg, options, label, group)
     how = mapping or partial(mapped, how=options.mapping)
     lab = _Lab(cfg, data, key, records, how, fits, cells)
     lab.refuse_small(options.classifiers)

@@ -175,6 +175,17 @@ def test_refusals(finished, tmp_path):
         run(entry, "--generator", "cgan")
 
 
+def test_three_classes_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("no", "glioma", "yes"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(4):
+            picture = Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8))
+            picture.save(tmp_path / "set" / name / f"{i}.png")
+    with pytest.raises(DataError, match="two classes, normal and tumour: found 3"):
+        run(entry, "--data", str(tmp_path / "set"), "--workdir", str(tmp_path / "run"))
+
+
 def test_a_damaged_part_is_named(finished, tmp_path):
     workdir = tmp_path / "run"
     run(entry, *FAST, "--classifiers", "nn1", "--generators", "none", "--workdir", str(workdir))

@@ -397,9 +397,3 @@ def test_the_kaggle_set(kaggle, tmp_path):
     assert np.sum(result["matrix"], axis=1).tolist() == [60, 60]
     assert "found 253 images" in text
     assert run.report.PAPER_ACCURACY == 119 / 120
-
-
-@pytest.mark.parametrize("text, cache", [("off", "off"), ("auto", "auto"), ("x", Path("x"))])
-def test_cache_is_a_word_or_a_folder(text, cache):
-    got = cli.parse(cli.Hardware, ["--cache", text], default=cli.Hardware())
-    assert got.cache == cache
