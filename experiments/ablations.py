@@ -27,6 +27,7 @@ class Arguments(cli.Start):
     mapping: Literal["auto", "map", "vmap", "devices"] = "auto"  # see experiments.ladder
     # runs/<date>_<time>_ablations without it; unfinished ones there go on.
     workdir: Path | None = None
+    fresh: bool = False  # keep what is there under another name, and begin anew
     hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )
     options.hardware.start()
-    data, records = cli.load(options.data, options.cfg)
+    data, records = cli.load(options.data, options.cfg, options.hardware)
     workdir = options.workdir or cli.new_workdir("ablations")
     ablations.ablations(
         options.cfg,
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> None:
         generator=options.generator,
         command=cli.command("experiments.ablations"),
         num_devices=options.hardware.devices,
+        fresh=options.fresh,
     )
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")
 

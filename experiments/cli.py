@@ -16,8 +16,8 @@ from unittest import mock
 import jax
 import tyro
 
-from jaxbrain import config, load_folder, parallel, phantom
-from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError
+from jaxbrain import config, load_data, parallel, phantom
+from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError, StoppedError
 
 PRESETS = {
     "tiny": config.tiny,
@@ -31,7 +31,8 @@ PRESETS = {
 class Start:
     """The flags that choose the defaults of all others."""
 
-    data: Path | None = None  # folder of images; phantoms without it
+    # Folder, zip or tar of images, or tfds:NAME[:SPLIT]; phantoms without it.
+    data: str | None = None
     preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
 
 
@@ -60,15 +61,21 @@ class Hardware:
                 "--parallel pmap or sharded"
             )
 
+    def cache_folder(self) -> Path | None:
+        """Where compiled programs and decoded images are kept, or None."""
+        if self.cache == "off":
+            return None
+        path = os.environ.get("JAX_COMPILATION_CACHE_DIR") or "~/.cache/jaxbrain"
+        path = Path(path if self.cache == "auto" else self.cache).expanduser()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cache {path}: cannot be made: {error.strerror}") from error
+        return path
+
     def start(self) -> None:
         """Set JAX up; before anything else of it runs."""
-        if self.cache != "off":
-            path = os.environ.get("JAX_COMPILATION_CACHE_DIR") or "~/.cache/jaxbrain"
-            path = Path(path if self.cache == "auto" else self.cache).expanduser()
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(f"cache {path}: cannot be made: {error.strerror}") from error
+        if path := self.cache_folder():
             jax.config.update("jax_compilation_cache_dir", str(path))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         else:
@@ -86,11 +93,13 @@ class Hardware:
 
 def main(run: Callable[[list[str]], None]) -> None:
     """Call `run(arguments)`; a user's error becomes one message on standard error and
-    exit status 2, a diverged training 3."""
+    exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
     try:
         run(sys.argv[1:])
     except JaxbrainError as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, StoppedError):
+            sys.exit(128 + error.signal)
         sys.exit(3 if isinstance(error, DivergedError) else 2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -167,18 +176,23 @@ def study_preset(start: Start) -> tuple[str, config.Config]:
     return preset, cfg
 
 
-def load(folder: Path | None, cfg: config.Config):
-    """The images of a folder, or phantoms, at the larger size in use."""
+def load(source: str | None, cfg: config.Config, hardware: Hardware):
+    """The images of a folder, an archive or a TFDS data set, or phantoms, at the larger
+    size in use."""
     size = max(cfg.data.image_size, cfg.gan.image_size)
-    if folder is None:
+    if source is None:
         return phantom.folder(cfg.data, size)
-    return load_folder(
-        folder,
+    cache = hardware.cache_folder()
+    return load_data(
+        source,
         image_size=size,
         crop=cfg.data.crop,
         square=cfg.data.square,
         dedup=cfg.data.dedup,
         duplicate_threshold=cfg.data.duplicate_threshold,
+        frames=cfg.data.frames,
+        brain_fraction=cfg.data.brain_fraction,
+        cache_folder=cache and cache / "images",
     )
 
 

@@ -29,6 +29,7 @@ class Arguments(cli.Start):
     verify: Path | None = None  # a run: recompute its numbers from its predictions
     # runs/<date>_<time>_ladder without it; an unfinished study there goes on.
     workdir: Path | None = None
+    fresh: bool = False  # keep what is there under another name, and begin anew
     study: Annotated[protocols.StudyConfig, tyro.conf.arg(name="")] = protocols.StudyConfig()
     hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
         print(f"{options.verify}: {len(differences) or 'no'} differences")
         sys.exit(1 if differences else 0)
     options.hardware.start()
-    data, records = cli.load(options.data, options.cfg)
+    data, records = cli.load(options.data, options.cfg, options.hardware)
     ladder.ladder(
         options.cfg,
         data,
@@ -56,6 +57,7 @@ def main(arguments: list[str]) -> None:
         options=options.study,
         command=cli.command("experiments.ladder"),
         num_devices=options.hardware.devices,
+        fresh=options.fresh,
     )
 
 

@@ -20,7 +20,9 @@ class Arguments(cli.Start):
     """The paper's method (GAN, synthesis, CNN-LSTM) under its own protocol."""
 
     seeds: int = 1  # runs, with keys 0..N-1
-    workdir: Path | None = None  # runs/<date>_<time>_paper without it
+    # runs/<date>_<time>_paper without it; an unfinished run there goes on.
+    workdir: Path | None = None
+    fresh: bool = False  # keep the run that is there under another name, and begin anew
     hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
@@ -33,7 +35,7 @@ def main(arguments: list[str]) -> None:
     options = cli.parse(Arguments, arguments, default=default, prog=prog)
     options.hardware.start()
     cfg = options.cfg
-    data, records = cli.load(options.data, cfg)
+    data, records = cli.load(options.data, cfg, options.hardware)
     workdir = options.workdir or cli.new_workdir("paper")
     run.paper(
         cfg,
@@ -45,6 +47,7 @@ def main(arguments: list[str]) -> None:
         phantoms=options.data is None,
         how=options.hardware.parallel,
         num_devices=options.hardware.devices,
+        fresh=options.fresh,
     )
 
 

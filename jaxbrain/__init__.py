@@ -19,7 +19,7 @@ from jaxbrain import (
     train,
 )
 from jaxbrain.config import Config
-from jaxbrain.data import Records, load_folder, phantom
+from jaxbrain.data import Records, load_data, load_folder, phantom
 from jaxbrain.errors import (
     CheckpointError,
     ConfigError,
@@ -58,6 +58,7 @@ __all__ = [
     "config",
     "gan",
     "ladder",
+    "load_data",
     "load_folder",
     "losses",
     "metrics",

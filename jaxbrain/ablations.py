@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jaxbrain import record, report_ladder
 from jaxbrain.config import Config
-from jaxbrain.data.folder import Records
+from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.ladder import ladder
 from jaxbrain.protocols import NETWORKS, StudyConfig
@@ -32,11 +32,12 @@ def ablations(
     command: str = "",
     console=None,
     num_devices: int = 0,
+    fresh: bool = False,
 ) -> dict:
     """Run or go on with the ablations; write `ablations.json` and `ablations.png`.
 
     Args:
-        cfg, data, records, workdir, command, console, num_devices: see `ladder`.
+        cfg, data, records, workdir, command, console, num_devices, fresh: see `ladder`.
         options: split, seeds, folds and mapping are used; which cells there are is set
             here.
         generator: "cgan" or "linear".
@@ -65,6 +66,7 @@ def ablations(
             command=command,
             console=console,
             num_devices=num_devices,
+            fresh=fresh,
         )
 
     readings = run(

@@ -1,64 +1,321 @@
-"""States on disk, by Orbax."""
+"""States on disk: Orbax, with digests and a way back.
 
+Orbax writes a step whole or not at all, but it restores flipped bytes as they are and does
+not fall back from a damaged step. So every step gets a manifest of its files and a digest of
+its arrays, and the newest step that passes both is the one that counts.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
-from jaxbrain.errors import CheckpointError
+from jaxbrain.errors import CheckpointError, ConfigError
 
-
-def _checkpointer() -> ocp.StandardCheckpointer:
-    # Each process by itself: what is saved here is held whole by every one.
-    own = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(
-        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
-    )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
+MANIFEST = "manifest.sha256"
+_FINISHED = "finished"
+_UNFINISHED = ".orbax-checkpoint-tmp"
 
 
-def save(path: str | Path, state) -> None:
-    """Write a tree of arrays to a new directory, complete or not at all.
+class Restored(NamedTuple):
+    """A verified checkpoint: its step, the tree of arrays, and what was saved beside it."""
 
-    Raises:
-        CheckpointError: if it cannot be written.
-    """
+    step: int
+    state: Any
+    meta: dict
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _leaves(tree) -> list[list]:
+    """[path, dtype, shape] of every leaf."""
+    return [
+        [jax.tree_util.keystr(path), str(leaf.dtype), list(leaf.shape)]
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    ]
+
+
+def digest(tree) -> str:
+    """SHA-256 over the paths, dtypes, shapes and bytes of all leaves of a tree of arrays."""
+    total = hashlib.sha256()
+    for leaf, entry in zip(jax.tree.leaves(tree), _leaves(tree), strict=True):
+        total.update(json.dumps(entry).encode())
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest()
+
+
+def _manifest(step: Path) -> bytes:
+    """A line for every file of a step: its SHA-256 and its name."""
+    lines = []
+    for path in sorted(step.rglob("*")):
+        name = path.relative_to(step).as_posix()
+        if path.is_file() and name != MANIFEST:
+            with path.open("rb") as file:
+                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+    return "".join(lines).encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, and on the disk."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _damage(step: Path) -> str | None:
+    """What is wrong with the files of a step, or None."""
     try:
-        with _checkpointer() as checkpointer:
-            checkpointer.save(Path(path).absolute(), jax.device_get(state))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+        saved, found = (step / MANIFEST).read_bytes(), _manifest(step)
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except OSError as error:
+        return f"cannot be read: {error}"
+    if saved == found:
+        return None
+    before, now = (set(text.decode("utf-8", "replace").splitlines()) for text in (saved, found))
+    names = sorted({line.split("  ", 1)[-1] for line in before ^ now})
+    return f"{', '.join(names)}: not what {MANIFEST} says"
+
+
+class Store:
+    """The checkpoints of one training, in a directory of their own."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        keep: int = 2,
+        best: str | None = None,
+        say: Callable[[str], None] = _silent,
+    ):
+        """Open or make a directory of checkpoints.
+
+        Args:
+            path: of the directory.
+            keep: how many of the newest are kept.
+            best: name of the number in `meta` whose smallest value marks one that is kept
+                too; None keeps the newest alone.
+            say: called with a line for everything that is left out or repaired.
+        """
+        self.path, self.say, self._keep, self._best = Path(path).absolute(), say, keep, best
+        self._open: ocp.CheckpointManager | None = None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be made: {error.strerror}") from error
+        self._sweep("ignored unfinished checkpoint")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def _manager(self) -> ocp.CheckpointManager:
+        """Opened when damaged steps are out of its way: it reads them all."""
+        if self._open is None:
+            policies = [checkpoint_managers.LatestN(self._keep)]
+            if self._best is not None:
+                policies.append(
+                    checkpoint_managers.BestN(get_metric_fn=self._score, reverse=True, n=1)
+                )
+            # Each process by itself: what is saved here is held whole by every one.
+            own = jax.process_index()
+            self._open = ocp.CheckpointManager(
+                self.path,
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                    best_fn=self._best and self._score,
+                    create=False,
+                    enable_async_checkpointing=False,
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(
+                        primary_host=own,
+                        active_processes={own},
+                        barrier_sync_key_prefix=f"process{own}",
+                    ),
+                ),
+            )
+        return self._open
+
+    def _score(self, metrics: dict) -> float:
+        return metrics[self._best]
+
+    def _sweep(self, text: str) -> None:
+        """Remove what an interrupted save left."""
+        for path in sorted(self.path.glob(f"*{_UNFINISHED}*")):
+            self.say(f"{text} {path.name.split(_UNFINISHED)[0]} in {self.path}")
+            shutil.rmtree(path, ignore_errors=True)
+
+    def steps(self) -> list[int]:
+        """All steps there are, ascending, damaged ones too."""
+        return sorted(int(p.name) for p in self.path.iterdir() if p.is_dir() and p.name.isdigit())
+
+    def save(self, step: int, state, meta: dict) -> None:
+        """Write a step: complete, or not there.
+
+        Args:
+            step: larger than all steps saved before.
+            state: a tree of arrays.
+            meta: JSON values kept beside it, such as the configuration.
+
+        Raises:
+            CheckpointError: if it cannot be written; the steps before stay.
+        """
+        state = jax.device_get(state)
+        entry = {"step": step, "digest": digest(state), "leaves": _leaves(state), "meta": meta}
+        metrics = {self._best: meta[self._best]} if self._best else None
+        try:
+            manager = self._manager()
+            manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(entry)
+                ),
+                metrics=metrics,
+                force=True,
+            )
+            manager.wait_until_finished()
+            folder = self.path / str(step)
+            _write(folder / MANIFEST, _manifest(folder))
+            _write(self.path / _FINISHED, str(step).encode())
+        except Exception as error:
+            # What is left of it would keep a full disk full.
+            self._sweep("removed unfinished checkpoint")
+            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+            free = shutil.disk_usage(self.path).free
+            raise CheckpointError(
+                f"{self.path}: step {step} cannot be written ({needed} bytes needed, {free} "
+                f"free): {_first(error)}: free some space; the same command goes on from the "
+                "last step saved"
+            ) from error
+
+    def newest(self, like) -> Restored | None:
+        """The newest step that is as it was saved; None if there is no step at all.
+
+        Damaged steps are named and moved aside, to `<step>.damaged`.
+
+        Args:
+            like: a tree of the same structure, shapes and dtypes (its values are not used).
+
+        Raises:
+            CheckpointError: if there are steps and all are damaged.
+            ConfigError: if the step holds arrays of other names, shapes or dtypes.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            folder = self.path / str(step)
+            if step > self._finished() and not (folder / MANIFEST).exists():
+                self.say(f"ignored unfinished checkpoint {step} in {self.path}")
+                shutil.rmtree(folder)
+                continue
+            problem = _damage(folder)
+            if problem is None:
+                try:
+                    return self._read(step, like)
+                except CheckpointError as error:
+                    problem = str(error)
+            self.say(f"damaged checkpoint {folder}: {problem}: left out")
+            self._aside(folder)
+        if damaged := sorted(path.name for path in self.path.glob("*.damaged*")):
+            raise CheckpointError(
+                f"{self.path}: no checkpoint is as it was saved ({', '.join(damaged)}): bring "
+                "one back, or start again with --fresh"
+            )
+        return None
+
+    def _finished(self) -> int:
+        """The last step whose save was seen to its end, manifest and all."""
+        try:
+            return int((self.path / _FINISHED).read_bytes())
+        except FileNotFoundError:
+            return -1
+        except (OSError, ValueError):
+            # Damaged: nothing may count as unfinished.
+            return 2**63
+
+    def _aside(self, folder: Path) -> None:
+        target, number = folder.with_name(f"{folder.name}.damaged"), 1
+        while target.exists():
+            number += 1
+            target = folder.with_name(f"{folder.name}.damaged{number}")
+        folder.rename(target)
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _read(self, step: int, like) -> Restored:
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            entry = (
+                self._manager()
+                .restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+                .meta
+            )
+            saved = [tuple(map(str, one)) for one in entry["leaves"]]
+        except Exception as error:
+            raise CheckpointError(_first(error)) from error
+        wanted = [tuple(map(str, one)) for one in _leaves(target)]
+        for one, two in zip(saved, wanted, strict=False):
+            if one != two:
+                raise ConfigError(
+                    f"{self.path / str(step)}: holds {' '.join(one)}: expected {' '.join(two)}: "
+                    "it belongs to another configuration"
+                )
+        if len(saved) != len(wanted):
+            raise ConfigError(
+                f"{self.path / str(step)}: holds {len(saved)} arrays: expected {len(wanted)}: it "
+                "belongs to another configuration"
+            )
+        try:
+            state = (
+                self._manager()
+                .restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
+                .state
+            )
+        except Exception as error:
+            raise CheckpointError(_first(error)) from error
+        if digest(jax.device_get(state)) != entry["digest"]:
+            raise CheckpointError("its arrays are not those that were saved")
+        return Restored(step, jax.tree.map(jnp.asarray, state), entry["meta"])
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def restore(path: str | Path, like):
-    """Read a tree of arrays.
+    """The newest state of a training.
 
     Args:
-        path: a directory that `save` wrote.
+        path: a directory of a run, such as `checkpoints/seed0/gan`.
         like: a state of the same structure, shapes and dtypes (its values are not used),
             such as `gan.init(cfg, key)` or `jax.eval_shape(...)` of it.
 
     Raises:
-        CheckpointError: if it is missing, damaged, or of other shapes.
+        CheckpointError: if it is missing or damaged.
+        ConfigError: if it holds arrays of other names, shapes or dtypes.
     """
     path = Path(path).absolute()
-    if not path.is_dir():
+    found = None
+    if path.is_dir():
+        with Store(path) as store:
+            found = store.newest(like)
+    if found is None:
         raise CheckpointError(f"{path}: no checkpoint there")
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    try:
-        with _checkpointer() as checkpointer:
-            state = checkpointer.restore(path, target)
-    except Exception as error:  # Orbax and TensorStore raise many types, Exception too.
-        first = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{path}: cannot be restored: {first}") from error
-    # Orbax takes arrays of other shapes and types as they are.
-    for (name, wanted), leaf in zip(
-        jax.tree.leaves_with_path(target), jax.tree.leaves(state), strict=True
-    ):
-        if (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
-            raise CheckpointError(
-                f"{path}: cannot be restored: {jax.tree_util.keystr(name)} is {leaf.dtype} "
-                f"{leaf.shape}: expected {wanted.dtype} {wanted.shape}"
-            )
-    return jax.tree.map(jnp.asarray, state)
+    return found.state

@@ -77,6 +77,8 @@ class DataConfig:
     normalise: Literal["zerocenter", "minmax"] = "zerocenter"
     dedup: Literal["none", "group"] = "none"  # group: near-duplicates share a group
     duplicate_threshold: float = 0.98  # correlation of thumbnails
+    frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
+    brain_fraction: float = 0.1  # slices of volumes with less brain than this are left out
     degrade_reals: bool = False  # real images lose detail as synthetic ones do
     test_fraction: float = 0.3
     difficulty: float = 0.5  # of phantoms, in [0, 1)
@@ -90,6 +92,7 @@ class DataConfig:
         _check_int("data", self, 0, "n_per_class")
         _check_int("data", self, 8, "image_size")
         _check_float("data", self, 0.0, 1.0, "difficulty", "duplicate_threshold", "twins")
+        _check_float("data", self, 0.0, 1.0, "brain_fraction")
         _check_float("data", self, 0.01, 1.0, "test_fraction")
         if self.channels not in (1, 3):
             raise ConfigError(f"data.channels is {self.channels!r}: expected 1 or 3")

@@ -21,3 +21,12 @@ class CheckpointError(JaxbrainError):
 
 class DivergedError(JaxbrainError):
     """A training produced NaN or infinite values."""
+
+
+class StoppedError(JaxbrainError):
+    """A run was asked to stop and did, saved: `signal` is SIGTERM's or SIGINT's number."""
+
+    def __init__(self, signal: int, where: str):
+        names = {2: "Ctrl-C", 15: "SIGTERM"}
+        super().__init__(f"{names.get(signal, signal)} {where}")
+        self.signal = signal

@@ -68,7 +68,8 @@ def train_step(
 
     Returns:
         The new state, and sums over the batch: discriminator_loss, generator_loss,
-        real_score and fake_score (sigmoid of the logits), count.
+        real_score and fake_score (sigmoid of the logits), discriminator_accuracy (share of
+        real and synthetic images on their side of 0), count.
     """
     gan = cfg.gan
     size, channels = gan.image_size, cfg.data.channels
@@ -180,6 +181,8 @@ def train_step(
         "generator_loss": g_loss * count,
         "real_score": jax.nn.sigmoid(real_logits).sum(),
         "fake_score": jax.nn.sigmoid(fake_logits).sum(),
+        "discriminator_accuracy": ((real_logits > 0).mean() + (fake_logits < 0).mean())
+        * (0.5 * count),
         "count": jnp.float32(count),
     }
     if axis_name is not None:

@@ -3,15 +3,13 @@
 Numbers come from `study` (predictions) and `scores` (everything computed from them).
 """
 
+import contextlib
 import csv
 import dataclasses
-import hashlib
 import itertools
 import json
-import math
 import os
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,11 +19,12 @@ import numpy as np
 from jaxbrain import parallel, record, report_ladder, scores
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
-from jaxbrain.data.folder import Records, describe
-from jaxbrain.errors import CheckpointError, ConfigError, DataError
+from jaxbrain.data.records import Records, describe
+from jaxbrain.errors import DataError
 from jaxbrain.protocols import NETWORKS, StudyConfig, plan
 from jaxbrain.study import Prediction, study
 from jaxbrain.types import Dataset
+from jaxbrain.workdir import Stop, differences, opened
 
 
 def ladder(
@@ -38,6 +37,7 @@ def ladder(
     command: str = "",
     console=None,
     num_devices: int = 0,
+    fresh: bool = False,
 ) -> dict:
     """Run or go on with a study, and write its report.
 
@@ -55,14 +55,15 @@ def ladder(
         command: the command line, for `config.json`.
         console: a `rich.console.Console`; standard output by default.
         num_devices: with `options.mapping` "devices": how many; 0 takes all.
+        fresh: keep a study that is there under another name, and begin anew.
 
     Returns:
         What `ladder.json` holds.
 
     Raises:
-        ConfigError: if the directory is of another study (naming what differs).
-        CheckpointError: for a damaged part.
+        ConfigError: if the directory is of another study (naming what differs) or in use.
         DataError, DivergedError: see `study`.
+        StoppedError: after SIGTERM or Ctrl-C, when the part in work is saved.
     """
     from rich.console import Console
 
@@ -71,32 +72,44 @@ def ladder(
         # A file or a pipe has room; the default of 80 columns would break every cell.
         console.width = 170
 
-    def line(text: str) -> None:
+    def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    started = time.perf_counter()
     found = duplicates.audit(
-        records.small, data.label, records.digest, cfg.data.duplicate_threshold
+        records.small,
+        data.label,
+        records.digest,
+        cfg.data.duplicate_threshold,
+        records.patient,
     )
     data = data._replace(group=found.group)
-    settings = {
-        "config": dataclasses.asdict(cfg),
-        "study": dataclasses.asdict(options),
-        "data": {"images": len(data.label), "sha256": _fingerprint(data, records)},
-    }
-    workdir = _prepare(Path(workdir), settings, command)
-    for text in [*describe(data, records), *_copies(found, records), f"run    {workdir}"]:
-        line(text)
     names, label = records.class_names, np.asarray(data.label)
+    planned = plan(cfg, options, label, found.group)
+    settings = {"config": dataclasses.asdict(cfg), "study": dataclasses.asdict(options)}
     rows = zip(records.path, label, found.group, records.digest, strict=True)
-    record.write_csv(
-        workdir / "images.csv",
-        ["id", "class", "group", "sha256"],
-        [[path, names[k], group, digest] for path, k, group, digest in rows],
-    )
-    fits, cells = plan(cfg, options, label, found.group)
+    images = [[path, names[k], int(group), digest] for path, k, group, digest in rows]
+    how = dict(command=command, fresh=fresh, say=say)
+    with (
+        opened(workdir, "ladder", settings, images, **how) as directory,
+        record.Log(directory.path, console) as log,
+    ):
+        for text in [*describe(data, records), *_copies(found, records)]:
+            log.line(text)
+        log.line(f"run    {directory.path}")
+        return _run(cfg, data, records, directory, log, options, found, planned, num_devices)
+
+
+def _run(cfg, data, records, directory, log, options, found, planned, num_devices) -> dict:
+    started = time.perf_counter()
+    workdir, line, console = directory.path, log.line, log.console
+    names, label = records.class_names, np.asarray(data.label)
+    fits, cells = planned
+    for name in ("parts", "images"):
+        (workdir / name).mkdir(exist_ok=True)
     _write_splits(workdir / "splits.jsonl", fits, cells)
-    keep = _Keep(workdir, line, sum(1 for _ in {cell.name for cell in cells}))
+    keep = _Keep(workdir, line, len({cell.name for cell in cells}), directory.stop)
+    if directory.resumed:
+        keep.report()
     mapping = None
     if options.mapping == "devices":
         each = options.chunk or (2 if jax.default_backend() == "cpu" else 32)
@@ -177,29 +190,17 @@ def verify(workdir: str | Path) -> list[str]:
         raise DataError(f"{workdir / 'ladder.json'}: not what a ladder wrote: {error!r}") from error
     # Through JSON, so that both have its types.
     again = json.loads(json.dumps(again))
-    differences = list(_differences(saved, again, "ladder.json"))
+    found = [
+        f"{where}: {old!r} is saved, {new!r} recomputed"
+        for where, old, new in differences(saved, again, "ladder.json")
+    ]
     written = (workdir / "report.md").read_text(encoding="utf-8").splitlines()
     recomputed = page.splitlines()
     for number, (one, two) in enumerate(itertools.zip_longest(written, recomputed), start=1):
         if one != two:
-            differences.append(f"report.md, line {number}: differs from what the numbers say")
+            found.append(f"report.md, line {number}: differs from what the numbers say")
             break
-    return differences
-
-
-def _differences(saved, again, where: str):
-    if isinstance(saved, dict) and isinstance(again, dict):
-        for name in sorted(saved.keys() | again.keys()):
-            yield from _differences(saved.get(name), again.get(name), f"{where}.{name}")
-    elif isinstance(saved, list) and isinstance(again, list) and len(saved) == len(again):
-        for i, (one, two) in enumerate(zip(saved, again, strict=True)):
-            yield from _differences(one, two, f"{where}[{i}]")
-    elif isinstance(saved, float) and isinstance(again, float):
-        # Sums may end in another last digit on another machine.
-        if not math.isclose(saved, again, rel_tol=1e-9, abs_tol=1e-12):
-            yield f"{where}: {saved!r} is saved, {again!r} recomputed"
-    elif saved != again:
-        yield f"{where}: {saved!r} is saved, {again!r} recomputed"
+    return found
 
 
 def _images(workdir: Path, saved: dict) -> dict:
@@ -219,11 +220,6 @@ def _images(workdir: Path, saved: dict) -> dict:
     }
 
 
-def _fingerprint(data: Dataset, records: Records) -> str:
-    text = json.dumps([records.path, np.asarray(data.label).tolist(), records.digest])
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
-
-
 def _copies(found: duplicates.Audit, records: Records) -> list[str]:
     lines = [
         f"copies {len(found.identical)} identical pairs, {len(found.near)} near pairs, "
@@ -241,61 +237,40 @@ def _test_over_train(cfg: Config, options: StudyConfig) -> float:
     return share / (1.0 - share)
 
 
-def _prepare(workdir: Path, settings: dict, command: str) -> Path:
-    """The directory of this study, new or to go on with.
-
-    Raises:
-        ConfigError: if it holds something else, naming what differs.
-    """
-    workdir = workdir.absolute()
-    settings = json.loads(json.dumps(settings))
-    path = workdir / "config.json"
-    if path.is_file():
-        try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from error
-        differences = [
-            text
-            for name in settings
-            for text in _differences(saved.get(name), settings[name], name)
-        ]
-        if differences:
-            text = "\n  ".join(
-                one.replace("is saved", "there").replace("recomputed", "now") for one in differences
-            )
-            raise ConfigError(
-                f"workdir {workdir}: holds another study; give a new directory, or the same "
-                f"configuration to go on:\n  {text}"
-            )
-        return workdir
-    try:
-        if workdir.is_dir() and any(workdir.iterdir()):
-            raise ConfigError(
-                f"workdir {workdir}: holds files that are no study: name an empty or new directory"
-            )
-        for name in ("parts", "images"):
-            (workdir / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"workdir {workdir}: cannot be written: {error.strerror}") from error
-    record.write_json(path, {"command": command, "commit": record.commit()} | settings)
-    return workdir
-
-
 class _Keep:
     """`study`'s memory on disk: one compressed file a part, whole or not there."""
 
-    def __init__(self, workdir: Path, line: Callable[[str], None], num_cells: int):
-        self.workdir, self.line, self.num_cells, self.done = workdir, line, num_cells, 0
+    def __init__(self, workdir: Path, line: Callable[[str], None], num_cells: int, stop: Stop):
+        self.workdir, self.line, self.num_cells, self.stop = workdir, line, num_cells, stop
+        self.done = 0
+
+    def report(self) -> None:
+        """Say how far the study came before."""
+        done = 0
+        for path in (self.workdir / "parts").glob("*.npz"):
+            with contextlib.suppress(ValueError):
+                done += len(self._load(path)[0])
+        if done < self.num_cells or not (self.workdir / "ladder.json").is_file():
+            self.line(f"resumed at step {done} of {self.num_cells} (cells)")
+        else:
+            self.line(f"already complete: {done} cells; the report is written again")
 
     def __call__(self, name: str, members: list[str], make: Callable) -> np.ndarray:
         drawn = name.startswith("images_")
-        if drawn and not (self.workdir / "images" / f"{name}.npz").is_file():
-            self.line(f"fitting {', '.join(members)}")
         path = self.workdir / ("images" if drawn else "parts") / f"{name}.npz"
         self.done += 0 if drawn else len(members)
         if path.is_file():
-            return self._read(path, members)
+            try:
+                found, values = self._load(path)
+                if found != members:
+                    raise ValueError(f"holds {found[:2]}..., expected {members[:2]}...")
+                return values
+            except ValueError as error:
+                aside = path.with_suffix(".damaged")
+                self.line(f"damaged {path}: {error}: kept as {aside.name}, and computed again")
+                os.replace(path, aside)
+        if drawn:
+            self.line(f"fitting {', '.join(members)}")
         start = time.perf_counter()
         values = make()
         temporary = path.with_suffix(".tmp")
@@ -306,23 +281,18 @@ class _Keep:
         os.replace(temporary, path)
         count = f"{len(members)} fits" if drawn else f"cells {self.done}/{self.num_cells}"
         self.line(f"{count}  {name}  {time.perf_counter() - start:.1f} s")
+        self.stop.check(f"after {self.done} of {self.num_cells} cells, saved")
         return values
 
-    def _read(self, path: Path, members: list[str]) -> np.ndarray:
+    def _load(self, path: Path) -> tuple[list[str], np.ndarray]:
+        """Members and values of a part; ValueError if it is damaged (zip keeps checksums)."""
         try:
             # Opened here: NumPy leaves a file that it refuses open.
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                found, values = file["members"].tolist(), file["values"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise CheckpointError(
-                f"{path}: cannot be read: {error}: delete it, and it is computed again"
-            ) from error
-        if found != members:
-            raise CheckpointError(
-                f"{path}: holds {found[:2]}...: expected {members[:2]}...: delete it, and it is "
-                "computed again"
-            )
-        return values
+                return file["members"].tolist(), file["values"]
+        # A damaged zip raises almost anything.
+        except Exception as error:
+            raise ValueError(f"cannot be read: {error}") from error
 
 
 def _write_splits(path: Path, fits, cells) -> None:
@@ -348,15 +318,8 @@ def _write_splits(path: Path, fits, cells) -> None:
 
 def _write_predictions(path: Path, answers, records: Records) -> None:
     """A row a test image, written as cells finish, so that memory does not grow with them."""
-    count = len(records.path)
-    with path.with_suffix(".tmp").open(
-        "w", newline="", encoding="utf-8", errors="backslashreplace"
-    ) as file:
-        writer = csv.writer(file)
-        writer.writerow(scores.COLUMNS)
-        for answer in answers:
-            writer.writerows(_rows(answer, records, count))
-    os.replace(path.with_suffix(".tmp"), path)
+    rows = (row for answer in answers for row in _rows(answer, records, len(records.path)))
+    record.write_csv(path, scores.COLUMNS, rows)
 
 
 def _rows(answer: Prediction, records: Records, count: int):

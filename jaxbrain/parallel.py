@@ -55,6 +55,28 @@ def first_process() -> bool:
     return jax.process_index() == 0
 
 
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is true in any process of a run; all of them call it together."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+def from_first(tree, like):
+    """The tree of arrays that the first process holds, in every process of a run.
+
+    like: a tree of the same structure, shapes and dtypes, which the others bring.
+    """
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    own = tree if first_process() else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+    return jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(own))
+
+
 def devices(num_devices: int = 0) -> list:
     """The first `num_devices` devices; 0 takes all, of all processes.
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxbrain import gan, train
 from jaxbrain.config import Config
 from jaxbrain.data import splits
-from jaxbrain.data.folder import Records
 from jaxbrain.data.preprocess import resize
+from jaxbrain.data.records import Records
 from jaxbrain.types import Array, Dataset, GANState
 
 

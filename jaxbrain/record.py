@@ -1,12 +1,14 @@
 """What a run directory holds: its files, and the entries of `results.json`."""
 
+import contextlib
 import csv
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import jax
@@ -14,33 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain import metrics, report, stats
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import CheckpointError
 from jaxbrain.types import Counts
-
-
-def prepare_workdir(path: str | Path) -> Path:
-    """Make the run directory; a run that is there already keeps its files under
-    `<path>_old<N>`.
-
-    Raises:
-        ConfigError: if the path cannot be written, is a file, or holds other things.
-    """
-    path = Path(path).absolute()
-    try:
-        if path.is_dir() and any(path.iterdir()):
-            if not (path / "config.json").is_file() or not (path / "samples").is_dir():
-                raise ConfigError(
-                    f"workdir {path}: holds files that are no run: name an empty or new directory"
-                )
-            number = 1
-            while (kept := path.with_name(f"{path.name}_old{number}")).exists():
-                number += 1
-            path.rename(kept)
-        # Exclusive: of two runs that start at once, one is refused and none is mixed.
-        (path / "samples").mkdir(parents=True)
-    except OSError as error:
-        raise ConfigError(f"workdir {path}: cannot be written: {error.strerror}") from error
-    return path
 
 
 def write_json(path: Path, value) -> None:
@@ -50,12 +27,55 @@ def write_json(path: Path, value) -> None:
     os.replace(temporary, path)
 
 
-def write_csv(path: Path, header: list[str], rows: list[list]) -> None:
-    """Comma-separated rows; file names that are no UTF-8 are written with escapes."""
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+def _seal(value) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed(path: Path, value) -> None:
+    """`write_json` with a digest of the value, which `read_sealed` checks."""
+    write_json(path, {"sha256": _seal(value), "value": value})
+
+
+def read_sealed(path: Path):
+    """What `write_sealed` wrote; None where there is no such file.
+
+    Raises:
+        CheckpointError: if it is not what was written.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["sha256"] == _seal(content["value"]):
+            return content["value"]
+        problem = "its digest does not fit"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = repr(error)
+    raise CheckpointError(f"{path}: not what was saved: {problem}")
+
+
+def cell(value):
+    """What a CSV file holds for a value. Text gets an apostrophe where a spreadsheet would
+    take it for a formula, and escapes where it is no UTF-8."""
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "backslashreplace").decode()
+    if text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        try:
+            float(text)
+        except ValueError:
+            return f"'{text}"
+    return text
+
+
+def write_csv(path: Path, header: list[str], rows: Iterable[list]) -> None:
+    """Comma-separated rows, whole or not at all; `rows` may be made as they are written."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows(map(cell, row) for row in rows)
+    os.replace(temporary, path)
 
 
 def environment() -> dict:
@@ -141,30 +161,69 @@ def summary(seeds: list[dict]) -> dict:
 
 
 class Log:
-    """The console, `metrics.jsonl`, seconds by name, and compiled trainings."""
+    """The console and `log.txt`, `metrics.jsonl`, seconds by name, and compiled trainings.
+
+    Events of an earlier process of the same run are read again.
+    """
 
     def __init__(self, workdir: Path, console=None):
         from rich.console import Console
 
         self.workdir, self.console = workdir, console or Console()
-        self.events: list[dict] = []
         self.seconds: dict[str, float] = {}
         self.programs: dict[str, Callable] = {}
-        self.file = (workdir / "metrics.jsonl").open("w", encoding="utf-8")
+        self.text = (workdir / "log.txt").open("a", encoding="utf-8")
+        self.path = workdir / "metrics.jsonl"
+        self.events = self._read()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error) -> None:
-        self.file.close()
+        self.text.close()
+
+    def _read(self) -> list[dict]:
+        """The events there are; a line that a killed process left half written, and all
+        after it, do not count."""
+        events = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    event = json.loads(line)
+                    event["seed"], event["training"], event["step"]
+                except (ValueError, KeyError, TypeError):
+                    break
+                events.append(event)
+        return events
+
+    def cut(self, seed: int, training: str, step: int) -> None:
+        """Forget what a training reported after a step, since it goes on from there."""
+        self.events = [
+            event
+            for event in self.events
+            if (event["seed"], event["training"]) != (seed, training) or event["step"] <= step
+        ]
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(event) + "\n" for event in self.events))
+        os.replace(temporary, self.path)
 
     def line(self, text: str) -> None:
-        """A line as it stands: no markup, no wrapping of paths."""
+        """A line as it stands: no markup, no wrapping of paths; names that are no UTF-8 with
+        escapes."""
+        text = text.encode("utf-8", "backslashreplace").decode()
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._note(text)
+
+    def _note(self, text: str) -> None:
+        # A full disk must not cost the training: the checkpoints say so where it matters.
+        with contextlib.suppress(OSError):
+            self.text.write(text + "\n")
+            self.text.flush()
 
     def progress(self, text: str, last: bool) -> None:
         """One live line on a terminal, a line each time elsewhere."""
         if self.console.is_terminal:
+            self._note(text)
             room = self.console.width - 1
             text = text[:room].ljust(room)
             self.console.out(text, end="\n" if last else "\r", highlight=False)
@@ -174,8 +233,13 @@ class Log:
     def event(self, event: dict) -> None:
         """A row of `metrics.jsonl`, on the disk at once."""
         self.events.append(event)
-        self.file.write(json.dumps(event) + "\n")
-        self.file.flush()
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.line(f"warning {self.path}: cannot be written: {error.strerror}")
 
     def clock(self, name: str, seconds: float) -> None:
         """Add to the seconds of `name`, for `env.json`."""

@@ -1,7 +1,8 @@
-"""One run in a work directory: trains chunk by chunk, reports, saves.
+"""One run in a work directory: trains chunk by chunk, reports, saves, goes on.
 
 The only loop with side effects. All numbers of a run come from the pure functions of
-`pooled`, `train` and `metrics`; cutting trainings into chunks for reports changes no bit.
+`pooled`, `train` and `metrics`; cutting trainings into chunks changes no bit, and so does
+going on from a checkpoint.
 """
 
 import contextlib
@@ -16,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain import (
-    checkpoint,
     classifier,
     gan,
     loop,
@@ -29,15 +29,14 @@ from jaxbrain import (
 )
 from jaxbrain.config import Config
 from jaxbrain.data import phantom, splits
-from jaxbrain.data.folder import Records, describe
-from jaxbrain.errors import ConfigError, DivergedError
+from jaxbrain.data.records import Records, describe
+from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
+from jaxbrain.fit import SHEET_COLUMNS, Run, fit_classifier, fit_gan, judgement
 from jaxbrain.types import Dataset
+from jaxbrain.workdir import opened
 
-_SHEET_COLUMNS = 10
 _FRESH = 200
 
-_init_gan = jax.jit(train.init_gan, static_argnums=0)
-_sample = jax.jit(gan.sample, static_argnums=0)
 _synthesise = jax.jit(pooled.synthesise, static_argnums=0)
 
 
@@ -48,44 +47,8 @@ class _Seed(NamedTuple):
     result: dict
     split: list
     predictions: list
-    used: np.ndarray
-    drawn: np.ndarray
-
-
-def _run_gan(
-    cfg: Config, data: Dataset, names, seed: int, keys, where: loop.Where, log: record.Log
-):
-    """Train the GAN on the selected real images and draw its growing sheets."""
-    state = _init_gan(cfg, keys.gan)
-    step_fn = loop.step_fn(cfg, data, keys.gan, state, "gan", where, log)
-    label = jnp.repeat(jnp.arange(len(names), dtype=jnp.int32), _SHEET_COLUMNS)
-    rows: dict[str, list] = {name: [] for name in names}
-
-    def show(state, stop):
-        images = np.asarray(train.to_uint8(_sample(cfg, state, label, keys.sheet)))
-        for k, name in enumerate(names):
-            own = images[k * _SHEET_COLUMNS : (k + 1) * _SHEET_COLUMNS]
-            rows[name].append((f"step {stop}", own))
-            path = log.workdir / "samples" / f"seed{seed}_{name}.png"
-            report.sheet(path, rows[name])
-
-    options = cfg.gan
-    total, size = options.steps, options.batch_size
-    return loop.run(log, seed, "gan", step_fn, state, total, size, cfg.intervals, show)
-
-
-def _run_classifier(
-    cfg: Config, data: Dataset, seed: int, keys, where: loop.Where, log: record.Log
-):
-    state = stream.init_classifier(cfg, data, keys.classifier)
-    step_fn = loop.step_fn(cfg, data, keys.classifier, state, "classifier", where, log)
-    total = train.classifier_steps(cfg, len(data.label), where.count())[1]
-    size = cfg.classifier.batch_size
-
-    def show(state, stop):
-        pass
-
-    return loop.run(log, seed, "classifier", step_fn, state, total, size, cfg.intervals, show)
+    used: list[int]
+    drawn: list[int]
 
 
 def _fresh_accuracy(cfg: Config, state, key) -> float:
@@ -97,21 +60,22 @@ def _fresh_accuracy(cfg: Config, state, key) -> float:
     return float((guess == np.asarray(fresh.label)).mean())
 
 
-def _run_seed(
-    cfg, data, records, seed: int, phantoms: bool, where: loop.Where, log: record.Log
-) -> _Seed:
+def _run_seed(run: Run, data: Dataset, records: Records, seed: int) -> _Seed:
     """The whole of P0 for one seed, and its pictures and checkpoints."""
-    names, label = records.class_names, np.asarray(data.label)
+    cfg, names, label, log = run.cfg, run.names, np.asarray(data.label), run.log
+    samples = run.workdir.path / "samples"
     keys = pooled.keys(seed)
     index = pooled.select(cfg, data, seed)
     real = pooled.resized(pooled.take(data, index), cfg.gan.image_size)
-    gan_state = _run_gan(cfg, real, names, seed, keys, where, log)
+    gan_state = fit_gan(run, real, seed, keys)
+    judged = judgement(run, real, seed)
+    for text in judged["warnings"]:
+        log.line(f"warning seed {seed}: {text}")
     new_label = splits.synthetic_labels(label[index])
     image = _synthesise(cfg, gan_state, jnp.asarray(new_label), keys.synthesis)
     pool = pooled.pool(cfg, data, index, new_label, image, seed)
-    _pool_sheet(log.workdir / "samples" / f"seed{seed}_pool.png", pool, names)
-    train_data = pooled.take(pool.data, pool.train)
-    state = _run_classifier(cfg, train_data, seed, keys, where, log)
+    _pool_sheet(samples / f"seed{seed}_pool.png", pool, names)
+    state = fit_classifier(run, pooled.take(pool.data, pool.train), seed, keys)
     probability = stream.predict(cfg, state, pooled.take(pool.data, pool.test))
     if not np.isfinite(probability).all():
         raise DivergedError(
@@ -120,31 +84,29 @@ def _run_seed(
     is_real = pool.source >= 0
     test_label = pool.data.label[pool.test]
     result = record.seed_result(seed, test_label, is_real[pool.test], probability)
-    if phantoms:
+    result["gan"] = judged
+    if run.phantoms:
         result["accuracy_fresh"] = _fresh_accuracy(cfg, state, keys.fresh)
-    if parallel.first_process():
-        folder = log.workdir / "checkpoints" / f"seed{seed}"
-        checkpoint.save(folder / "gan", gan_state)
-        checkpoint.save(folder / "classifier", state)
-    report.progress_figure(log.workdir / "progress.png", log.events)
+    report.progress_figure(run.workdir.path / "progress.png", log.events)
     log.line(
         f"seed {seed}  test accuracy {report.percent(result['accuracy'])} %  real "
         f"{report.percent(result['accuracy_real'])}  synthetic "
         f"{report.percent(result['accuracy_synthetic'])}"
     )
     ids, origin = pooled.identity(pool, records)
-    part = np.where(np.isin(np.arange(len(ids)), pool.test), "test", "train")
+    part = np.where(np.isin(np.arange(len(ids)), pool.test), "test", "train").tolist()
+    group = pool.data.group.tolist()
     split = [
-        [seed, ids[i], origin[i], names[pool.data.label[i]], part[i], pool.data.group[i]]
+        [seed, ids[i], origin[i], names[pool.data.label[i]], part[i], group[i]]
         for i in range(len(ids))
     ]
     predictions = [
-        [seed, ids[i], origin[i], pool.data.label[i], *(repr(float(p)) for p in row)]
-        for i, row in zip(pool.test, probability, strict=True)
+        [seed, ids[i], origin[i], int(pool.data.label[i]), *(repr(float(p)) for p in row)]
+        for i, row in zip(pool.test.tolist(), probability, strict=True)
     ]
     num_classes = len(names)
-    used = np.bincount(pool.data.label[is_real], minlength=num_classes)
-    drawn = np.bincount(pool.data.label[~is_real], minlength=num_classes)
+    used = np.bincount(pool.data.label[is_real], minlength=num_classes).tolist()
+    drawn = np.bincount(pool.data.label[~is_real], minlength=num_classes).tolist()
     return _Seed(result, split, predictions, used, drawn)
 
 
@@ -160,17 +122,19 @@ def paper(
     console=None,
     how: str = "none",
     num_devices: int = 0,
+    fresh: bool = False,
 ) -> dict:
     """The paper from images to tables (protocol P0), once per seed 0..num_seeds-1.
 
     Selects real images, trains the GAN on all of them, synthesises, pools, splits, trains
     the classifier, predicts the test set; prints Tables 3 and 4 and writes the run
-    directory (README.md lists its files).
+    directory (README.md lists its files). Called again with the same arguments it goes on
+    where it was stopped, to the same bits; `num_seeds` may grow.
 
     Args:
         cfg: the number of classes is replaced by that of `records`.
         data, records: from `load_folder`, images at the larger size in use.
-        workdir: of this run; an earlier run there is kept under another name.
+        workdir: new, empty, or of the same run.
         num_seeds: at least 1.
         command: the command line, for `config.json`.
         phantoms: the data are phantoms, so fresh ones can be drawn to test on.
@@ -179,12 +143,18 @@ def paper(
             (`parallel.training`). In a run of several processes (`parallel.start`) the
             first one writes.
         num_devices: how many; 0 takes all.
+        fresh: keep a run that is there under another name, and begin anew.
 
     Returns:
         What `results.json` holds.
 
     Raises:
-        ConfigError, DataError, DivergedError: see their messages.
+        ConfigError: for settings that do not fit, or a directory of another run (naming
+            the fields and images that differ) or in use.
+        CheckpointError: if no checkpoint of a training is as it was saved, or none can be
+            written.
+        DataError, DivergedError: see their messages.
+        StoppedError: after SIGTERM or Ctrl-C, when all is saved.
     """
     if num_seeds < 1:
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
@@ -202,6 +172,14 @@ def paper(
             f"data.placement is {cfg.data.placement!r} and keeps the images on the host: "
             f"expected device with parallel = {how}"
         )
+    if console is None:
+        from rich.console import Console
+
+        console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     with contextlib.ExitStack() as stack:
         if not parallel.first_process():
             # Computes the same and leaves nothing.
@@ -209,37 +187,77 @@ def paper(
 
             workdir = stack.enter_context(tempfile.TemporaryDirectory())
             console = Console(quiet=True)
-        workdir = record.prepare_workdir(workdir)
-        return _paper(cfg, data, records, workdir, num_seeds, command, phantoms, console, where)
+        settings = {"config": dataclasses.asdict(cfg)}
+        images = [
+            [path, names[k], int(group), digest]
+            for path, k, group, digest in zip(
+                records.path, label, data.group, records.digest, strict=True
+            )
+        ]
+        how_opened = dict(command=command, fresh=fresh, say=say)
+        directory = stack.enter_context(opened(workdir, "paper", settings, images, **how_opened))
+        log = stack.enter_context(record.Log(directory.path, console))
+        run = Run(cfg, names, phantoms, where, log, directory, set())
+        return _paper(run, data, records, num_seeds)
 
 
-def _paper(cfg, data, records, workdir, num_seeds, command, phantoms, console, where) -> dict:
+def _paper(run: Run, data: Dataset, records: Records, num_seeds: int) -> dict:
     started = time.perf_counter()
-    names, label = records.class_names, np.asarray(data.label)
-    settings = {"command": command, "commit": record.commit()}
-    settings["config"] = dataclasses.asdict(cfg)
-    record.write_json(workdir / "config.json", settings)
+    log, workdir, label = run.log, run.workdir.path, np.asarray(data.label)
+    (workdir / "samples").mkdir(exist_ok=True)
     devices = jax.devices()
-    with record.Log(workdir, console) as log:
-        for line in [
-            *describe(data, records),
-            f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
-            f"jax {jax.__version__}  {cfg.compute}  trains on {where.count()}",
-            *_parameters(cfg),
-            f"run    {workdir}",
-        ]:
-            log.line(line)
-        done: list[_Seed] = []
-        for seed in range(num_seeds):
-            done.append(_run_seed(cfg, data, records, seed, phantoms, where, log))
-            # After every seed, so that a later failure loses none.
-            results = _save(names, label, done, phantoms, log)
-        report.show(log.console, results, names)
-        log.clock("total", time.perf_counter() - started)
-        environment = record.environment() | {"seconds": log.seconds}
-        record.write_json(workdir / "env.json", environment)
-        log.line(f"wrote  {workdir}  in {log.seconds['total']:.0f} s")
+    for line in [
+        *describe(data, records),
+        f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
+        f"jax {jax.__version__}  {run.cfg.compute}  trains on {run.where.count()}",
+        *_parameters(run.cfg),
+        f"run    {workdir}",
+    ]:
+        log.line(line)
+    done = _finished(run, num_seeds)
+    for seed in range(len(done), num_seeds):
+        one = _run_seed(run, data, records, seed)
+        record.write_sealed(_seed_path(workdir, seed), one._asdict())
+        done.append(one)
+        # After every seed, so that a later failure loses none.
+        _save(run.names, label, done, run.phantoms, log)
+    if run.workdir.resumed and not run.said:
+        log.line(f"already complete: {num_seeds} seeds; the report is written again")
+    results = _save(run.names, label, done, run.phantoms, log)
+    report.show(log.console, results, run.names)
+    log.clock("total", time.perf_counter() - started)
+    environment = record.environment() | {"seconds": log.seconds}
+    record.write_json(workdir / "env.json", environment)
+    log.line(f"wrote  {workdir}  in {log.seconds['total']:.0f} s")
     return results
+
+
+def _seed_path(workdir: Path, seed: int) -> Path:
+    return workdir / "checkpoints" / f"seed{seed}" / "result.json"
+
+
+def _finished(run: Run, num_seeds: int) -> list[_Seed]:
+    """The seeds that an earlier process of this run finished, 0 first."""
+    done: list[_Seed] = []
+    # Every process decides alike: those that write nothing know nothing.
+    if jax.process_count() > 1 or not run.workdir.resumed:
+        return done
+    while True:
+        path = _seed_path(run.workdir.path, len(done))
+        try:
+            value = record.read_sealed(path)
+        except CheckpointError as error:
+            # Made again, from the final states of its trainings.
+            run.log.line(f"damaged {error}: predicted again")
+            break
+        if value is None:
+            break
+        done.append(_Seed(**value))
+    if len(done) > num_seeds:
+        raise ConfigError(
+            f"seeds is {num_seeds}: expected at least {len(done)}, which this run has done"
+        )
+    return done
 
 
 def _save(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> dict:
@@ -315,6 +333,6 @@ def _pool_sheet(path: Path, pool: pooled.Pool, names) -> None:
     rows = []
     for k, name in enumerate(names):
         for origin, mask in (("real", pool.source >= 0), ("synthetic", pool.source < 0)):
-            own = np.flatnonzero(mask & (pool.data.label == k))[:_SHEET_COLUMNS]
+            own = np.flatnonzero(mask & (pool.data.label == k))[:SHEET_COLUMNS]
             rows.append((f"{name} {origin}", pool.data.image[own]))
     report.sheet(path, rows)

@@ -22,7 +22,7 @@ from jaxbrain import pooled, train
 from jaxbrain.baselines import floors, linear
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
-from jaxbrain.data.folder import Records
+from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.protocols import NETWORKS, Cell, Fit, StudyConfig, plan, twins
 from jaxbrain.types import Array, Dataset

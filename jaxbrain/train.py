@@ -144,7 +144,14 @@ def _devices(axis_name: str | None) -> int:
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
-GAN_METRICS = "discriminator_loss", "generator_loss", "real_score", "fake_score", "count"
+GAN_METRICS = (
+    "discriminator_loss",
+    "generator_loss",
+    "real_score",
+    "fake_score",
+    "discriminator_accuracy",
+    "count",
+)
 CLASSIFIER_METRICS = "loss", "correct", "count"
 
 

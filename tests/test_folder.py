@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxbrain.data import load_folder, preprocess
-from jaxbrain.data.folder import describe, from_arrays
+from jaxbrain.data.records import describe, from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
 

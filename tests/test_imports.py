@@ -16,18 +16,23 @@ for name in ("gan", "classifier"):
 BELOW["train"] = BELOW["gan"] | {"gan", "classifier"}
 BELOW["stream"] = BELOW["train"] | {"train"}
 BELOW["baselines"] = BELOW["train"] | {"train", "data"}
+BELOW["audit"] = BELOW["train"] | {"train", "data"}
 BELOW["pooled"] = BELOW["train"] | {"train", "data"}
 BELOW["protocols"] = BASE | {"data"}
 BELOW["study"] = BELOW["pooled"] | {"pooled", "protocols", "baselines"}
 BELOW["stats"] = BASE | {"metrics"}
 BELOW["report"] = BELOW["stats"] | {"stats"}
 BELOW["record"] = BELOW["report"] | {"report"}
+BELOW["inspection"] = BELOW["baselines"] | {"baselines", "metrics", "stats", "report"}
 BELOW["scores"] = BELOW["stats"] | {"stats"}
 BELOW["report_ladder"] = BELOW["report"] | {"report"}
 BELOW["checkpoint"] = BELOW["parallel"] = {"types", "errors"}
-BELOW["loop"] = BELOW["stream"] | BELOW["record"] | {"stream", "record", "parallel"}
-BELOW["run"] = BELOW["pooled"] | BELOW["loop"] | {"pooled", "loop", "checkpoint"}
-BELOW["ladder"] = BELOW["study"] | BELOW["record"] | {"study", "record", "parallel"}
+BELOW["workdir"] = BELOW["record"] | {"record"}
+BELOW["loop"] = BELOW["stream"] | BELOW["workdir"] | {"stream", "workdir"}
+BELOW["loop"] |= {"checkpoint", "parallel"}
+BELOW["fit"] = BELOW["loop"] | {"loop", "audit"}
+BELOW["run"] = BELOW["pooled"] | BELOW["fit"] | {"pooled", "fit"}
+BELOW["ladder"] = BELOW["study"] | BELOW["workdir"] | {"study", "workdir", "parallel"}
 BELOW["ladder"] |= {"scores", "report_ladder"}
 BELOW["ablations"] = BELOW["ladder"] | {"ladder"}
 # What a user of the library must not be made to import, or only inside a function.

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from PIL import Image
 from experiments import ablations as ablations_entry
 from experiments import ladder as entry
 from jaxbrain import ladder, report_ladder, study
-from jaxbrain.errors import CheckpointError, ConfigError, DataError
+from jaxbrain.errors import ConfigError, DataError, StoppedError
 
 FAST = "--seeds 6 --data.n-per-class 60 --data.image-size 32 --gan.image-size 32".split()
 NETS = (
@@ -48,7 +49,7 @@ def cells(workdir):
 def test_files_and_what_is_printed(finished):
     workdir, out = finished
     wanted = {"config.json", "env.json", "images.csv", "splits.jsonl", "predictions.csv"}
-    wanted |= {"ladder.json", "ladder.png", "report.md", "parts", "images"}
+    wanted |= {"ladder.json", "ladder.png", "report.md", "parts", "images", "STATUS", "log.txt"}
     assert {path.name for path in workdir.iterdir()} == wanted
     for text in ("P3 without synthesis", "shuffled, P0", "What each leak is worth", "L3+L4"):
         assert text in out
@@ -162,10 +163,10 @@ def test_refusals(finished, tmp_path):
     workdir, _ = finished
     with pytest.raises(ConfigError, match=r"study\.seeds: 6 there, 7 now"):
         run(entry, *FAST, "--seeds", "7", "--workdir", str(workdir))
-    with pytest.raises(ConfigError, match="data.sha256"):
+    with pytest.raises(ConfigError, match="image .*: (added|removed|changed)"):
         run(entry, *FAST, "--data.twins", "0.1", "--workdir", str(workdir))
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(ConfigError, match="no study"):
+    with pytest.raises(ConfigError, match="no run"):
         run(entry, *FAST, "--workdir", str(tmp_path))
     with pytest.raises(DataError, match=r"ladder\.json: missing"):
         run(entry, "--verify", str(tmp_path))
@@ -186,14 +187,40 @@ def test_three_classes_are_refused(tmp_path):
         run(entry, "--data", str(tmp_path / "set"), "--workdir", str(tmp_path / "run"))
 
 
-def test_a_damaged_part_is_named(finished, tmp_path):
+def test_a_damaged_part_is_named_and_made_again(finished, tmp_path):
     workdir = tmp_path / "run"
-    run(entry, *FAST, "--classifiers", "nn1", "--generators", "none", "--workdir", str(workdir))
+    arguments = [*FAST, "--classifiers", "nn1", "--generators", "none", "--workdir", str(workdir)]
+    run(entry, *arguments)
+    whole = (workdir / "predictions.csv").read_bytes()
+    text = run(entry, *arguments)
+    assert "\nalready complete" in text
     (part,) = (workdir / "parts").iterdir()
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=rf"{part.name}: cannot be read"):
-        again = [*FAST, "--classifiers", "nn1", "--generators", "none"]
-        run(entry, *again, "--workdir", str(workdir))
+    content = part.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[:100], b"", flipped):
+        part.write_bytes(damaged)
+        text = run(entry, *arguments)
+        assert f"damaged {part}: " in text
+        assert "\nresumed at step 0 of" in text
+        assert (workdir / "predictions.csv").read_bytes() == whole
+        assert part.with_suffix(".damaged").read_bytes() == damaged
+
+
+def test_sigterm_ends_a_study_after_its_part(tmp_path, monkeypatch):
+    save = np.savez_compressed
+
+    def stopped(file, **arrays):
+        save(file, **arrays)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ladder.np, "savez_compressed", stopped)
+    with pytest.raises(StoppedError, match="after 1 of|after .* cells, saved"):
+        run(entry, *FAST, "--workdir", str(tmp_path / "run"))
+    monkeypatch.undo()
+    assert "stopped: SIGTERM" in (tmp_path / "run" / "STATUS").read_text()
+    text = run(entry, *FAST, "--workdir", str(tmp_path / "run"))
+    assert "\nresumed at step " in text
 
 
 def test_ablations(tmp_path, monkeypatch):

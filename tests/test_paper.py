@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from sklearn import metrics as reference
 from experiments import cli, paper
 from jaxbrain import checkpoint, classifier, config, gan, pooled, run, train
 from jaxbrain.data import phantom
-from jaxbrain.errors import ConfigError, DataError, DivergedError
+from jaxbrain.errors import ConfigError, DataError, DivergedError, StoppedError
 
 # A run of seconds: the tiny preset with every size cut down.
 SMALL = (
@@ -195,21 +197,105 @@ def paper_config() -> config.Config:
     return cli.parse(paper.Arguments, SMALL, default=default).cfg
 
 
-def test_same_command_same_bytes_and_old_run_is_kept(finished, tmp_path):
-    workdir, _ = finished
+def results_of(workdir: Path) -> list[bytes]:
+    return [(workdir / name).read_bytes() for name in ("results.json", "predictions.csv")]
+
+
+def test_same_command_again_is_complete_and_grows(finished, tmp_path):
+    """One seed, then again (already complete), then a second: the run of two seeds."""
+    whole, _ = finished
     again = tmp_path / "run"
     command("--seeds", "1", workdir=again)
-    first = [row for row in rows(workdir / "predictions.csv") if row["seed"] == "0"]
+    first = [row for row in rows(whole / "predictions.csv") if row["seed"] == "0"]
     assert rows(again / "predictions.csv") == first
-    results = json.loads((again / "results.json").read_text())
-    assert results["seeds"] == json.loads((workdir / "results.json").read_text())["seeds"][:1]
-    saved = (again / "results.json").read_bytes(), (again / "predictions.csv").read_bytes()
-    command("--seeds", "1", workdir=again)
-    assert saved == (
-        (again / "results.json").read_bytes(),
-        (again / "predictions.csv").read_bytes(),
+    saved = results_of(again)
+    text = command("--seeds", "1", workdir=again)
+    assert "\nalready complete: 1 seeds" in text
+    assert "compiling" not in text
+    assert results_of(again) == saved
+    text = command("--seeds", "2", workdir=again)
+    assert "\nresumed at step 0 of 6 (gan of seed 1)" in text
+    assert results_of(again) == results_of(whole)
+    with pytest.raises(ConfigError, match="seeds is 1: expected at least 2"):
+        command("--seeds", "1", workdir=again)
+
+
+def test_a_damaged_result_is_predicted_again(finished, tmp_path):
+    """From the final states, without a step of training."""
+    whole, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(whole, copy)
+    path = copy / "checkpoints" / "seed1" / "result.json"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    text = command("--seeds", "2", workdir=copy)
+    assert f"damaged {path}" in text
+    assert "resumed at step 10 of 10 (classifier of seed 1)" in text
+    assert results_of(copy) == results_of(whole)
+
+
+def test_fresh_keeps_the_old_run_and_another_configuration_is_refused(finished, tmp_path):
+    whole, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(whole, copy)
+    with pytest.raises(ConfigError, match=r"config\.gan\.steps: 6 there, 4 now"):
+        command("--seeds", "2", "--gan.steps", "4", workdir=copy)
+    assert results_of(copy) == results_of(whole)
+    command("--fresh", "--gan.steps", "4", workdir=copy)
+    assert results_of(tmp_path / "run_old1") == results_of(whole)
+    assert results_of(copy) != results_of(whole)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
+    """SIGTERM after the first report of each training, in turn."""
+    whole, _ = finished
+    workdir = tmp_path / "run"
+    for name, total in (("gan", 6), ("classifier", 10)):
+        save = checkpoint.Store.save
+
+        def stop(self, step, state, meta, name=name, save=save):
+            save(self, step, state, meta)
+            if self.path.name == name:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(checkpoint.Store, "save", stop)
+        with pytest.raises(StoppedError, match=f"SIGTERM at step .* of {total} .{name} of seed 0"):
+            command("--seeds", "2", workdir=workdir)
+        monkeypatch.undo()
+    text = command("--seeds", "2", workdir=workdir)
+    assert "\nresumed at step 5 of 10 (classifier of seed 0)" in text
+    assert results_of(workdir) == results_of(whole)
+    speed = "images_per_second"
+    for name in ("metrics.jsonl",):
+        mine, theirs = (
+            [
+                {k: v for k, v in json.loads(line).items() if k != speed}
+                for line in (folder / name).read_text().splitlines()
+            ]
+            for folder in (workdir, whole)
+        )
+        assert mine == theirs
+    for name in ("seed0_no.png", "seed1_yes.png", "seed0_pool.png"):
+        assert (workdir / "samples" / name).read_bytes() == (whole / "samples" / name).read_bytes()
+
+
+def test_a_damaged_checkpoint_is_walked_back(finished, tmp_path):
+    """The newest step of the classifier loses a byte: one interval is trained again."""
+    whole, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(whole, copy)
+    store = copy / "checkpoints" / "seed1"
+    (store / "result.json").unlink()
+    largest = max(
+        (p for p in (store / "classifier" / "10").rglob("*") if p.is_file()),
+        key=lambda p: p.stat().st_size,
     )
-    assert (tmp_path / "run_old1" / "results.json").read_bytes() == saved[0]
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    text = command("--seeds", "2", workdir=copy)
+    assert f"damaged checkpoint {store / 'classifier' / '10'}: " in text
+    assert "\nresumed at step 5 of 10 (classifier of seed 1)" in text
+    assert results_of(copy) == results_of(whole)
 
 
 def folder(root: Path, **counts) -> Path:
@@ -297,7 +383,7 @@ def test_workdir_of_other_things_is_left_alone(tmp_path):
 
 
 def test_divergence_stops_the_run(tmp_path):
-    with pytest.raises(DivergedError, match="classifier of seed 0 diverged between steps"):
+    with pytest.raises(DivergedError, match="classifier of seed 0 diverged at step"):
         command(
             "--classifier.optim.name",
             "sgdm",
@@ -326,10 +412,10 @@ def test_predictions_that_are_not_numbers_stop_the_run(tmp_path):
 def test_a_later_failure_loses_no_seed(tmp_path, monkeypatch):
     whole = run._run_seed
 
-    def fails(cfg, data, records, seed, *rest):
+    def fails(run, data, records, seed):
         if seed == 1:
             raise DivergedError("seed 1")
-        return whole(cfg, data, records, seed, *rest)
+        return whole(run, data, records, seed)
 
     monkeypatch.setattr(run, "_run_seed", fails)
     with pytest.raises(DivergedError):

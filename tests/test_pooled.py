@@ -8,7 +8,7 @@ import numpy as np
 from conftest import change, small
 
 from jaxbrain import config, gan, pooled, train
-from jaxbrain.data.folder import from_arrays
+from jaxbrain.data.records import from_arrays
 from jaxbrain.types import Dataset
 
 

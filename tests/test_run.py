@@ -1,6 +1,9 @@
 """The loop over chunks and its console, and the presets at their full size."""
 
 import io
+import json
+from pathlib import Path
+from typing import NamedTuple
 
 import chex
 import jax
@@ -9,26 +12,163 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxbrain import config, loop, record, train
+from jaxbrain import checkpoint, config, loop, record, train
 from jaxbrain.data import phantom
-from jaxbrain.errors import DivergedError
+from jaxbrain.errors import ConfigError, DivergedError, StoppedError
 from jaxbrain.types import Dataset, History
+from jaxbrain.workdir import Stop
+
+TRAINING = loop.Training("gan", 7, 8, 1, 4, 8, "loss")
+
+
+def fit(tmp_path, step, state, training=TRAINING, stop=None, partial=None, show=None):
+    """`loop.run` in a directory of its own: (state, events)."""
+    with (
+        record.Log(tmp_path, Console(file=io.StringIO())) as log,
+        checkpoint.Store(tmp_path / "store", keep=9, best="loss") as store,
+    ):
+        watch = loop.Watch(log, store, stop or Stop(), show or (lambda state, stop: None))
+        return loop.run(training, watch, step, state, partial), log.events
+
+
+class Net(NamedTuple):
+    step: jax.Array
+    kernel: jax.Array
+
+
+def walk(losses, bad_weight=None):
+    """A training whose losses are given; its weight counts the steps."""
+
+    def step(state, stop):
+        start = int(state.step)
+        loss = jnp.full((len(losses),), jnp.nan).at[start:stop].set(jnp.array(losses[start:stop]))
+        weight = jnp.nan if bad_weight is not None and stop >= bad_weight else float(stop)
+        new = Net(jnp.int32(stop), jnp.full((2,), weight))
+        return new, History({"loss": loss, "count": jnp.ones((len(losses),))})
+
+    return step
+
+
+START = Net(jnp.int32(0), jnp.zeros((2,)))
+LOSSES = [float(x) for x in (8, 7, 6, 5, 4, 3, 2, 1)]
+
+
+def test_reports_and_checkpoints_per_interval(tmp_path):
+    state, events = fit(tmp_path, walk(LOSSES), START)
+    assert state.kernel.tolist() == [8.0, 8.0]
+    assert [(e["step"], e["loss"]) for e in events] == [(2, 7.5), (4, 5.5), (6, 3.5), (8, 1.5)]
+    with checkpoint.Store(tmp_path / "store") as store:
+        assert store.steps() == [2, 4, 6, 8]
+
+
+def test_a_bad_loss_is_named_with_its_step(tmp_path):
+    losses = [*LOSSES[:4], float("inf"), *LOSSES[5:]]
+    message = (
+        r"gan of seed 7 diverged at step 5 of 8: loss is inf.*"
+        rf"the last good checkpoint is {tmp_path}/store/4: lower its learning rate"
+    )
+    with pytest.raises(DivergedError, match=message):
+        fit(tmp_path, walk(losses), START)
+    with checkpoint.Store(tmp_path / "store") as store:
+        assert store.steps() == [2, 4]
+        assert np.isfinite(store.newest(START).state.kernel).all()
+
+
+def test_the_step_before_a_bad_loss_is_told(tmp_path):
+    whole = TRAINING._replace(intervals=1, cut_until=0)
+    with pytest.raises(
+        DivergedError, match=r"at step 4 of 8: loss is nan \(the step before: loss 6"
+    ):
+        fit(tmp_path, walk([8.0, 7.0, 6.0, float("nan"), 4.0, 3.0, 2.0, 1.0]), START, whole)
 
 
 def test_divergence_at_the_last_update_is_seen(tmp_path):
-    """Metrics come from before an update, so they miss the last one's result."""
-    metrics = {"loss": jnp.ones((4,)), "count": jnp.ones((4,))}
+    """Metrics come from before an update, so they miss the last one's result; a state that
+    is not finite is never saved."""
+    with pytest.raises(DivergedError, match="its weights are not finite after step 8"):
+        fit(tmp_path, walk(LOSSES, bad_weight=8), START)
+    with checkpoint.Store(tmp_path / "store") as store:
+        assert store.steps() == [2, 4, 6]
 
-    def step(state, stop):
-        return {"kernel": jnp.full((2,), jnp.nan if stop == 4 else 1.0)}, History(metrics)
 
-    def fit(total):
-        with record.Log(tmp_path, Console(file=io.StringIO())) as log:
-            return loop.run(log, 7, "gan", step, {}, total, 1, 2, lambda state, stop: None)
+def test_a_stop_between_two_reports_changes_no_report(tmp_path, monkeypatch):
+    """Stopped after one step of an interval, and gone on: the events of a whole run."""
+    monkeypatch.setattr(loop, "_CALL", 0.0)
+    stop, training = Stop(), TRAINING._replace(intervals=2)
+    inner = walk(LOSSES)
 
-    assert fit(3)["kernel"].tolist() == [1.0, 1.0]
-    with pytest.raises(DivergedError, match="gan of seed 7 diverged at its last step, 4"):
-        fit(4)
+    def step(state, to):
+        stop.signal = 15 if int(state.step) == 4 else None
+        return inner(state, to)
+
+    with pytest.raises(StoppedError, match=r"SIGTERM at step 5 of 8 \(gan of seed 7\), saved"):
+        fit(tmp_path, step, START, training, stop)
+    with checkpoint.Store(tmp_path / "store") as store:
+        found = store.newest(START)
+    assert (found.step, found.meta["partial"]) == (5, {"loss": [4.0], "count": [1.0]})
+    state, events = fit(tmp_path, inner, found.state, training, partial=found.meta["partial"])
+    assert [(e["step"], e["loss"]) for e in events] == [(4, 6.5), (8, 2.5)]
+    assert state.kernel.tolist() == [8.0, 8.0]
+
+
+def test_a_call_lasts_about_a_second(tmp_path, monkeypatch):
+    """Long intervals are cut, so that a signal is heard; after `cut_until` they are not."""
+    calls, now, inner = [], [0.0], walk([1.0] * 80)
+
+    def step(state, to):
+        calls.append((int(state.step), to))
+        now[0] += 0.1 * (to - int(state.step))
+        return inner(state, to)
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    fit(tmp_path, step, START, TRAINING._replace(total=80, intervals=2, cut_until=40))
+    assert calls == [(0, 1), (1, 11), (11, 21), (21, 31), (31, 40), (40, 80)]
+
+
+def test_out_of_memory_names_the_batch(tmp_path):
+    def step(state, to):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    training = TRAINING._replace(batch_size=128)
+    with pytest.raises(ConfigError, match=r"gan\.batch_size is 128: .*allocating 9 bytes.*try 64"):
+        fit(tmp_path, step, START, training)
+
+    def broken(state, to):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        fit(tmp_path, broken, START)
+
+
+def test_real_memory_runs_out_with_a_message():
+    """What XLA says when a program asks for more than there is."""
+    with pytest.raises(ConfigError, match=r"classifier\.batch_size is 4: .* try 2"):
+        with loop.refusing_memory("classifier", 4):
+            jax.block_until_ready(jnp.zeros((1 << 46,), jnp.uint8))
+
+
+def test_events_of_a_killed_run_are_read_and_cut(tmp_path):
+    def row(training, step, **more):
+        return {"seed": 0, "training": training, "step": step} | more
+
+    rows = [row("gan", 2), row("gan", 4), row("classifier", 3)]
+    text = "".join(json.dumps(one) + "\n" for one in rows)
+    (tmp_path / "metrics.jsonl").write_text(text + '{"seed": 0, "trai')
+    with record.Log(tmp_path, Console(file=io.StringIO())) as log:
+        assert log.events == rows
+        log.cut(0, "gan", 2)
+        log.cut(0, "classifier", 0)
+        log.event(row("gan", 4, loss=1.0))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert list(map(json.loads, lines)) == [row("gan", 2), row("gan", 4, loss=1.0)]
+
+
+def test_a_full_disk_costs_a_line_of_the_log_and_not_the_training(tmp_path):
+    out = io.StringIO()
+    with record.Log(tmp_path, Console(file=out)) as log:
+        log.path = Path("/nonexistent/metrics.jsonl")
+        log.event({"seed": 0, "training": "gan", "step": 1})
+    assert "cannot be written" in out.getvalue()
 
 
 def test_live_line_fits_a_terminal(tmp_path):

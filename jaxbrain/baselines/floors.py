@@ -13,7 +13,7 @@ content, `nn1` and `ridge` at thumbnails (32 x 32 pixels in [-1, 1], flat).
 import numpy as np
 
 from jaxbrain.data.duplicates import thumbnails
-from jaxbrain.data.folder import Records
+from jaxbrain.data.records import Records
 
 
 def majority(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -60,11 +60,12 @@ def metadata(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarr
     return label[nearest].mean(axis=1)
 
 
-def file_features(records: Records) -> np.ndarray:
+def file_features(records: Records, brightness: bool = True) -> np.ndarray:
     """What each file says without being looked at: [N, F] float64.
 
-    Logarithms of width, height, aspect and bytes per pixel; brightness of the border and
-    of the whole (of the 32 x 32 thumbnail); one column for each of Pillow's modes found.
+    Logarithms of width, height, aspect and bytes per pixel; with `brightness` that of the
+    border and of the whole (of the 32 x 32 thumbnail); one column for each of Pillow's
+    modes found.
     """
     width, height = np.log(np.asarray(records.size, np.float64)).T
     small = np.asarray(records.small, np.float64)
@@ -77,8 +78,7 @@ def file_features(records: Records) -> np.ndarray:
         height,
         width - height,
         np.log(np.asarray(records.num_bytes)) - width - height,
-        border,
-        small.mean(axis=(1, 2)),
+        *((border, small.mean(axis=(1, 2))) if brightness else ()),
         *modes,
     ]
     return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)

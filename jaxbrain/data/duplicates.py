@@ -79,15 +79,33 @@ def _identical(digest: Sequence[str]) -> np.ndarray:
     return np.asarray(sorted(pairs), np.int64).reshape(-1, 2)
 
 
-def groups(small_images: np.ndarray, digest: Sequence[str], threshold: float = 0.98) -> np.ndarray:
-    """Group numbers [N] int32: images of the same pixels, and images whose thumbnails
-    correlate at `threshold` or more, directly or through others, share one.
+def _of_one(patient: Sequence[int]) -> np.ndarray:
+    """Pairs that link all images of every patient that is known (not -1)."""
+    first: dict[int, int] = {}
+    pairs = [(first.setdefault(one, i), i) for i, one in enumerate(patient) if one >= 0]
+    return np.asarray(pairs, np.int64).reshape(-1, 2)
 
-    small_images: [N, 32, 32], from `small`; digest: of each image's pixels.
+
+def groups(
+    small_images: np.ndarray,
+    digest: Sequence[str],
+    threshold: float | None = 0.98,
+    patient: Sequence[int] = (),
+) -> np.ndarray:
+    """Group numbers [N] int32: images of the same pixels, images whose thumbnails correlate
+    at `threshold` or more, and images of one patient, directly or through others, share
+    one. With threshold None only patients do.
+
+    small_images: [N, 32, 32], from `small`; digest: of each image's pixels; patient: of
+    each image, -1 if unknown.
     """
-    unit = thumbnails(small_images)
-    pairs = np.concatenate([_pairs(unit, unit, threshold), _identical(digest)])
-    links = csr_matrix((np.ones(len(pairs)), pairs.T), shape=(len(unit), len(unit)))
+    pairs = [_of_one(patient)]
+    if threshold is not None:
+        unit = thumbnails(small_images)
+        pairs += [_pairs(unit, unit, threshold), _identical(digest)]
+    linked = np.concatenate(pairs)
+    shape = len(digest), len(digest)
+    links = csr_matrix((np.ones(len(linked)), linked.T), shape=shape)
     return connected_components(links, directed=False)[1].astype(np.int32)
 
 
@@ -96,6 +114,7 @@ def audit(
     label: np.ndarray,
     digest: Sequence[str],
     threshold: float = 0.98,
+    patient: Sequence[int] = (),
 ) -> Audit:
     """Look for copies among all images.
 
@@ -104,13 +123,14 @@ def audit(
         label: [N] int32.
         digest: of each image's pixels (`Records.digest`).
         threshold: correlation in [0, 1].
+        patient: of each image (`Records.patient`).
     """
     unit = thumbnails(small_images)
     mirrored = thumbnails(np.asarray(small_images)[:, :, ::-1])
     near = _pairs(unit, unit, threshold)
     label = np.asarray(label)
     return Audit(
-        group=groups(small_images, digest, threshold),
+        group=groups(small_images, digest, threshold, patient),
         identical=_identical(digest),
         near=near,
         flipped=_pairs(unit, mirrored, threshold),

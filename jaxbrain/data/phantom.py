@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.config import DataConfig
-from jaxbrain.data.folder import Records, from_arrays
+from jaxbrain.data.records import Records, from_arrays
 from jaxbrain.types import Array, Dataset
 
 # Grey levels of the drawn contrasts (rows) for each tissue (columns): T1-, T2- and

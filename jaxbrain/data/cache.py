@@ -1,0 +1,64 @@
+"""Decoded images on disk, so that the next run does not decode them again.
+
+A cache is found by the identity of its files (names, sizes, times of change) and by what was
+asked for; one flipped byte and it is not used. It holds the images: it belongs to who may
+see them.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+# Changed when a decoder gives other pixels.
+VERSION = 1
+_KEEP = 8
+
+
+def key(files: list[list], options: list) -> str:
+    """files: [name, bytes, time of change] of each; options: JSON values."""
+    text = json.dumps([VERSION, files, options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read(folder: Path | None, name: str) -> tuple[dict[str, np.ndarray], dict] | None:
+    """(arrays, JSON values) of a cache, or None if there is none as it was written."""
+    if folder is None:
+        return None
+    path = folder / f"{name}.npz"
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[64:]).hexdigest().encode() != content[:64]:
+            return None
+        with np.load(io.BytesIO(content[64:]), allow_pickle=False) as file:
+            arrays = {one: file[one] for one in file.files}
+        about = json.loads(arrays.pop("about").tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return arrays, about
+
+
+def write(folder: Path | None, name: str, arrays: dict[str, np.ndarray], about: dict) -> None:
+    """Keep arrays and JSON values, and of all caches the few used last. What cannot be
+    written is not kept."""
+    if folder is None:
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        memory = io.BytesIO()
+        text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        np.savez(memory, about=text, **arrays)
+        content = memory.getvalue()
+        temporary = folder / f"{name}.{os.getpid()}.tmp"
+        temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+        os.replace(temporary, folder / f"{name}.npz")
+        kept = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-_KEEP]:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,238 @@
+"""What a folder of labelled images looks like: which of its folders are classes."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxbrain.errors import DataError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif")
+MEDICAL = (".dcm", ".nii", ".nii.gz", ".mat")
+# Unlabelled images and second copies that public sets carry beside their classes.
+_NOT_CLASSES = {"pred", "br35h-mask-rcnn", "__macosx"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+_NORMAL = {"no", "normal", "healthy", "negative", "control", "controls"} | {
+    f"{prefix}{tumor}" for prefix in ("no", "non", "without") for tumor in ("tumor", "tumour")
+}
+_TUMOUR = {"yes", "positive", "tumor", "tumour", "withtumor", "withtumour"}
+ACCEPTED = """accepted layouts (images directly inside the class folders, at most one
+folder around all of it):
+  DIR/no/*.jpg  DIR/yes/*.jpg
+  DIR/<class>/*.png for two or more classes
+  DIR/Training/<class>/*.jpg  DIR/Testing/<class>/*.jpg
+  DIR/*.mat (Cheng's set, which holds its labels)"""
+CHENG = ("glioma", "meningioma", "pituitary")
+
+
+class Layout(NamedTuple):
+    """kind: as `Records.layout` says it. classes: class name -> [(split, its files)]; for
+    Cheng's set one entry "" with all files. notes: what was left out."""
+
+    kind: str
+    class_names: tuple[str, ...]
+    classes: dict[str, list[tuple[str, list[Path]]]]
+    notes: list[str]
+
+
+def shown(path) -> str:
+    """A name as one line of text: line breaks, and what is no UTF-8, as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+
+
+def link_problem(path: Path, root: Path) -> str | None:
+    """Why a symbolic link is not followed, or None."""
+    if not path.is_symlink():
+        return None
+    if not path.exists():
+        return "a symbolic link to nothing"
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(root)):
+        return "a symbolic link out of the folder"
+    if path.is_dir() and Path(os.path.realpath(path.parent)).is_relative_to(target):
+        return "a symbolic link to a folder around it"
+    return None
+
+
+def natural(path: Path) -> list:
+    """Sort key with numbers as numbers (y2 before y10), the same on every system."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(2, 0, path.name)]
+
+
+def canonical(name: str) -> str:
+    """Common spellings of normal and tumour become "no" and "yes"; others stay."""
+    letters = re.sub(r"[\s_-]", "", name.lower())
+    if letters in _NORMAL:
+        return "no"
+    return "yes" if letters in _TUMOUR else name
+
+
+def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
+    """Sub-folders, image files and the number of other files; hidden ones left out."""
+    try:
+        entries = sorted(folder.iterdir(), key=natural)
+    except OSError as error:
+        raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
+    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    folders = [e for e in visible if e.is_dir() and e.name.lower() not in _NOT_CLASSES]
+    files = [e for e in visible if not e.is_dir()]
+    images = [file for file in files if file.name.lower().endswith(IMAGES + MEDICAL)]
+    left_out = len(entries) - len(folders) - len(images)
+    return folders, images, left_out
+
+
+def _refuse_links(folders: list[Path], root: Path) -> None:
+    for folder in folders:
+        if problem := link_problem(folder, root):
+            raise DataError(f"{shown(folder)}: {problem}: expected a folder")
+
+
+def _refuse(folder: Path, found: str) -> DataError:
+    return DataError(f"{shown(folder)}: {found}\n{ACCEPTED}")
+
+
+def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
+    """Folders of images by class: class name -> [(split, folder)]."""
+    folders, images, left_out = _listing(root)
+    if left_out:
+        notes.append(f"{root}: {left_out} hidden or other entries left out")
+    if images:
+        raise _refuse(root, f"{len(images)} images outside any class folder")
+    if not folders:
+        raise _refuse(root, "no images and no class folders in it")
+    classes: dict[str, list[tuple[str, Path]]] = {}
+    splits = [f for f in folders if f.name.lower() in SPLITS]
+    if splits:
+        others = [f.name for f in folders if f not in splits]
+        if others:
+            raise _refuse(root, f"split folders beside other folders: {others}")
+        order = ("train", "val", "test")
+        splits.sort(key=lambda folder: order.index(SPLITS[folder.name.lower()]))
+        sources = []
+        for place in splits:
+            inner, images, left_out = _listing(place)
+            if images:
+                raise _refuse(place, f"{len(images)} images outside any class folder")
+            if left_out:
+                notes.append(f"{place}: {left_out} hidden or other entries left out")
+            sources += [(SPLITS[place.name.lower()], folder) for folder in inner]
+        if not sources:
+            raise _refuse(root, "no class folders in its split folders")
+    else:
+        sources = [("", f) for f in folders]
+    for split, folder in sources:
+        name = canonical(folder.name)
+        places = classes.setdefault(name, [])
+        for other_split, other in places:
+            if other_split == split:
+                raise _refuse(root, f"{other.name!r} and {folder.name!r} both mean class {name}")
+        places.append((split, folder))
+    if splits:
+        for name, places in classes.items():
+            if len(places) < len(splits):
+                where = ", ".join(str(folder.parent) for _, folder in places)
+                raise _refuse(root, f"class {name!r} is only in {where}")
+    return classes
+
+
+def _second_copy(inner: Path, root: Path) -> bool:
+    """Whether `inner` holds, class by class, the same files as `root` itself."""
+
+    def contents(base: Path):
+        return {
+            (folder.name, image.name): image.read_bytes()
+            for folder in _listing(base)[0]
+            if folder != inner
+            for image in _listing(folder)[1]
+        }
+
+    found = contents(inner)
+    return bool(found) and found == contents(root)
+
+
+def _cheng(root: Path) -> list[Path]:
+    """The files of Cheng's set, in the folder or in those directly inside; else none."""
+    folders, images, _ = _listing(root)
+    for folder in folders:
+        images = images + _listing(folder)[1]
+    matlab = [file for file in images if file.name.lower().endswith(".mat")]
+    # Fold numbers, not an image.
+    slices = [file for file in matlab if file.name.lower() != "cvind.mat"]
+    inside = any(canonical(folder.name) in ("no", "yes", *CHENG) for folder in folders)
+    return slices if len(matlab) == len(images) and not inside else []
+
+
+def find(root: Path) -> Layout:
+    """The classes of `root`, or of the one folder that wraps them, and their files.
+
+    Raises:
+        DataError: for another layout, an empty class, a link to a folder elsewhere.
+    """
+    notes: list[str] = []
+    _refuse_links(_listing(root)[0], root)
+    if files := _cheng(root):
+        return Layout("Cheng's set", CHENG, {"": [("", files)]}, notes)
+    classes = _find(root, notes)
+    found = {}
+    for name in order(classes):
+        found[name] = []
+        for split, folder in classes[name]:
+            _refuse_links([folder], root)
+            files = _listing(folder)[1]
+            looks = Counter(unicodedata.normalize("NFC", file.name) for file in files)
+            for look, count in looks.items():
+                if count > 1:
+                    notes.append(f"{shown(folder)}: {count} files whose names look alike: {look}")
+            found[name].append((split, files))
+    splits = any(split for places in classes.values() for split, _ in places)
+    kind = "split folders" if splits else "class folders"
+    return Layout(kind, tuple(found), found, notes)
+
+
+def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
+    """`_class_folders` of `root`, or of the one folder that wraps them."""
+    folders, images, _ = _listing(root)
+    wrapped = len(folders) == 1 and folders[0].name.lower() not in SPLITS
+    if wrapped and not images and not _listing(folders[0])[1]:
+        notes.append(f"{root}: read from the one folder in it, {folders[0].name}")
+        root = folders[0]
+    classes = _class_folders(root, notes)
+    for name, places in list(classes.items()):
+        for _, folder in places:
+            inner, images, left_out = _listing(folder)
+            if images:
+                if left_out:
+                    notes.append(f"{folder}: {left_out} hidden or other entries left out")
+                for deeper in inner:
+                    count = len(_listing(deeper)[1])
+                    notes.append(f"{deeper}: a folder inside a class, left out ({count} images)")
+                continue
+            if inner and _second_copy(folder, root):
+                notes.append(f"{folder}: a second copy of the same files, left out")
+                del classes[name]
+                break
+            found = "no images in it"
+            if inner:
+                found += f", but folders: {', '.join(f.name for f in inner)}"
+            raise _refuse(folder, found)
+    if len(classes) < 2:
+        raise _refuse(root, f"one class only: {', '.join(classes)}")
+    return classes
+
+
+def order(names) -> tuple[str, ...]:
+    """Normal first, a class that only says tumour last, the others in natural order, so
+    that of two classes the tumour is number 1, the positive one."""
+    rank = {"no": 0, "yes": 2}
+    return tuple(sorted(names, key=lambda n: (rank.get(n, 1), natural(Path(n)))))

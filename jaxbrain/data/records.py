@@ -1,0 +1,83 @@
+"""What is known of images besides their pixels."""
+
+import dataclasses
+import hashlib
+from collections import Counter
+
+import numpy as np
+
+from jaxbrain.data import duplicates
+from jaxbrain.types import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What is known of each image besides its pixels; stays on the host.
+
+    Per image, in the order of the `Dataset`: `path` (relative to `root`; with `#z012` or
+    `#1` for a slice or frame of a file), `mode` (Pillow's, or "DICOM", "NIfTI", "MAT"),
+    `size` (width, height), `num_bytes`, `split` ("train", "test", "val", or "" where the
+    folders do not say), `digest` (SHA-256 of the decoded pixels), `patient` (a number that
+    the images of one patient, volume or file of frames share; -1 where nothing says it),
+    `small` [N, 32, 32] float32 in [0, 1] (the whole file, see `duplicates.small`). For the
+    whole: `class_names` (index = label), `layout`, and `notes` on what was found and left
+    out.
+    """
+
+    root: str
+    layout: str
+    class_names: tuple[str, ...]
+    path: tuple[str, ...]
+    mode: tuple[str, ...]
+    size: tuple[tuple[int, int], ...]
+    num_bytes: tuple[int, ...]
+    split: tuple[str, ...]
+    digest: tuple[str, ...]
+    patient: tuple[int, ...]
+    notes: tuple[str, ...]
+    small: np.ndarray = dataclasses.field(compare=False, repr=False)
+
+
+def describe(data: Dataset, records: Records) -> list[str]:
+    """Lines that say what was read: counts, sizes, modes, groups, notes."""
+    counts = np.bincount(data.label, minlength=len(records.class_names)).tolist()
+    per_class = "  ".join(
+        f"{name} {n}" for name, n in zip(records.class_names, counts, strict=True)
+    )
+    modes = " ".join(f"{mode} {n}" for mode, n in Counter(records.mode).most_common())
+    widths, heights = zip(*records.size, strict=True)
+    lines = [
+        f"data   {records.root}",
+        f"data   found {len(records.path)} images in {len(counts)} classes "
+        f"({records.layout}): {per_class}"
+        + (f"  (positive: {records.class_names[1]})" if len(counts) == 2 else ""),
+        f"data   widths {min(widths)}..{max(widths)}  heights "
+        f"{min(heights)}..{max(heights)}  modes {modes}  unreadable 0",
+    ]
+    num_groups = len(np.unique(data.group))
+    if num_groups < len(records.path):
+        known = "patients or " if max(records.patient) >= 0 else ""
+        lines.append(f"data   {num_groups} groups of {known}near-duplicates")
+    return lines + [f"note   {note}" for note in records.notes]
+
+
+def from_arrays(data: Dataset, class_names: tuple[str, ...], root: str) -> Records:
+    """`Records` of images that come from no file, such as phantoms."""
+    images = np.asarray(data.image)
+    size = images.shape[2], images.shape[1]
+    count = len(data.label)
+    path = [f"{class_names[k]}/{i:04d}" for i, k in enumerate(np.asarray(data.label))]
+    return Records(
+        root=root,
+        layout="arrays",
+        class_names=class_names,
+        path=tuple(path),
+        mode=("L",) * count,
+        size=(size,) * count,
+        num_bytes=(size[0] * size[1],) * count,
+        split=("",) * count,
+        digest=tuple(hashlib.sha256(one.tobytes()).hexdigest() for one in images),
+        patient=(-1,) * count,
+        notes=(),
+        small=np.stack([duplicates.small(one[..., 0] / 255.0) for one in images]),
+    )

@@ -1,0 +1,29 @@
+"""Images from anywhere: a folder, an archive, a TFDS data set."""
+
+from pathlib import Path
+
+from jaxbrain.data import tfds
+from jaxbrain.data.folder import load_folder
+from jaxbrain.data.records import Records
+from jaxbrain.types import Dataset
+
+
+def load_data(source: str | Path, **options) -> tuple[Dataset, Records]:
+    """Read labelled images from a folder, a zip or tar archive, or "tfds:NAME[:SPLIT]".
+
+    options: those of `load_folder`.
+
+    Raises:
+        DataError, ConfigError: see `load_folder` and `tfds.load`.
+
+    Example:
+        >>> data, records = load_data("set.zip", image_size=64)  # doctest: +SKIP
+    """
+    if str(source).startswith(tfds.PREFIX):
+        known = {
+            name: options[name] for name in ("image_size", "crop", "square") if name in options
+        }
+        grouped = options.get("dedup") == "group"
+        threshold = options.get("duplicate_threshold", 0.98) if grouped else None
+        return tfds.load(str(source), **known, threshold=threshold)
+    return load_folder(source, **options)

@@ -1,0 +1,240 @@
+"""TensorFlow Datasets without TensorFlow (the extra `tfds`): a builder over a local folder,
+and a reader of any prepared data set with an image and a label.
+
+    from jaxbrain.data import tfds
+    tfds.prepare("path/to/brain_tumor_dataset", data_dir="prepared")
+    # TFDS_DATA_DIR=prepared python -m experiments.paper --data tfds:brain_mri
+
+Only the format array_record, read through `as_data_source`, does without TensorFlow.
+Nothing is ever downloaded. `tfds.BrainMri` is the builder.
+"""
+
+import functools
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from jaxbrain.data import archive, duplicates
+from jaxbrain.data.decode import grey
+from jaxbrain.data.folder import assemble, load_folder, read_file
+from jaxbrain.data.layout import SPLITS, canonical, find, natural, order
+from jaxbrain.data.preprocess import prepare as prepared
+from jaxbrain.data.records import Records
+from jaxbrain.errors import DataError
+from jaxbrain.types import Dataset
+
+PREFIX = "tfds:"
+
+
+def _tfds():
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise DataError(
+            f"TensorFlow Datasets is needed and missing ({error}): pip install 'jaxbrain[tfds]'"
+        ) from None
+    return tensorflow_datasets
+
+
+@functools.cache
+def _builder():
+    tfds = _tfds()
+
+    class BrainMri(tfds.core.GeneratorBasedBuilder):
+        """A folder of labelled images, or an archive of one, as `load_folder` reads it:
+        examples of image [H, W, 1] uint8 (whole files, grey), label, path and patient (-1 if
+        unknown). `manual_dir` is the folder, or holds one archive."""
+
+        VERSION = tfds.core.Version("1.0.0")
+        MANUAL_DOWNLOAD_INSTRUCTIONS = "manual_dir: the folder of labelled images"
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                "label": tfds.features.ClassLabel(),
+                "path": tfds.features.Text(),
+                "patient": np.int32,
+            }
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description=self.__doc__,
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+            )
+
+        def _split_generators(self, dl_manager):
+            source = Path(dl_manager.manual_dir)
+            inside = [path for path in source.iterdir() if not path.name.startswith(".")]
+            if len(inside) == 1 and archive.is_archive(inside[0]):
+                source = inside[0]
+            # All that is wrong is said before the first example; sizes do not matter here.
+            _, records = load_folder(source, image_size=8)
+            self.info.features["label"].names = list(records.class_names)
+            names = sorted({split or "train" for split in records.split})
+            return {name: self._generate_examples(source, records, name) for name in names}
+
+        def _generate_examples(self, source, records, split):
+            with archive.folder(source) as root:
+                layout = find(root)
+                place = {path: i for i, path in enumerate(records.path)}
+                for name, places in layout.classes.items():
+                    for own, files in places:
+                        if (own or "train") != split:
+                            continue
+                        for path in files:
+                            found = read_file(path, root, "error", 0.1)
+                            for image, part in zip(found.image, found.name, strict=True):
+                                key = path.relative_to(root).as_posix() + part
+                                yield (
+                                    key,
+                                    {
+                                        "image": np.round(image * 255.0).astype(np.uint8)[
+                                            ..., None
+                                        ],
+                                        "label": name or found.label,
+                                        "path": key,
+                                        "patient": records.patient[place[key]],
+                                    },
+                                )
+
+    return BrainMri
+
+
+def __getattr__(name: str):
+    if name == "BrainMri":
+        return _builder()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def prepare(source: str | Path, data_dir: str | Path) -> Path:
+    """Write a folder or archive of images as a TFDS data set, `brain_mri`.
+
+    Returns:
+        The directory of the data set, under `data_dir`.
+
+    Raises:
+        DataError: as `load_folder`, and without the extra.
+    """
+    tfds, source = _tfds(), Path(source)
+    if not source.exists():
+        raise DataError(f"{source}: does not exist: expected a folder of images or an archive")
+    builder = _builder()(data_dir=str(data_dir), file_format="array_record")
+    with archive.folder(source) as root:
+        config = tfds.download.DownloadConfig(manual_dir=root)
+        builder.download_and_prepare(download_config=config)
+    return Path(builder.data_dir)
+
+
+def load(
+    name: str,
+    *,
+    image_size: int = 224,
+    crop: str = "none",
+    square: str = "stretch",
+    threshold: float | None = None,
+) -> tuple[Dataset, Records]:
+    """Read a data set that TFDS has prepared.
+
+    Args:
+        name: "tfds:NAME" or "tfds:NAME:SPLIT" (slices such as train[:50%] too); NAME may
+            hold a config and a version. It is looked for in TFDS_DATA_DIR, or
+            ~/tensorflow_datasets. Without SPLIT all splits are read.
+        image_size, crop, square: see `load_folder`.
+        threshold: of near-duplicates, which get one group; None gives every image its own.
+
+    Raises:
+        DataError: without the extra, for a data set that is not there, is not in the format
+            array_record, or has not exactly one image and one label.
+    """
+    tfds = _tfds()
+    wanted, split = _parse(name)
+    try:
+        builder = tfds.core.read_only_builder.builder_from_files(wanted)
+    except Exception as error:  # TFDS raises many types.
+        raise DataError(
+            f"{name}: not prepared: expected it in TFDS_DATA_DIR or ~/tensorflow_datasets; "
+            f"jaxbrain.data.tfds.prepare makes one of a folder ({type(error).__name__})"
+        ) from error
+    features = dict(builder.info.features.items())
+    image_name = _one(name, features, tfds.features.Image, "image")
+    label_name = _one(name, features, tfds.features.ClassLabel, "label")
+    given = features[label_name].names
+    names = order({canonical(one) for one in given})
+    arrays: dict[str, list] = {"image": [], "label": [], "small": []}
+    rows, bad = [], []
+    all_splits = list(builder.info.splits)
+    for part in [split] if split else all_splits:
+        try:
+            source = builder.as_data_source(split=part)
+            count = len(source)
+        except Exception as error:
+            raise DataError(
+                f"{name}: split {part!r} cannot be read: {str(error).splitlines()[0]}: expected "
+                f"the format array_record, and of the splits {', '.join(all_splits)}"
+            ) from error
+        official = "" if split or len(all_splits) == 1 else SPLITS.get(part.lower(), part)
+        for i in range(count):
+            example = source[i]
+            path = example.get("path", example.get("filename", f"{part}/{i:06d}"))
+            path = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
+            try:
+                pixels, mode = _grey(np.asarray(example[image_name]))
+            except DataError as error:
+                bad.append(f"  {path}: {error}")
+                continue
+            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+            arrays["image"].append(prepared(pixels, image_size, crop, square))
+            arrays["label"].append(names.index(canonical(given[int(example[label_name])])))
+            arrays["small"].append(duplicates.small(pixels))
+            size = [pixels.shape[1], pixels.shape[0]]
+            patient = int(example.get("patient", -1))
+            rows.append([path, mode, size, int(pixels.size), official, digest, patient])
+    if bad or not rows:
+        raise DataError(f"{name}: {len(bad)} images cannot be used\n" + "\n".join(bad))
+    # TFDS shuffles by hash: back to the order of `load_folder`.
+    ranks = {"train": 0, "val": 1, "test": 2}
+    keys = [
+        (label, ranks.get(row[4], 3), natural(PurePosixPath(row[0])), row[0])
+        for label, row in zip(arrays["label"], rows, strict=True)
+    ]
+    places = sorted(range(len(rows)), key=keys.__getitem__)
+    about = {
+        "rows": [rows[i] for i in places],
+        "notes": [],
+        "layout": f"TFDS {builder.info.full_name}",
+        "class_names": names,
+    }
+    stacked = {key: np.stack(values)[places] for key, values in arrays.items()}
+    return assemble(name, stacked | {"label": stacked["label"].astype(np.int32)}, about, threshold)
+
+
+def _parse(name: str) -> tuple[str, str]:
+    """("NAME", "SPLIT" or "") of "tfds:NAME[:SPLIT]"; a version is part of the name."""
+    rest = str(name).removeprefix(PREFIX)
+    head, _, tail = rest.rpartition(":")
+    if head and not re.fullmatch(r"[\d.*]+", tail):
+        return head, tail
+    return rest, ""
+
+
+def _one(name: str, features: dict, kind: type, what: str) -> str:
+    found = [key for key, value in features.items() if isinstance(value, kind)]
+    if what in found:
+        return what
+    if len(found) != 1:
+        raise DataError(f"{name}: {len(found)} features of type {kind.__name__}: expected one")
+    return found[0]
+
+
+def _grey(pixels: np.ndarray) -> tuple[np.ndarray, str]:
+    """[H, W, C] uint8 or uint16 to grey [H, W] float32 in [0, 1], and the mode."""
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    try:
+        image = Image.fromarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{pixels.dtype} pixels of shape {pixels.shape}: no rule") from error
+    return grey(image), image.mode
