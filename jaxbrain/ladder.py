@@ -152,7 +152,7 @@ def _run(cfg, data, records, directory, log, options, found, planned, num_device
     }
     results |= _scored(workdir, results)
     record.write_json(workdir / "ladder.json", results)
-    _write_text(workdir / "report.md", report_ladder.page(results))
+    record.write_text(workdir / "report.md", report_ladder.page(results))
     report_ladder.picture(workdir / "ladder.png", results)
     report_ladder.show(console, results)
     environment = record.environment() | {"seconds": round(time.perf_counter() - started, 1)}
@@ -336,9 +336,3 @@ def _rows(answer: Prediction, records: Records, count: int):
             yield [*head, records.path[index], "real", twin, label, repr(p)]
         else:
             yield [*head, f"synthetic/{index - count:04d}", "synthetic", "", label, repr(p)]
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -20,11 +20,19 @@ from jaxbrain.errors import CheckpointError
 from jaxbrain.types import Counts
 
 
-def write_json(path: Path, value) -> None:
+def write_text(path: Path, text: str) -> None:
     """Whole or not at all: a reader never sees half a file."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def write_json(path: Path, value) -> None:
+    """Whole or not at all; NaN, which is no JSON, is refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def _seal(value) -> str:

@@ -182,6 +182,62 @@ def comparison_figure(
     figure.savefig(path)
 
 
+def markdown(text) -> str:
+    """Text as it stands in a Markdown table, whatever it holds."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in str(text))
+    return escaped.replace("\n", " ")
+
+
+def page(results: dict, class_names) -> str:
+    """`report.md`: accuracy per seed and in all, the confusion, what the GANs' reports say.
+
+    results: what `results.json` holds.
+    """
+    summary, data = results["summary"], results["data"]
+    found = ", ".join(f"{markdown(name)} {n}" for name, n in data["found"].items())
+    used = ", ".join(f"{markdown(name)} {n}" for name, n in data["used"].items())
+    drawn = ", ".join(f"{markdown(name)} {n}" for name, n in data["synthetic"].items())
+    low, high = summary["interval"]
+    lines = [
+        "# The paper's protocol (P0)",
+        "",
+        f"Images ({data['source']}): found {found}; used {used}; synthetic {drawn}.",
+        "",
+        f"Accuracy {percent(summary['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) on "
+        f"{summary['num_test']} images, real and synthetic ones; the paper claims "
+        f"{percent(PAPER_ACCURACY)} %. P0 tests on synthetic images and on real ones that the "
+        "GAN was trained on: this is no estimate of accuracy on new patients.",
+        "",
+        "| seed | accuracy | real half | synthetic half | GAN's last step: thumbnail Frechet |",
+        "|---|---|---|---|---|",
+    ]
+    for seed in results["seeds"]:
+        last, best = seed["gan"]["last"], seed["gan"]["best"]
+        judged = (
+            f"{last['frechet_thumbnail']:.3f} (least at step {best['step']}: "
+            f"{best['frechet_thumbnail']:.3f})"
+        )
+        cells = [percent(seed[name]) for name in _HALVES]
+        lines.append(f"| {seed['seed']} | {' | '.join(cells)} | {judged} |")
+    order = range(len(class_names) - 1, -1, -1)
+    matrix = total_matrix(results)
+    names = [markdown(class_names[k]) for k in order]
+    lines += ["", f"| predicted \\ true | {' | '.join(names)} |", f"|---{'|---' * len(names)}|"]
+    for guess in order:
+        row = [str(int(matrix[truth][guess])) for truth in order]
+        lines.append(f"| {markdown(class_names[guess])} | {' | '.join(row)} |")
+    warned = [
+        f"- seed {seed['seed']}: {text}"
+        for seed in results["seeds"]
+        for text in seed["gan"]["warnings"]
+    ]
+    lines += ["", "## Warnings", "", *(warned or ["None: no GAN was seen to collapse."]), ""]
+    return "\n".join(lines)
+
+
+_HALVES = "accuracy", "accuracy_real", "accuracy_synthetic"
+
+
 def show(console, results: dict, class_names) -> None:
     """Print Tables 3 and 4, the metrics, and what the accuracy is made of.
 

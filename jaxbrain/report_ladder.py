@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxbrain.report import new_figure, new_table, percent
+from jaxbrain.report import markdown, new_figure, new_table, percent
 
 _TRUE = ("P0", "P1", "P2", "P3")
 # Heading, protocol, generator (None: the row's own), labels.
@@ -156,7 +156,11 @@ def heading(results: dict) -> list[str]:
 
 def page(results: dict) -> str:
     """`report.md`."""
-    parts = ["# The ladder", *heading(results), "Accuracy in per cent, 95 % intervals."]
+    parts = [
+        "# The ladder",
+        *map(markdown, heading(results)),
+        "Accuracy in per cent, 95 % intervals.",
+    ]
     parts.append(_markdown(*_ladder(results)))
     if results["leaks"]:
         parts += ["## What each leak is worth", _markdown(*_leaks(results))]

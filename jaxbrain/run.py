@@ -291,6 +291,7 @@ def _save(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> d
         "summary": record.summary(seeds),
     }
     record.write_json(log.workdir / "results.json", results)
+    record.write_text(log.workdir / "report.md", report.page(results, names))
     matrix = report.total_matrix(results)
     report.confusion_figure(log.workdir / "confusion.png", matrix, names)
     report.comparison_figure(

@@ -60,6 +60,10 @@ def test_files(finished):
         "split.csv",
         "metrics.jsonl",
         "predictions.csv",
+        "report.md",
+        "images.csv",
+        "STATUS",
+        "log.txt",
         "results.json",
         "progress.png",
         "confusion.png",
@@ -129,6 +133,33 @@ def test_results_follow_from_predictions(finished):
     assert summary["accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
     assert summary["interval"][0] < summary["accuracy"] < summary["interval"][1]
     assert "seconds" not in json.dumps(results)
+
+
+def test_report_and_what_the_gan_is_said_to_be(finished):
+    workdir, text = finished
+    results = json.loads((workdir / "results.json").read_text())
+    events = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for seed in results["seeds"]:
+        own = [e for e in events if (e["seed"], e["training"]) == (seed["seed"], "gan")]
+        assert seed["gan"]["last"]["step"] == 6
+        least = min(e["frechet_thumbnail"] for e in own)
+        assert seed["gan"]["best"]["frechet_thumbnail"] == least
+        assert 0.0 < seed["gan"]["real_spread"] < 0.5
+    page = (workdir / "report.md").read_text()
+    assert f"Accuracy {100 * results['summary']['accuracy']:.2f} %" in page
+    assert "## Warnings" in page
+    assert (workdir / "log.txt").read_text().splitlines()[0] == "data   phantoms"
+    assert "resumed" not in text and "already complete" not in text
+
+
+def test_a_collapsed_gan_is_said_so(tmp_path):
+    """A generator that cannot move draws one picture a class."""
+    frozen = "--gan.generator-optim.learning-rate 1e-12 --gan.latent-size 1 --intervals 3".split()
+    text = command(*frozen, "--gan.generator-condition", "concat", workdir=tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    (warning,) = [w for w in results["seeds"][0]["gan"]["warnings"] if "mode collapse" in w]
+    assert f"warning seed 0: {warning}" in text
+    assert f"- seed 0: {warning}" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_split_file(finished):

@@ -8,6 +8,7 @@ import gzip
 import io
 import math
 import warnings
+import zlib
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def kind(content: bytes) -> str | None:
         try:
             with gzip.open(io.BytesIO(content)) as file:
                 head = file.read(352)
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             return None
     sizes = (348).to_bytes(4, "little"), (348).to_bytes(4, "big")
     if head[:4] in sizes and head[344:348] in (b"n+1\0", b"ni1\0"):
@@ -167,7 +168,7 @@ def _nifti(content: bytes, frames: str, brain_fraction: float) -> Slices:
     if math.prod(shape) * image.get_data_dtype().itemsize > len(content):
         raise DataError("truncated: shorter than its header says")
     volume = np.asarray(nibabel.as_closest_canonical(image).dataobj, np.float64)
-    volume = percentiles(volume.reshape(shape[:3]))
+    volume = percentiles(volume.reshape(volume.shape[:3]))
     share = (volume > 0.1).mean(axis=(0, 1))
     chosen = np.flatnonzero(share >= brain_fraction)
     if not len(chosen):

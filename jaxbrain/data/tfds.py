@@ -11,6 +11,8 @@ Nothing is ever downloaded. `tfds.BrainMri` is the builder.
 
 import functools
 import hashlib
+import io
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -37,6 +39,14 @@ def _tfds():
             f"TensorFlow Datasets is needed and missing ({error}): pip install 'jaxbrain[tfds]'"
         ) from None
     return tensorflow_datasets
+
+
+def _png(image: np.ndarray) -> io.BytesIO:
+    """[H, W] float32 in [0, 1] as a file: of arrays TFDS makes one with TensorFlow."""
+    memory = io.BytesIO()
+    Image.fromarray(np.round(image * 255.0).astype(np.uint8)).save(memory, "PNG")
+    memory.seek(0)
+    return memory
 
 
 @functools.cache
@@ -77,28 +87,18 @@ def _builder():
             return {name: self._generate_examples(source, records, name) for name in names}
 
         def _generate_examples(self, source, records, split):
+            place = {path: i for i, path in enumerate(records.path)}
             with archive.folder(source) as root:
                 layout = find(root)
-                place = {path: i for i, path in enumerate(records.path)}
-                for name, places in layout.classes.items():
-                    for own, files in places:
-                        if (own or "train") != split:
-                            continue
-                        for path in files:
-                            found = read_file(path, root, "error", 0.1)
-                            for image, part in zip(found.image, found.name, strict=True):
-                                key = path.relative_to(root).as_posix() + part
-                                yield (
-                                    key,
-                                    {
-                                        "image": np.round(image * 255.0).astype(np.uint8)[
-                                            ..., None
-                                        ],
-                                        "label": name or found.label,
-                                        "path": key,
-                                        "patient": records.patient[place[key]],
-                                    },
-                                )
+                places = [(k, *one) for k, many in layout.classes.items() for one in many]
+                chosen = [(k, files) for k, own, files in places if (own or "train") == split]
+                for path, label in ((path, k) for k, files in chosen for path in files):
+                    found = read_file(path, root, "error", 0.1)
+                    for image, part in zip(found.image, found.name, strict=True):
+                        key = path.relative_to(root).as_posix() + part
+                        patient = records.patient[place[key]]
+                        example = {"label": label or found.label, "path": key, "patient": patient}
+                        yield key, example | {"image": _png(image)}
 
     return BrainMri
 
@@ -152,7 +152,11 @@ def load(
     tfds = _tfds()
     wanted, split = _parse(name)
     try:
-        builder = tfds.core.read_only_builder.builder_from_files(wanted)
+        builder = tfds.core.read_only_builder.builder_from_files(
+            wanted,
+            # TFDS reads it once, when it is imported.
+            data_dir=os.environ.get("TFDS_DATA_DIR"),
+        )
     except Exception as error:  # TFDS raises many types.
         raise DataError(
             f"{name}: not prepared: expected it in TFDS_DATA_DIR or ~/tensorflow_datasets; "
@@ -213,11 +217,11 @@ def load(
 
 def _parse(name: str) -> tuple[str, str]:
     """("NAME", "SPLIT" or "") of "tfds:NAME[:SPLIT]"; a version is part of the name."""
-    rest = str(name).removeprefix(PREFIX)
-    head, _, tail = rest.rpartition(":")
-    if head and not re.fullmatch(r"[\d.*]+", tail):
-        return head, tail
-    return rest, ""
+    form = r"([^:]+(?::[\d.*]+)?)(?::([A-Za-z].*))?"
+    found = re.fullmatch(form, str(name).removeprefix(PREFIX))
+    if not found:
+        raise DataError(f"{name}: expected tfds:NAME or tfds:NAME:SPLIT")
+    return found[1], found[2] or ""
 
 
 def _one(name: str, features: dict, kind: type, what: str) -> str:
