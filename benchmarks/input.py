@@ -47,7 +47,9 @@ def main(options: Options) -> None:
             )
         data, _ = load_folder(root / "png", image_size=options.image_size)
         np.save(root / "image.npy", data.image)
-        functions["one .npy file"] = lambda: common.seconds(lambda: np.load(root / "image.npy"))
+        functions["one .npy file"] = lambda: common.seconds(
+            lambda: np.load(root / "image.npy", allow_pickle=False)
+        )
         functions["host to device"] = lambda: common.seconds(jnp.array, data.image)
         resident = jnp.asarray(data.image)
         gather = jax.jit(lambda image, index: train.to_float(image[index], 1))

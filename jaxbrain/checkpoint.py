@@ -5,11 +5,13 @@ not fall back from a damaged step. So every step gets a manifest of its files an
 its arrays, and the newest step that passes both is the one that counts.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,24 +181,28 @@ class Store:
         state = jax.device_get(state)
         entry = {"step": step, "digest": digest(state), "leaves": _leaves(state), "meta": meta}
         metrics = {self._best: meta[self._best]} if self._best else None
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
+            if needed > shutil.disk_usage(self.path).free:
+                raise OSError("the disk is full")
             manager = self._manager()
-            manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(entry)
-                ),
-                metrics=metrics,
-                force=True,
-            )
-            manager.wait_until_finished()
+            # It writes pages about what is raised here as one error.
+            with _quiet():
+                manager.save(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(entry)
+                    ),
+                    metrics=metrics,
+                    force=True,
+                )
+                manager.wait_until_finished()
             folder = self.path / str(step)
             _write(folder / MANIFEST, _manifest(folder))
             _write(self.path / _FINISHED, str(step).encode())
         except Exception as error:
             # What is left of it would keep a full disk full.
             self._sweep("removed unfinished checkpoint")
-            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
             free = shutil.disk_usage(self.path).free
             raise CheckpointError(
                 f"{self.path}: step {step} cannot be written ({needed} bytes needed, {free} "
@@ -296,7 +302,18 @@ class Store:
 
 def _first(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:200] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def restore(path: str | Path, like):

@@ -48,7 +48,7 @@ def _fit(run: Run, training: loop.Training, data: Dataset, key, init: Callable, 
         step = int(parallel.from_first(np.int32(found.step if found else -1), np.int32(0)))
         state = init() if step < 0 else parallel.from_first(found and found.state, like)
         step = max(step, 0)
-        log.cut(seed, name, step)
+        log.restore(seed, name, found.meta["reports"] if found else [])
         # A GAN that is done says nothing: its classifier's step is the one that counts.
         if run.workdir.resumed and not run.said and (step < training.total or name != "gan"):
             log.line(f"resumed at step {step} of {training.total} ({training.who})")
@@ -122,9 +122,7 @@ def fit_gan(run: Run, data: Dataset, seed: int, keys):
 
 def judgement(run: Run, data: Dataset, seed: int) -> dict:
     """What the GAN's reports say of it, for `results.json`."""
-    events = [
-        event for event in run.log.events if (event["seed"], event["training"]) == (seed, "gan")
-    ]
+    events = run.log.of(seed, "gan")
     real = generative.spread(np.asarray(data.image), np.asarray(data.label))
     best = min(events, key=lambda event: event["frechet_thumbnail"])
     names = "step", "frechet_thumbnail", "sample_spread"

@@ -122,7 +122,7 @@ def run(training: Training, watch: Watch, step_fn: Callable, state, partial: dic
             done = to
             if done < stop and watch.stop.signal is not None:
                 state = parallel.here(state)
-                _save(watch.store, training, done, state, parts, None)
+                _save(watch, training, done, state, parts, None)
                 watch.stop.check(f"at step {done} of {total} ({training.who}), saved")
         busy += lasted
         # Metrics are taken before an update, so the last update is checked on its result.
@@ -140,7 +140,7 @@ def run(training: Training, watch: Watch, step_fn: Callable, state, partial: dic
         means |= watch.show(state, stop) or {}
         speed = (done - began) * training.batch_size / lasted
         _report(training, log, stop, means, speed, (total - stop) * busy / (stop - first))
-        _save(watch.store, training, stop, state, {}, means)
+        _save(watch, training, stop, state, {}, means)
         if parallel.any_process(watch.stop.signal is not None):
             watch.stop.signal = watch.stop.signal or 15
             watch.stop.check(f"at step {stop} of {total} ({training.who}), saved")
@@ -162,10 +162,12 @@ def _report(training: Training, log, stop: int, means: dict, speed: float, eta: 
     log.progress(text, last=stop == training.total)
 
 
-def _save(store, training: Training, step: int, state, parts: dict, means: dict | None) -> None:
-    if store is not None:
+def _save(watch: Watch, training: Training, step: int, state, parts: dict, means) -> None:
+    if watch.store is not None:
+        reports = watch.log.of(training.seed, training.name)
         score = means[training.best] if means else _NO_SCORE
-        store.save(step, state, {"partial": parts, training.best: score})
+        meta = {"partial": parts, "reports": reports, training.best: score}
+        watch.store.save(step, state, meta)
 
 
 def _refuse_infinite(training: Training, store, sums: dict, start: int, stop: int) -> None:

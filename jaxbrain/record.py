@@ -198,22 +198,27 @@ class Log:
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     event = json.loads(line)
-                    event["seed"], event["training"], event["step"]
+                    (event["seed"], event["training"], event["step"])
                 except (ValueError, KeyError, TypeError):
                     break
                 events.append(event)
         return events
 
-    def cut(self, seed: int, training: str, step: int) -> None:
-        """Forget what a training reported after a step, since it goes on from there."""
-        self.events = [
-            event
-            for event in self.events
-            if (event["seed"], event["training"]) != (seed, training) or event["step"] <= step
-        ]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(event) + "\n" for event in self.events))
-        os.replace(temporary, self.path)
+    def restore(self, seed: int, training: str, events: list[dict]) -> None:
+        """Put what a training had reported at a checkpoint in place of what the file says:
+        it may say more, or have lost some."""
+        own = seed, training
+        kept = [event for event in self.events if (event["seed"], event["training"]) != own]
+        order = {"gan": 0, "classifier": 1}
+        self.events = sorted(
+            kept + events, key=lambda one: (one["seed"], order[one["training"]], one["step"])
+        )
+        write_text(self.path, "".join(json.dumps(event) + "\n" for event in self.events))
+
+    def of(self, seed: int, training: str) -> list[dict]:
+        """The events of one training."""
+        own = seed, training
+        return [event for event in self.events if (event["seed"], event["training"]) == own]
 
     def line(self, text: str) -> None:
         """A line as it stands: no markup, no wrapping of paths; names that are no UTF-8 with

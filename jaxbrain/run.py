@@ -41,14 +41,15 @@ _synthesise = jax.jit(pooled.synthesise, static_argnums=0)
 
 
 class _Seed(NamedTuple):
-    """What one seed leaves: its entry in `results.json`, rows of the CSV files, and the
-    numbers of real and synthetic images per class."""
+    """What one seed leaves: its entry in `results.json`, rows of the CSV files, the numbers
+    of real and synthetic images per class, and its trainings' events."""
 
     result: dict
     split: list
     predictions: list
     used: list[int]
     drawn: list[int]
+    events: dict[str, list]
 
 
 def _fresh_accuracy(cfg: Config, state, key) -> float:
@@ -107,7 +108,8 @@ def _run_seed(run: Run, data: Dataset, records: Records, seed: int) -> _Seed:
     num_classes = len(names)
     used = np.bincount(pool.data.label[is_real], minlength=num_classes).tolist()
     drawn = np.bincount(pool.data.label[~is_real], minlength=num_classes).tolist()
-    return _Seed(result, split, predictions, used, drawn)
+    events = {name: log.of(seed, name) for name in ("gan", "classifier")}
+    return _Seed(result, split, predictions, used, drawn, events)
 
 
 def paper(
@@ -252,6 +254,8 @@ def _finished(run: Run, num_seeds: int) -> list[_Seed]:
             break
         if value is None:
             break
+        for name, events in value["events"].items():
+            run.log.restore(len(done), name, events)
         done.append(_Seed(**value))
     if len(done) > num_seeds:
         raise ConfigError(

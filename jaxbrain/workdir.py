@@ -47,7 +47,7 @@ class Stop:
 
 
 class Workdir(NamedTuple):
-    """An open directory. resumed: whether a run of these settings was there."""
+    """An open directory. resumed: whether this run was begun there before."""
 
     path: Path
     resumed: bool
@@ -93,6 +93,7 @@ def opened(
                 with _locked(path):
                     say(f"kept   the run that was there: {_keep_old(path)}")
         resumed = (path / CONFIG).is_file()
+        begun = path.is_dir() and any(path.iterdir())
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -105,7 +106,7 @@ def opened(
             about = {"command": command, "commit": record.commit(), "floats": _floats()}
             record.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
-            yield Workdir(path, resumed, stop)
+            yield Workdir(path, begun, stop)
 
 
 def _names(path: Path) -> set[str]:

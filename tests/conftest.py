@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import socket
 from pathlib import Path
+from unittest import mock
 
 import jax
 import pytest
@@ -35,6 +37,20 @@ def forget_programs():
     suite was once killed by a segmentation fault while XLA compiled the next."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """The library fetches nothing: a connection to another machine fails the test."""
+    connect = socket.socket.connect
+
+    def refuse(self, address):
+        if self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "localhost", "::1"):
+            return connect(self, address)
+        raise AssertionError(f"a connection to {address}")
+
+    with mock.patch.object(socket.socket, "connect", refuse):
+        yield
 
 
 @pytest.fixture

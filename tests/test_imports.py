@@ -111,6 +111,24 @@ def test_nothing_forbidden_and_heavy_imports_are_lazy():
             assert not (top and package in LAZY), f"{path}: {package} at module level"
 
 
+def test_no_code_is_ever_loaded():
+    """No eval, no exec, no arrays of objects, nothing fetched."""
+    loads = 0
+    for package in ("jaxbrain", "experiments", "benchmarks"):
+        for path in files(package):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.Call):
+                    continue
+                name = ast.unparse(node.func)
+                assert name not in ("eval", "exec", "compile", "yaml.load"), path
+                assert "urlopen" not in name and not name.startswith("requests."), path
+                if name in ("np.load", "numpy.load"):
+                    loads += 1
+                    given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                    assert given.get("allow_pickle") == "False", path
+    assert loads >= 3
+
+
 def test_public_names_exist_and_files_are_short():
     for name in jaxbrain.__all__:
         assert hasattr(jaxbrain, name)

@@ -135,6 +135,18 @@ def test_films(root):
     )
 
 
+def test_nothing_of_exif_is_left(root, tmp_path):
+    """A name in a photograph's tags reaches no message, record or cache."""
+    exif = Image.Exif()
+    exif[0x013B], exif[0x010E] = "DOE^JANE", "DOE, born 1970"
+    noise(80).save(root / "no" / "photo.jpg", exif=exif)
+    assert b"DOE" in (root / "no" / "photo.jpg").read_bytes()
+    _, records = load_folder(root, image_size=16, cache_folder=tmp_path / "cache")
+    assert "no/photo.jpg" in records.path
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert b"DOE" not in kept.read_bytes() and "DOE" not in repr(records)
+
+
 def test_strips_and_dots(root):
     noise(70, (20, 90)).save(root / "no" / "strip.png")
     noise(71, (1, 1)).save(root / "no" / "dot.png")

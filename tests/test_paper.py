@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -258,10 +259,14 @@ def test_a_damaged_result_is_predicted_again(finished, tmp_path):
     shutil.copytree(whole, copy)
     path = copy / "checkpoints" / "seed1" / "result.json"
     path.write_text(path.read_text().replace("0.", "1.", 1))
+    # What was reported is in the checkpoints too.
+    events = (copy / "metrics.jsonl").read_text()
+    (copy / "metrics.jsonl").write_text("lost")
     text = command("--seeds", "2", workdir=copy)
     assert f"damaged {path}" in text
     assert "resumed at step 10 of 10 (classifier of seed 1)" in text
     assert results_of(copy) == results_of(whole)
+    assert (copy / "metrics.jsonl").read_text() == events
 
 
 def test_fresh_keeps_the_old_run_and_another_configuration_is_refused(finished, tmp_path):
@@ -307,6 +312,30 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch)
         assert mine == theirs
     for name in ("seed0_no.png", "seed1_yes.png", "seed0_pool.png"):
         assert (workdir / "samples" / name).read_bytes() == (whole / "samples" / name).read_bytes()
+
+
+@pytest.mark.parametrize("how", ["pmap", "sharded"])
+def test_a_run_goes_on_on_other_devices(finished, tmp_path, monkeypatch, how):
+    """Begun on one, its GAN ended on two: nearly the weights of one."""
+    whole, _ = finished
+    save = checkpoint.Store.save
+
+    def stop(self, step, state, meta):
+        save(self, step, state, meta)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    workdir = tmp_path / "run"
+    monkeypatch.setattr(checkpoint.Store, "save", stop)
+    with pytest.raises(StoppedError, match="at step 3 of 6"):
+        command(workdir=workdir)
+    with pytest.raises(StoppedError, match="at step 6 of 6"):
+        command("--parallel", how, "--devices", "2", workdir=workdir)
+    like = jax.eval_shape(lambda: gan.init(paper_config(), jax.random.key(0)))
+    one, two = (
+        checkpoint.restore(folder / "checkpoints" / "seed0" / "gan", like)
+        for folder in (whole, workdir)
+    )
+    chex.assert_trees_all_close(two.generator.params, one.generator.params, atol=2e-5)
 
 
 def test_a_damaged_checkpoint_is_walked_back(finished, tmp_path):

@@ -106,6 +106,7 @@ def test_a_stop_between_two_reports_changes_no_report(tmp_path, monkeypatch):
     with checkpoint.Store(tmp_path / "store") as store:
         found = store.newest(START)
     assert (found.step, found.meta["partial"]) == (5, {"loss": [4.0], "count": [1.0]})
+    assert [event["step"] for event in found.meta["reports"]] == [4]
     state, events = fit(tmp_path, inner, found.state, training, partial=found.meta["partial"])
     assert [(e["step"], e["loss"]) for e in events] == [(4, 6.5), (8, 2.5)]
     assert state.kernel.tolist() == [8.0, 8.0]
@@ -147,7 +148,7 @@ def test_real_memory_runs_out_with_a_message():
             jax.block_until_ready(jnp.zeros((1 << 46,), jnp.uint8))
 
 
-def test_events_of_a_killed_run_are_read_and_cut(tmp_path):
+def test_events_of_a_killed_run_are_read_and_mended(tmp_path):
     def row(training, step, **more):
         return {"seed": 0, "training": training, "step": step} | more
 
@@ -156,11 +157,12 @@ def test_events_of_a_killed_run_are_read_and_cut(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(text + '{"seed": 0, "trai')
     with record.Log(tmp_path, Console(file=io.StringIO())) as log:
         assert log.events == rows
-        log.cut(0, "gan", 2)
-        log.cut(0, "classifier", 0)
+        log.restore(0, "classifier", [])
+        log.restore(0, "gan", [row("gan", 1), row("gan", 2)])
         log.event(row("gan", 4, loss=1.0))
+        assert log.of(0, "gan") == [row("gan", 1), row("gan", 2), row("gan", 4, loss=1.0)]
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert list(map(json.loads, lines)) == [row("gan", 2), row("gan", 4, loss=1.0)]
+    assert list(map(json.loads, lines)) == log.events
 
 
 def test_a_full_disk_costs_a_line_of_the_log_and_not_the_training(tmp_path):

@@ -87,11 +87,13 @@ def test_what_is_no_run_is_left_alone(tmp_path):
             pass
 
 
-def test_a_directory_that_was_only_begun_is_new(tmp_path):
+def test_a_directory_that_was_only_begun(tmp_path):
+    """Killed before its settings were written: gone on with, from nothing."""
     (tmp_path / "LOCK").write_text("pid 1")
     (tmp_path / "images.csv").write_text("id")
     with opened(tmp_path) as run:
-        assert not run.resumed
+        assert run.resumed
+    assert json.loads((tmp_path / "config.json").read_text())["kind"] == "paper"
 
 
 def test_a_directory_that_may_not_be_written(tmp_path, monkeypatch):
