@@ -183,6 +183,16 @@ def test_patients_are_groups_and_nothing_personal_is_left(tmp_path):
     assert caught.value.__cause__ is None
 
 
+def test_dicom_without_a_name_that_says_so(tmp_path):
+    root = fill_dicom(tmp_path / "set")
+    (root / "no" / "0_0.dcm").rename(root / "no" / "IM0001")
+    (root / "yes" / "0_0.dcm").rename(root / "yes" / "1.2.840.113")
+    (root / "yes" / "LICENSE").write_text("words")
+    data, records = load_folder(root, image_size=16)
+    assert len(data.label) == 12
+    assert {"no/IM0001", "yes/1.2.840.113"} <= set(records.path)
+
+
 def volume() -> np.ndarray:
     """A ball off the centre, brighter in front, in axes right, front, up."""
     x, y, z = np.meshgrid(*(np.arange(n) for n in (40, 48, 20)), indexing="ij")

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from functools import partial
 
 import chex
@@ -261,6 +263,36 @@ def test_two_processes_equal_one(how, one_process, tmp_path):
     assert int(state.step) == 6
     # The second process left nothing.
     assert {path.name for path in tmp_path.iterdir()} == {"two", "cache"}
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_go_on(one_process, tmp_path):
+    """SIGTERM to the second process alone: both save and leave with 143; started again they
+    end in the curve of a whole run."""
+    workdir = tmp_path / "two"
+    command = [*COMMAND, "--workdir", str(workdir), "--cache", str(tmp_path / "cache")]
+    command += ["--parallel", "sharded", "--devices", "2", "--num-processes", "2"]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+    def start():
+        meet = ["--coordinator", f"127.0.0.1:{free_port()}", "--process-id"]
+        return [subprocess.Popen([*command, *meet, str(i)], **pipes) for i in range(2)]
+
+    started = start()
+    path = workdir / "metrics.jsonl"
+    while started[0].poll() is None and not (path.exists() and path.read_text()):
+        time.sleep(0.01)
+    started[1].send_signal(signal.SIGTERM)
+    for process in started:
+        out, error = process.communicate(timeout=250)
+        assert process.returncode == 143, error + out
+    for i, process in enumerate(start()):
+        out, error = process.communicate(timeout=250)
+        assert process.returncode == 0, error + out
+        assert ("resumed at step" in out) == (i == 0)
+    for a, b in zip(one_process, curves(workdir), strict=True):
+        assert b.pop("training") == a["training"]
+        assert b == pytest.approx({name: a[name] for name in b}, rel=1e-4)
 
 
 ROWS = """

@@ -78,6 +78,19 @@ def canonical(name: str) -> str:
     return "yes" if letters in _TUMOUR else name
 
 
+def _may_be_image(file: Path) -> bool:
+    """By its name; scanners leave DICOM files without one that says so."""
+    if file.name.lower().endswith(IMAGES + MEDICAL):
+        return True
+    if file.suffix and not file.suffix[1:].isdigit():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
     """Sub-folders, image files and the number of other files; hidden ones left out."""
     try:
@@ -87,7 +100,7 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
     visible = [entry for entry in entries if not entry.name.startswith(".")]
     folders = [e for e in visible if e.is_dir() and e.name.lower() not in _NOT_CLASSES]
     files = [e for e in visible if not e.is_dir()]
-    images = [file for file in files if file.name.lower().endswith(IMAGES + MEDICAL)]
+    images = [file for file in files if _may_be_image(file)]
     left_out = len(entries) - len(folders) - len(images)
     return folders, images, left_out
 
