@@ -37,6 +37,7 @@ def test_interleaved_runs_all_in_every_round():
     assert common.milliseconds(times) == {"a": 500.0, "b": 500.0}
 
 
+@pytest.mark.slow
 def test_step(tmp_path, capsys):
     options = step.Options(json=tmp_path / "step.json", rounds=2, chunk=2)
     step.run(options)
@@ -66,6 +67,7 @@ def test_seeds(tmp_path):
     assert all(entry["loss_difference"] < 1e-5 for entry in found["seeds"].values())
 
 
+@pytest.mark.slow
 def test_devices(tmp_path):
     options = devices.Options(
         json=tmp_path / "devices.json", counts=(1, 2), steps=2, batch=4, images=4, rounds=1
@@ -82,6 +84,7 @@ def test_input(tmp_path):
     assert result(options.json)["input"]["load_folder, png"]["images_per_s"] > 0
 
 
+@pytest.mark.slow
 def test_training_memory_does_not_depend_on_its_length(tmp_path):
     options = training.Options(json=tmp_path / "training.json", images=10, rounds=1)
     training.main(options)
@@ -92,6 +95,7 @@ def test_training_memory_does_not_depend_on_its_length(tmp_path):
         assert net["training_s"] > 0
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path):
     options = scaling.Options(
         json=tmp_path / "scaling.json",

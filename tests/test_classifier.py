@@ -37,7 +37,9 @@ def cross_entropy(logits, label, weight):
     return -(weight * picked).sum() / weight.sum()
 
 
-@pytest.mark.parametrize("sequence", ["vector", "scalar", "rows"])
+@pytest.mark.parametrize(
+    "sequence", ["vector", "rows", pytest.param("scalar", marks=pytest.mark.slow)]
+)
 def test_end_to_end_step(batch, key, sequence):
     cfg = plain(sequence=sequence)
     state = INIT(cfg, key)

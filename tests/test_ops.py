@@ -128,6 +128,7 @@ def test_taps_are_taken_where_windows_lie_on_padding():
         assert ops_cpu._sparse(5, stride, pads, (size, size), count) == want
 
 
+@pytest.mark.slow
 def test_mapped_over_kernels_equals_one_by_one():
     """Values and gradients, also where only one operand is mapped."""
     x, kernels, other = draw(7, (2, 8, 8, 3), (4, 5, 5, 3, 9), (4, 5, 5, 9, 3))

@@ -52,7 +52,7 @@ SLOW_PMAP = pytest.param("pmap", marks=pytest.mark.slow)
 @pytest.mark.parametrize(
     "how, update",
     [
-        ("pmap", "alternating"),
+        pytest.param("pmap", "alternating", marks=pytest.mark.slow),
         ("sharded", "simultaneous"),
         pytest.param("pmap", "simultaneous", marks=pytest.mark.slow),
         pytest.param("sharded", "alternating", marks=pytest.mark.slow),
@@ -76,7 +76,7 @@ def test_gan_step_on_two_devices_equals_one(key, how, update):
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.generator.params))
 
 
-@pytest.mark.parametrize("how", ["pmap", "sharded"])
+@pytest.mark.parametrize("how", [SLOW_PMAP, "sharded"])
 def test_classifier_step_on_two_devices_equals_one(key, how):
     """Unequal weights on the two devices; augmentation on."""
     cfg = change(plain(), "classifier", mode="end_to_end", augment="standard")
@@ -87,7 +87,8 @@ def test_classifier_step_on_two_devices_equals_one(key, how):
     close(got, want)
 
 
-@pytest.mark.parametrize("how", [SLOW_PMAP, "sharded"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["pmap", "sharded"])
 def test_dropout_is_that_of_the_step_mapped_on_one_device(key, how):
     """The stated reference: each device's masks come from its own key, as those of a
     `vmap` with the same axis name on one device do."""
@@ -202,6 +203,7 @@ print("equal on", len(jax.devices()))
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     code = EIGHT.format(tests=os.path.dirname(__file__))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -234,7 +236,8 @@ def one_process(tmp_path_factory):
     return curves(workdir)
 
 
-@pytest.mark.parametrize("how", [SLOW_PMAP, "sharded"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["pmap", "sharded"])
 def test_two_processes_equal_one(how, one_process, tmp_path):
     """The entry point in two real processes that meet over gloo, against one process with
     one device: the same loss curve, and a checkpoint that can be read."""

@@ -212,6 +212,7 @@ def test_presets_trace(preset):
         assert total == 720  # 18 steps an epoch, 20 epochs, two stages
 
 
+@pytest.mark.slow
 def test_paper_preset_takes_a_step(key, optimised):
     """A single step of each training at full width: finite, and the state moves."""
     cfg = config.paper()

@@ -40,7 +40,7 @@ def test_gan_equals_resident(key):
         np.testing.assert_array_equal(merged([first.metrics[name], rest.metrics[name]]), values)
 
 
-@pytest.mark.parametrize("mode", ["two_stage", "end_to_end"])
+@pytest.mark.parametrize("mode", ["two_stage", pytest.param("end_to_end", marks=pytest.mark.slow)])
 def test_classifier_equals_resident(key, mode, tmp_path):
     """From a memory map, with weights, padded batches and balanced classes."""
     cfg = change(small(), "hybrid", standardise=mode == "two_stage")
@@ -90,6 +90,7 @@ def test_small_data_fit(key):
     assert stream.fits(images(5, 32))
 
 
+@pytest.mark.slow
 def test_run_on_the_host_equals_run_on_the_device(tmp_path):
     command(workdir=tmp_path / "device")
     command("--data.placement", "host", workdir=tmp_path / "host")

@@ -45,6 +45,7 @@ def entries_of(cfg, data, count=3):
     return (real, synthetic), (which, train_index, label, weight, test, keys)
 
 
+@pytest.mark.slow
 def test_a_mapped_classifier_equals_single_runs(images):
     """map, vmap, pairs and two devices against plain calls: 16 steps, float32 sums in
     another order."""
@@ -173,6 +174,7 @@ def test_floors_see_the_files_and_the_linear_draws(images):
     assert ("P3", "linear", "metadata", "true") not in answers
 
 
+@pytest.mark.slow
 def test_beside_a_gan_floors_see_prepared_images(images):
     data, records = images
     cfg = tiny()

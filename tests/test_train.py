@@ -103,7 +103,7 @@ def test_arrays_of_numpy_are_taken_without_jit(key):
     assert probability.shape == (12, 2)
 
 
-@pytest.mark.parametrize("mode", ["two_stage", "end_to_end"])
+@pytest.mark.parametrize("mode", ["two_stage", pytest.param("end_to_end", marks=pytest.mark.slow)])
 def test_schedule_scales_every_update(key, mode):
     """Plain SGD without momentum on frozen data: an update over its factor in the
     schedule equals the update that a constant rate would make from the same state; the
