@@ -45,10 +45,6 @@ def close(got, want, tolerance=1e-5) -> None:
 WRAP = {"pmap": parallel.pmap_step, "sharded": parallel.sharded_step}
 
 
-# Of each pair one is fast enough for every day; together they cover both ways.
-SLOW_PMAP = pytest.param("pmap", marks=pytest.mark.slow)
-
-
 @pytest.mark.parametrize(
     "how, update",
     [
@@ -76,7 +72,7 @@ def test_gan_step_on_two_devices_equals_one(key, how, update):
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.generator.params))
 
 
-@pytest.mark.parametrize("how", [SLOW_PMAP, "sharded"])
+@pytest.mark.parametrize("how", ["pmap", pytest.param("sharded", marks=pytest.mark.slow)])
 def test_classifier_step_on_two_devices_equals_one(key, how):
     """Unequal weights on the two devices; augmentation on."""
     cfg = change(plain(), "classifier", mode="end_to_end", augment="standard")
