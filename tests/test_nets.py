@@ -279,7 +279,8 @@ def test_end_to_end_has_no_unused_parameters(cfg, key):
         assert not np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("reading", [pytest.param("rows", marks=pytest.mark.slow), "vector"])
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", ["rows", "vector"])
 def test_bfloat16_activations_float32_parameters(key, reading):
     """Same parameters, outputs near those of float32 and float32 themselves; the step
     keeps parameters, statistics and optimiser states float32."""

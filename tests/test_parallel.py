@@ -125,6 +125,7 @@ def test_devices_that_are_not_there():
         parallel.start("localhost:1")
 
 
+@pytest.mark.slow
 def test_padded_training_on_two_devices_equals_one(key):
     """Batches of 5 on 2 devices: a row of weight 0 in each."""
     cfg = change(plain(), "classifier", partial="pad", shuffle="every_epoch", batch_size=5)

@@ -60,6 +60,7 @@ def test_classifier_equals_resident(key, mode, tmp_path):
     np.testing.assert_allclose(got, train.predict(cfg, want, data), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_image_mean_is_exact(key):
     cfg, data = small(), images(13, 16)
     weight = jnp.ones((13,)).at[3].set(0.0)

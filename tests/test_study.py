@@ -77,6 +77,7 @@ def test_a_mapped_hybrid_equals_single_runs(images):
     np.testing.assert_allclose(got, np.stack(want), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_classifier_reads_the_pool_and_ignores_rows_of_weight_0(images):
     """As `train_classifier` on the images picked by hand; what stands in padded rows
     changes no bit."""
