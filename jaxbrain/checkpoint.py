@@ -102,6 +102,7 @@ class Store:
         *,
         keep: int = 2,
         best: str | None = None,
+        about: dict | None = None,
         say: Callable[[str], None] = _silent,
     ):
         """Open or make a directory of checkpoints.
@@ -111,9 +112,11 @@ class Store:
             keep: how many of the newest are kept.
             best: name of the number in `meta` whose smallest value marks one that is kept
                 too; None keeps the newest alone.
+            about: JSON values written into every step, such as the configuration.
             say: called with a line for everything that is left out or repaired.
         """
         self.path, self.say, self._keep, self._best = Path(path).absolute(), say, keep, best
+        self._about = about or {}
         self._open: ocp.CheckpointManager | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -180,6 +183,7 @@ class Store:
         """
         state = jax.device_get(state)
         entry = {"step": step, "digest": digest(state), "leaves": _leaves(state), "meta": meta}
+        entry |= {"about": self._about}
         metrics = {self._best: meta[self._best]} if self._best else None
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:

@@ -1,7 +1,7 @@
 """The two trainings of a run: begun or gone on with, saved, watched, drawn."""
 
 import contextlib
-import zipfile
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,7 +43,8 @@ def _fit(run: Run, training: loop.Training, data: Dataset, key, init: Callable, 
         like = jax.eval_shape(init)
         if parallel.first_process():
             path = run.workdir.path / "checkpoints" / f"seed{seed}" / name
-            store = checkpoint.Store(path, best=training.best, say=log.line)
+            about = {"config": dataclasses.asdict(run.cfg)}
+            store = checkpoint.Store(path, best=training.best, about=about, say=log.line)
             found = stack.enter_context(store).newest(like)
         step = int(parallel.from_first(np.int32(found.step if found else -1), np.int32(0)))
         state = init() if step < 0 else parallel.from_first(found and found.state, like)
@@ -78,7 +79,7 @@ class _Sheets:
                 self.rows = {name: file[name] for name in file.files if int(name) <= step}
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # A damaged zip raises almost anything.
             self.run.log.line(f"damaged {self.path}: {error}: its rows are left out")
 
     def add(self, step: int, images: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """States survive the disk exactly; damage is found, named and walked back from."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -22,8 +23,10 @@ STATE = {"kernel": np.arange(600, dtype=np.float32).reshape(20, 30), "step": jnp
 def test_round_trip(tmp_path, key):
     cfg = change(small(), "gan", average_half_life=3.0)
     state = INIT(cfg, key)
-    with Store(tmp_path / "gan") as store:
+    with Store(tmp_path / "gan", about={"config": {"filters": 9}}) as store:
         store.save(5, state, {"config": {"filters": 4}})
+    written = json.loads((tmp_path / "gan" / "5" / "meta" / "metadata").read_text())
+    assert written["about"] == {"config": {"filters": 9}}
     # Only shapes of the target matter.
     like = jax.eval_shape(lambda: gan.init(cfg, key))
     back = checkpoint.restore(tmp_path / "gan", like)
