@@ -1,6 +1,9 @@
 """Strict numerics for every test, a compilation cache, small shared configurations."""
 
+import contextlib
+import csv
 import dataclasses
+import io
 import os
 import socket
 from pathlib import Path
@@ -9,6 +12,7 @@ from unittest import mock
 import jax
 import pytest
 
+from experiments import paper
 from jaxbrain import config
 
 # Implicit promotions hide mistakes; goldens of random draws rest on these defaults.
@@ -99,6 +103,35 @@ def change(cfg: config.Config, section: str, **fields) -> config.Config:
     """A copy of `cfg` with fields of one section replaced."""
     part = dataclasses.replace(getattr(cfg, section), **fields)
     return dataclasses.replace(cfg, **{section: part})
+
+
+# A run of seconds: the tiny preset with every size cut down.
+SMALL = (
+    "--data.n-per-class 12 --data.image-size 16 --gan.image-size 32 --gan.steps 6 "
+    "--gan.filters 4 --gan.projection 8 --gan.kernel-size 3 --gan.batch-size 8 "
+    "--classifier.epochs 2 --classifier.batch-size 8 --cnn.filters 3 4 --intervals 2"
+).split()
+
+
+def command(*arguments, workdir) -> str:
+    """experiments.paper in this process; returns what it printed."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        cache = jax.config.jax_compilation_cache_dir
+        paper.main([*SMALL, "--workdir", str(workdir), "--cache", cache, *arguments])
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run of two seeds (to be copied before it is changed), and its output."""
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    return workdir, command("--seeds", "2", workdir=workdir)
+
+
+def rows(path: Path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="session")

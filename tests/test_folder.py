@@ -153,6 +153,7 @@ def test_broken_files_are_listed_in_one_error(tmp_path):
             ("Training/yes/a.png", "Training/no/b.png", "Testing/no/c.png"),
             "class 'yes' is only in",
         ),
+        (("Testing/yes/a.png", "Testing/no/b.png"), "only Testing, no Training beside it"),
         (
             ("train/yes/a.png", "train/no/b.png", "extra/c.png"),
             "split folders beside other folders",

@@ -102,6 +102,16 @@ def test_frames():
     np.testing.assert_array_equal(found.image[1], found.image[0][::-1])
 
 
+def test_frames_of_one_file_stay_together(tmp_path):
+    """Even where the file does not say whose they are."""
+    for k, name in enumerate(("no", "yes")):
+        for i in range(2):
+            pixels = np.random.default_rng(2 * k + i).integers(0, 4000, (3, 40, 50))
+            dicom(pixels, path=tmp_path / name / f"{i}.dcm", drop=["PatientID"])
+    data, _ = load_folder(tmp_path, image_size=16, frames="all")
+    assert data.group.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
 def test_bad_dicom():
     with pytest.raises(DataError, match="without pixel data"):
         read(dicom(RAMP, drop=["PixelData"]))

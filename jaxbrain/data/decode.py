@@ -25,9 +25,8 @@ class Slices(NamedTuple):
     """What a file holds.
 
     image: [H, W] float32 in [0, 1] each. name: of each within the file, "" for a single
-    one. mode: Pillow's, or "DICOM", "NIfTI", "MAT". patient: who or what they all belong
-    to, or "" (never stored). label: of Cheng's files, or None. note: what a user should
-    know, or "".
+    one. mode: Pillow's, or "DICOM", "NIfTI", "MAT". patient: whose they all are, or ""
+    (never stored). label: of Cheng's files, or None. note: what a user should know, or "".
     """
 
     image: list[np.ndarray]
@@ -101,7 +100,7 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
     Args:
         content: of the file.
         frames: of an animation or a file of several pages "error" takes none, "first" the
-            first and "all" every one, as images of one patient.
+            first and "all" every one, as images that belong together.
 
     Raises:
         DataError: with the reason alone (the caller adds the path): not an image, damaged,
@@ -137,7 +136,7 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
                 if image.size != (width, height):
                     raise DataError(f"frame {i} is {image.size}: expected {(width, height)}")
                 images.append(grey(image))
-            return Slices(images, [f"#{i}" for i in range(count)], mode, "frames")
+            return Slices(images, [f"#{i}" for i in range(count)], mode)
     except DataError:
         raise
     except Image.DecompressionBombError as error:

@@ -56,9 +56,8 @@ def _decode(root: Path, layout: Layout, image_size, crop, square, frames, brain_
                     continue
                 index = layout.class_names.index(name or found.label)
                 patient = -1
-                if found.patient:
-                    shared = found.mode in ("DICOM", "MAT")
-                    who = (found.mode, found.patient) if shared else (relative,)
+                if found.patient or len(found.image) > 1:
+                    who = (found.mode, found.patient) if found.patient else (relative,)
                     patient = patients.setdefault(who, len(patients))
                 if found.note:
                     warned.setdefault(found.note, []).append(relative)

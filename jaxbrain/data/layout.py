@@ -127,6 +127,8 @@ def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Pa
     classes: dict[str, list[tuple[str, Path]]] = {}
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits:
+        if all(SPLITS[f.name.lower()] != "train" for f in splits):
+            raise _refuse(root, f"only {', '.join(f.name for f in splits)}, no Training beside it")
         others = [f.name for f in folders if f not in splits]
         if others:
             raise _refuse(root, f"split folders beside other folders: {others}")

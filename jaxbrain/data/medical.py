@@ -175,7 +175,7 @@ def _nifti(content: bytes, frames: str, brain_fraction: float) -> Slices:
         raise DataError(f"no slice of it is {100 * brain_fraction:g} % brain")
     # Canonical axes go right, forward, up; a picture goes down its rows, patient's right first.
     pictures = [np.ascontiguousarray(volume[::-1, ::-1, z].T) for z in chosen]
-    return Slices(pictures, [f"#z{z:03d}" for z in chosen], "NIfTI", "volume")
+    return Slices(pictures, [f"#z{z:03d}" for z in chosen], "NIfTI")
 
 
 _CHENG = {1: "meningioma", 2: "glioma", 3: "pituitary"}
