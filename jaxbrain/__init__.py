@@ -16,6 +16,7 @@ from jaxbrain import (
     stats,
     stream,
     study,
+    table4,
     train,
 )
 from jaxbrain.config import Config
@@ -71,6 +72,7 @@ __all__ = [
     "stats",
     "stream",
     "study",
+    "table4",
     "train",
     "train_classifier",
     "train_gan",

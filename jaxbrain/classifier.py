@@ -5,13 +5,15 @@ CNN with its own softmax ("cnn"), then the hybrid on its features ("hybrid"); mo
 stops after the first, a classifier without the LSTM.
 """
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxbrain import augment, losses, metrics, optim
-from jaxbrain.config import Config
+from jaxbrain.config import Config, OptimConfig
 from jaxbrain.errors import ConfigError
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.types import Array, Batch, ClassifierState, Counts, NetState
@@ -129,51 +131,86 @@ def train_step(
         devices = lax.axis_size(axis_name)
         dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(axis_name))
 
-    def total(x):
-        return x if axis_name is None else lax.psum(x, axis_name)
-
     image = batch.image
     if stage != "hybrid":
         if cfg.classifier.augment == "standard":
             keys = jax.random.split(augment_key, devices * image.shape[0])
             image = augment.standard(image, augment.own_rows(keys, axis_name))
         image = normalise(cfg, state, image)
-    # Weights of padded batches differ between devices: divide by the sum over all.
-    count = total(batch.weight.sum())
 
-    def loss_fn(params):
+    def logits(params):
         if stage == "cnn":
-            logits = CNN(cfg).apply({"params": params["cnn"]}, image)
-        else:
-            read = image
-            if stage == "end_to_end":
-                read = _features(cfg, params["cnn"], image)
-            elif cfg.hybrid.standardise:
-                read = _standardise(state, image)
-            logits = Hybrid(cfg).apply(
-                {"params": params["hybrid"]}, read, True, rngs={"dropout": dropout_key}
-            )
-        loss = (batch.weight * losses.cross_entropy(logits, batch.label)).sum()
-        return loss / jnp.maximum(count, 1e-6), (loss, logits)
+            return CNN(cfg).apply({"params": params["cnn"]}, image)
+        read = image
+        if stage == "end_to_end":
+            read = _features(cfg, params["cnn"], image)
+        elif cfg.hybrid.standardise:
+            read = _standardise(state, image)
+        return Hybrid(cfg).apply(
+            {"params": params["hybrid"]}, read, True, rngs={"dropout": dropout_key}
+        )
 
     trained = ("cnn", "hybrid") if stage == "end_to_end" else (stage,)
-    params = {name: getattr(state, name).params for name in trained}
-    (_, (loss, logits)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    nets, sums = descend(
+        cfg.classifier.optim,
+        {name: getattr(state, name) for name in trained},
+        logits,
+        batch.label,
+        batch.weight,
+        state.step % jnp.maximum(state.total_steps, 1),
+        state.total_steps,
+        axis_name=axis_name,
+    )
+    return state._replace(step=state.step + 1, **nets), sums
+
+
+def descend(
+    options: OptimConfig,
+    nets: dict[str, NetState],
+    logits: Callable,
+    label: Array,
+    weight: Array,
+    step: Array,
+    total_steps: Array | int,
+    *,
+    axis_name: str | None = None,
+) -> tuple[dict[str, NetState], dict[str, Array]]:
+    """One update of networks on the weighted mean cross-entropy of one batch: what every
+    training of a classifier here does (`train_step`, and the baselines').
+
+    Args:
+        options: static.
+        nets: the networks that are trained.
+        logits: function of {name: params} -> [B, K] float32.
+        label: [B] int32; weight: [B] float32, 0 for padding.
+        step, total_steps: where the learning-rate schedule stands.
+        axis_name: see `train_step`.
+
+    Returns:
+        The networks, and weighted sums over the batch: loss, correct, count.
+    """
+
+    def total(x):
+        return x if axis_name is None else lax.psum(x, axis_name)
+
+    # Weights of padded batches differ between devices: divide by the sum over all.
+    count = total(weight.sum())
+
+    def loss_fn(params):
+        answers = logits(params)
+        loss = (weight * losses.cross_entropy(answers, label)).sum()
+        return loss / jnp.maximum(count, 1e-6), (loss, answers)
+
+    params = {name: net.params for name, net in nets.items()}
+    (_, (loss, answers)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
     grads = total(grads)
-    stage_step = state.step % jnp.maximum(state.total_steps, 1)
     nets = {
-        name: optim.update(
-            cfg.classifier.optim,
-            grads[name],
-            getattr(state, name),
-            stage_step,
-            state.total_steps,
-        )
-        for name in trained
+        name: optim.update(options, grads[name], net, step, total_steps)
+        for name, net in nets.items()
     }
-    hit = (logits.argmax(axis=-1) == batch.label).astype(jnp.float32)
-    sums = {"loss": total(loss), "correct": total((batch.weight * hit).sum())}
-    return state._replace(step=state.step + 1, **nets), sums | {"count": count}
+    hit = (answers.argmax(axis=-1) == label).astype(jnp.float32)
+    sums = {"loss": total(loss), "correct": total((weight * hit).sum())}
+    return nets, sums | {"count": count}
 
 
 def predict(cfg: Config, state: ClassifierState, image: Array) -> Array:

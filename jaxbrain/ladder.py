@@ -17,11 +17,12 @@ import jax
 import numpy as np
 
 from jaxbrain import parallel, record, report_ladder, scores
+from jaxbrain.baselines import weights
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
-from jaxbrain.protocols import NETWORKS, StudyConfig, plan
+from jaxbrain.protocols import PREPARED, StudyConfig, plan
 from jaxbrain.study import Prediction, study
 from jaxbrain.types import Dataset
 from jaxbrain.workdir import Stop, differences, opened
@@ -86,6 +87,8 @@ def ladder(
     names, label = records.class_names, np.asarray(data.label)
     planned = plan(cfg, options, label, found.group)
     settings = {"config": dataclasses.asdict(cfg), "study": dataclasses.asdict(options)}
+    if options.weights:
+        settings["weights"] = weights.digest(options.weights)
     rows = zip(records.path, label, found.group, records.digest, strict=True)
     images = [[path, names[k], int(group), digest] for path, k, group, digest in rows]
     how = dict(command=command, fresh=fresh, say=say)
@@ -134,7 +137,7 @@ def _run(cfg, data, records, directory, log, options, found, planned, num_device
         "split": options.split,
         "seeds": options.seeds,
         "folds": options.folds if options.split == "kfold" else 1,
-        "networks": [name for name in options.classifiers if name in NETWORKS],
+        "prepared": [name for name in options.classifiers if name in PREPARED],
         "test_over_train": _test_over_train(cfg, options),
         "data": {
             "source": "phantoms" if records.layout == "arrays" else "folder",
@@ -155,7 +158,11 @@ def _run(cfg, data, records, directory, log, options, found, planned, num_device
     record.write_text(workdir / "report.md", report_ladder.page(results))
     report_ladder.picture(workdir / "ladder.png", results)
     report_ladder.show(console, results)
-    environment = record.environment() | {"seconds": round(time.perf_counter() - started, 1)}
+    environment = record.environment() | {
+        "seconds": round(time.perf_counter() - started, 1),
+        # Of all parts, also those of earlier calls.
+        "seconds_of": {name: round(spent, 1) for name, spent in keep.seconds.items()},
+    }
     record.write_json(workdir / "env.json", environment)
     line(f"wrote  {workdir}  in {environment['seconds']:.0f} s")
     line(f"verify python -m experiments.ladder --verify {workdir}")
@@ -167,7 +174,7 @@ def _scored(workdir: Path, results: dict) -> dict:
         workdir / "predictions.csv",
         workdir / "images.csv",
         results["test_over_train"],
-        tuple(results["networks"]),
+        tuple(results["prepared"]),
     )
 
 
@@ -243,6 +250,7 @@ class _Keep:
     def __init__(self, workdir: Path, line: Callable[[str], None], num_cells: int, stop: Stop):
         self.workdir, self.line, self.num_cells, self.stop = workdir, line, num_cells, stop
         self.done = 0
+        self.seconds: dict[str, float] = {}
 
     def report(self) -> None:
         """Say how far the study came before."""
@@ -261,9 +269,10 @@ class _Keep:
         self.done += 0 if drawn else len(members)
         if path.is_file():
             try:
-                found, values = self._load(path)
+                found, values, spent = self._load(path)
                 if found != members:
                     raise ValueError(f"holds {found[:2]}..., expected {members[:2]}...")
+                self._spent(members, spent)
                 return values
             except ValueError as error:
                 aside = path.with_suffix(".damaged")
@@ -273,23 +282,33 @@ class _Keep:
             self.line(f"fitting {', '.join(members)}")
         start = time.perf_counter()
         values = make()
+        spent = time.perf_counter() - start
+        self._spent(members, spent)
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:
-            np.savez_compressed(file, members=np.asarray(members), values=values)
+            np.savez_compressed(file, members=np.asarray(members), values=values, seconds=spent)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         count = f"{len(members)} fits" if drawn else f"cells {self.done}/{self.num_cells}"
-        self.line(f"{count}  {name}  {time.perf_counter() - start:.1f} s")
+        self.line(f"{count}  {name}  {spent:.1f} s")
         self.stop.check(f"after {self.done} of {self.num_cells} cells, saved")
         return values
 
-    def _load(self, path: Path) -> tuple[list[str], np.ndarray]:
-        """Members and values of a part; ValueError if it is damaged (zip keeps checksums)."""
+    def _spent(self, members: list[str], seconds: float) -> None:
+        """A part is of one classifier (protocol/generator/classifier/...), or of fits of one
+        generator (generator/scope/...)."""
+        parts = members[0].split("/")
+        name = parts[2] if len(parts) == 6 else parts[0]
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def _load(self, path: Path) -> tuple[list[str], np.ndarray, float]:
+        """Members, values and seconds of a part; ValueError if it is damaged (zip keeps
+        checksums)."""
         try:
             # Opened here: NumPy leaves a file that it refuses open.
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return file["members"].tolist(), file["values"]
+                return file["members"].tolist(), file["values"], float(file["seconds"])
         # A damaged zip raises almost anything.
         except Exception as error:
             raise ValueError(f"cannot be read: {error}") from error

@@ -39,6 +39,10 @@ PROTOCOLS = "P0", "P1", "P2", "P3"
 GENERATORS = "cgan", "linear", "none"
 NETWORKS = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows", "cnn"
 FLOORS = "majority", "metadata", "nn1", "ridge"
+# Of the paper's Table 4 (`baselines.methods`).
+METHODS = "glrlm_cslbp_ann", "radiomics_svm", "vgg16_transfer", "vgg16_scratch", "hbtc_mlp"
+# What sees images as they are prepared for a network; floors see files.
+PREPARED = NETWORKS + METHODS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,8 @@ class StudyConfig:
     protocols: tuple[str, ...] = PROTOCOLS
     # cgan, linear, none; cgan@50 draws 50 synthetic images per class to train on.
     generators: tuple[str, ...] = ("linear", "none")
-    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge
+    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge,
+    # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
@@ -62,6 +67,9 @@ class StudyConfig:
     mapping: Literal["auto", "map", "vmap", "devices"] = "auto"
     # Trainings in one call (on each device), saved together; 0 takes 2 on a CPU, else 32.
     chunk: int = 0
+    # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout;
+    # vgg16_transfer needs them.
+    weights: str = ""
 
     def __post_init__(self):
         for name in ("seeds", "folds"):
@@ -70,13 +78,18 @@ class StudyConfig:
                 raise ConfigError(f"{name} is {value!r}: expected a whole number from {low}")
         if not isinstance(self.chunk, int) or self.chunk < 0:
             raise ConfigError(f"chunk is {self.chunk!r}: expected 0 or more")
-        for name, known in (("protocols", PROTOCOLS), ("classifiers", NETWORKS + FLOORS)):
+        for name, known in (("protocols", PROTOCOLS), ("classifiers", PREPARED + FLOORS)):
             _check_names(name, getattr(self, name), known)
         _check_names("generators", [base(name) for name in self.generators], GENERATORS)
         if len(set(self.generators)) < len(self.generators):
             raise ConfigError(f"generators is {self.generators!r}: expected each once")
         for name in self.generators:
             dose(name)
+        if "vgg16_transfer" in self.classifiers and not self.weights:
+            raise ConfigError(
+                "classifiers has 'vgg16_transfer': expected weights, a file of VGG-16's ImageNet "
+                "weights; without one vgg16_scratch trains the same network from nothing"
+            )
 
 
 def _check_names(field: str, values, known: tuple[str, ...]) -> None:

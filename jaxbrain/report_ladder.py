@@ -39,7 +39,7 @@ def _lookup(cells: dict, results: dict, row: tuple[str, str], column) -> dict | 
     _, protocol, generator, labels = column
     classifier, own = row
     # Floors see other pictures beside a GAN's images than without: not one scale.
-    other_view = own.startswith("cgan") and classifier not in results["networks"]
+    other_view = own.startswith("cgan") and classifier not in results["prepared"]
     if generator == "none" and other_view:
         return None
     return cells.get((protocol, generator or own, classifier, labels))

@@ -136,13 +136,13 @@ def _cell(key, one: Answers, draws: np.ndarray) -> dict:
     }
 
 
-def comparable(generator: str, classifier: str, networks: tuple[str, ...]) -> bool:
+def comparable(generator: str, classifier: str, prepared: tuple[str, ...]) -> bool:
     """Whether cells with and without synthesis see real images in the same way: floors see
     files as they are, but beside a GAN's images they see what networks see."""
-    return classifier in networks or not generator.startswith("cgan")
+    return classifier in prepared or not generator.startswith("cgan")
 
 
-def _leaks(answers: dict, draws: dict, networks: tuple[str, ...]) -> list[dict]:
+def _leaks(answers: dict, draws: dict, prepared: tuple[str, ...]) -> list[dict]:
     rows = []
     for generator, classifier in dict.fromkeys((key[1], key[2]) for key in answers):
         own = [
@@ -151,7 +151,7 @@ def _leaks(answers: dict, draws: dict, networks: tuple[str, ...]) -> list[dict]:
         ]
         if generator == "none":
             own = own[2:]
-        elif comparable(generator, classifier, networks):
+        elif comparable(generator, classifier, prepared):
             without = ("P3", "none", classifier, "true")
             own.append(("synthesis", ("P3", generator, classifier, "true"), without))
         for leak, upper, lower in own:
@@ -199,7 +199,7 @@ def _paired(first: Answers, second: Answers, test_over_train: float) -> dict | N
     return result
 
 
-def _comparisons(answers: dict, networks, test_over_train: float) -> list[dict]:
+def _comparisons(answers: dict, prepared, test_over_train: float) -> list[dict]:
     """With against without synthesis, and every two classifiers, under P3; p values of the
     corrected t adjusted over all of them by Holm."""
     rows = []
@@ -208,7 +208,7 @@ def _comparisons(answers: dict, networks, test_over_train: float) -> list[dict]:
     for generator, classifier in clean:
         base = ("none", classifier)
         if generator != "none" and base in clean:
-            if comparable(generator, classifier, networks):
+            if comparable(generator, classifier, prepared):
                 pairs.append(((generator, classifier), base))
     for one, two in itertools.combinations(clean, 2):
         if one[0] == two[0] and one[1] != two[1]:
@@ -225,14 +225,14 @@ def _comparisons(answers: dict, networks, test_over_train: float) -> list[dict]:
 
 
 def scores(
-    predictions: Path, images: Path, test_over_train: float, networks: tuple[str, ...]
+    predictions: Path, images: Path, test_over_train: float, prepared: tuple[str, ...]
 ) -> dict:
     """The numbers of a ladder: its cells, what each leak is worth, paired comparisons.
 
     Args:
         predictions, images: `predictions.csv` and `images.csv` of a study.
         test_over_train: of one fold.
-        networks: classifiers that see prepared images, not files.
+        prepared: classifiers that see images as they are prepared for networks, not files.
 
     Raises:
         DataError: if a file is not what a study wrote.
@@ -244,6 +244,6 @@ def scores(
     draws = {key: resampled[:, c] for c, key in enumerate(answers)}
     return {
         "cells": [_cell(key, one, draws[key]) for key, one in answers.items()],
-        "leaks": _leaks(answers, draws, networks),
-        "comparisons": _comparisons(answers, networks, test_over_train),
+        "leaks": _leaks(answers, draws, prepared),
+        "comparisons": _comparisons(answers, prepared, test_over_train),
     }

@@ -20,11 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from jaxbrain import pooled, train
 from jaxbrain.baselines import floors, linear
+from jaxbrain.baselines.methods import method
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DivergedError
-from jaxbrain.protocols import NETWORKS, Cell, Fit, StudyConfig, plan, twins
+from jaxbrain.protocols import FLOORS, METHODS, NETWORKS, Cell, Fit, StudyConfig, plan, twins
 from jaxbrain.types import Array, Dataset
 
 
@@ -125,8 +126,8 @@ def _family(cell: Cell) -> str:
 class _Lab:
     """What the cells of a study share: images, padded lengths, compiled programs."""
 
-    def __init__(self, cfg: Config, data: Dataset, key, records, mapping, fits, cells):
-        self.cfg, self.key, self.mapping = cfg, key, mapping
+    def __init__(self, cfg: Config, data: Dataset, key, records, mapping, methods, fits, cells):
+        self.cfg, self.key, self.mapping, self.methods = cfg, key, mapping, methods
         small = pooled.resized(data, cfg.gan.image_size)
         real = pooled.resized(small if cfg.data.degrade_reals else data, cfg.data.image_size)
         self.gan_real, self.real = np.asarray(small.image), np.asarray(real.image)
@@ -136,6 +137,7 @@ class _Lab:
             self.files = 2.0 * np.float64(records.small).reshape(len(records.small), -1) - 1.0
             self.features = floors.file_features(records)
         self.programs: dict[str, Callable] = {}
+        self.seen: dict[str, np.ndarray] = {}
         self.lengths: dict[tuple[str, str | bool], tuple[int, int]] = {}
         for fit in fits:
             self._lengthen((fit.generator, fit.scope == "all"), fit.index, fit.drawn)
@@ -231,6 +233,25 @@ class _Lab:
         fit_predict_one = floors.FLOORS[cell.classifier]
         return fit_predict_one(pool[cell.train], cell.label[cell.train], pool[cell.test])
 
+    def seen_by(self, name: str) -> np.ndarray:
+        """What a method of Table 4 sees in the real images; computed once."""
+        if name not in self.seen:
+            self.seen[name] = self.methods[name].features(self.real)
+        return self.seen[name]
+
+    def method(self, cell: Cell, drawn: np.ndarray | None) -> np.ndarray:
+        """[T] predictions of one cell; drawn: the method's features of synthetic images,
+        None without one."""
+        pool = self.seen_by(cell.classifier)
+        if drawn is not None:
+            pool = np.concatenate([pool, drawn])
+        label, one_key = cell.label[cell.train], _key(self.key, cell.name)
+        fit_predict_one = self.methods[cell.classifier].fit_predict
+        p = fit_predict_one(pool[cell.train], label, pool[cell.test], one_key)
+        if not np.isfinite(p).all():
+            raise DivergedError(f"{cell.name} predicts NaN")
+        return p
+
 
 def _stacked(entries: list[tuple]):
     """One entry's leaves along a new first axis."""
@@ -295,8 +316,8 @@ def study(
 
     Raises:
         DataError: unless there are two classes, each large enough to be split.
-        ConfigError: if the metadata floor is asked for without records, or a batch is
-            larger than a training set.
+        ConfigError: if the metadata floor is asked for without records, a batch is larger
+            than a training set, or an extra that a method needs is not installed.
         DivergedError: naming the fit or cell.
 
     Example:
@@ -308,11 +329,14 @@ def study(
     if "metadata" in options.classifiers and records is None:
         raise ConfigError("classifiers has 'metadata': expected records, the files' own")
     how = mapping or partial(mapped, how=options.mapping)
-    lab = _Lab(cfg, data, key, records, how, fits, cells)
+    methods = {
+        name: method(name, options.weights) for name in options.classifiers if name in METHODS
+    }
+    lab = _Lab(cfg, data, key, records, how, methods, fits, cells)
     lab.refuse_small(options.classifiers)
     chunk = options.chunk or (2 if jax.default_backend() == "cpu" else 32)
     # Thumbnails alone are small.
-    small = not set(NETWORKS) & set(options.classifiers)
+    small = set(options.classifiers) <= set(FLOORS)
     sizes = {"cgan": chunk, "linear": _FLOOR_CHUNK if small else chunk}
     for block, some, used in _blocks(fits, cells, sizes):
         yield from _run_block(lab, block, some, used, chunk, keep, group)
@@ -334,7 +358,14 @@ def _run_block(lab: _Lab, block, fits, cells, chunk, keep, group) -> Iterator[Pr
     def thumbnails():
         return lab.linear(fits, lab.files)
 
-    def floor(cell):
+    @functools.cache
+    def drawn_features(name, fit):
+        return lab.methods[name].features(images()[places[fit]])
+
+    def host(cell):
+        if cell.classifier in METHODS:
+            drawn = drawn_features(cell.classifier, cell.fit) if cell.fit else None
+            return lab.method(cell, drawn)
         if not cell.fit:
             return lab.floor(cell, None)
         drawn = thumbnails() if kind == "linear" else images()
@@ -357,7 +388,7 @@ def _run_block(lab: _Lab, block, fits, cells, chunk, keep, group) -> Iterator[Pr
                 width = max(len(cell.test) for cell in some)
                 # Matrices of a few hundred rows: more threads only wait for each other.
                 with threadpool_limits(1, user_api="blas"):
-                    rows = [np.pad(p, (0, width - len(p))) for p in map(floor, some)]
+                    rows = [np.pad(p, (0, width - len(p))) for p in map(host, some)]
                 return np.stack(rows)
 
             name = f"{block}_{generator}_{classifier}_{family}_{number:04d}"

@@ -118,7 +118,7 @@ def classifier_plan(cfg: Config, num_examples: int, devices: int = 1) -> Plan:
     )
 
 
-def _run(plan: Plan, key: Array, update: Callable, carry, start, stop, axis_name):
+def run_plan(plan: Plan, key: Array, update: Callable, carry, start, stop, axis_name=None):
     """`update(state, index, weight) -> (state, metrics)` for the steps [start, stop);
     carry is (state, history)."""
 
@@ -220,7 +220,7 @@ def train_gan(
 
     stop = cfg.gan.steps if stop is None else stop
     carry = state, empty_history(GAN_METRICS, cfg.gan.steps)
-    state, history = _run(plan, plan_key, step, carry, start, stop, axis_name)
+    state, history = run_plan(plan, plan_key, step, carry, start, stop, axis_name)
     return state, History(history)
 
 
@@ -363,7 +363,7 @@ def train_classifier(
         def step(state, index, real):
             return update(state, source[index], data.label[index], real * balanced[index])
 
-        return _run(plan, plan_key, step, (state, history), start, stop, axis_name)
+        return run_plan(plan, plan_key, step, (state, history), start, stop, axis_name)
 
     history = empty_history(CLASSIFIER_METRICS, total)
     if cfg.classifier.mode != "two_stage":

@@ -35,6 +35,8 @@ BELOW["run"] = BELOW["pooled"] | BELOW["fit"] | {"pooled", "fit"}
 BELOW["ladder"] = BELOW["study"] | BELOW["workdir"] | {"study", "workdir", "parallel"}
 BELOW["ladder"] |= {"scores", "report_ladder"}
 BELOW["ablations"] = BELOW["ladder"] | {"ladder"}
+BELOW["report_table4"] = BELOW["report_ladder"] | {"report_ladder"}
+BELOW["table4"] = BELOW["ladder"] | {"ladder", "report_table4"}
 # What a user of the library must not be made to import, or only inside a function.
 FORBIDDEN = {
     "experiments",

@@ -203,7 +203,7 @@ def test_beside_a_gan_floors_see_prepared_images(images):
 def test_degraded_reals(images):
     cfg = change(tiny(), "data", image_size=32, degrade_reals=True)
     cfg = change(cfg, "gan", image_size=16)
-    lab = study._Lab(cfg, images[0], jax.random.key(0), None, None, [], [])
+    lab = study._Lab(cfg, images[0], jax.random.key(0), None, None, {}, [], [])
     want = pooled.resized(pooled.resized(images[0], 16), 32)
     np.testing.assert_array_equal(lab.real, want.image)
 

@@ -8,17 +8,16 @@ from scipy import ndimage
 from jaxbrain.types import Array
 
 
-def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
-    """The box around the head: (top, left, bottom, right), the last two exclusive.
+def head(image: np.ndarray) -> np.ndarray:
+    """The pixels of the head: [H, W] float32 in [0, 1] -> [H, W] bool.
 
     The head is the largest connected region brighter than Otsu's threshold of the image
-    halved, since scalp and brain are darker than the brightest parts. A constant image
-    gives the whole frame. image: [H, W] float32 in [0, 1].
+    halved, since scalp and brain are darker than the brightest parts, with its holes
+    filled. A constant image gives the whole frame.
 
     References:
         Otsu, "A threshold selection method from gray-level histograms", 1979.
     """
-    height, width = image.shape
     counts, edges = np.histogram(image, bins=64, range=(0.0, 1.0))
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
@@ -32,10 +31,15 @@ def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
     threshold = edges[best + 1].mean() / 2
     regions, count = ndimage.label(image > threshold)
     if not count:
-        return 0, 0, height, width
+        return np.ones(image.shape, bool)
     sizes = np.bincount(regions.ravel())
     sizes[0] = 0
-    rows, columns = ndimage.find_objects(regions)[sizes.argmax() - 1]
+    return ndimage.binary_fill_holes(regions == sizes.argmax())
+
+
+def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
+    """The box around `head`: (top, left, bottom, right), the last two exclusive."""
+    rows, columns = ndimage.find_objects(head(image).astype(np.uint8))[0]
     return rows.start, columns.start, rows.stop, columns.stop
 
 

@@ -1,0 +1,73 @@
+"""Training of a baseline's own network, by the step that every classifier here takes."""
+
+import dataclasses
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbrain import classifier, optim, train
+from jaxbrain.config import OptimConfig
+from jaxbrain.types import Array, NetState, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; every epoch is reshuffled, partial batches are padded."""
+
+    epochs: int
+    batch_size: int
+    optim: OptimConfig
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def fit(module: nn.Module, recipe: Recipe, inputs: Array, label: Array, key: Array) -> Params:
+    """The parameters of `module` after `recipe.epochs` epochs.
+
+    Args:
+        module: `module(inputs, train) -> logits [B, K]`; training draws from "dropout".
+        inputs: [N, ...], what it reads; label: [N] int32.
+        key: of the whole training.
+    """
+    init_key, plan_key, step_key = train.split_key(key)
+    params = module.init(init_key, inputs[:1], False)["params"]
+    net = NetState(params, {}, optim.make(recipe.optim).init(params))
+    plan = train.Plan(len(label), recipe.batch_size, recipe.batch_size, "every_epoch", "pad")
+    total = recipe.epochs * plan.steps()
+
+    def update(state, index, weight):
+        step, net = state
+        rngs = {"dropout": jax.random.fold_in(step_key, step)}
+
+        def logits(params):
+            return module.apply({"params": params["net"]}, inputs[index], True, rngs=rngs)
+
+        nets, sums = classifier.descend(
+            recipe.optim, {"net": net}, logits, label[index], weight, step, total
+        )
+        return (step + 1, nets["net"]), sums
+
+    history = train.empty_history(train.CLASSIFIER_METRICS, total)
+    carry = (jnp.int32(0), net), history
+    (_, net), _ = train.run_plan(plan, plan_key, update, carry, 0, total)
+    return net.params
+
+
+@partial(jax.jit, static_argnums=0)
+def probability(module: nn.Module, params: Params, inputs: Array) -> Array:
+    """Of class 1: [N, ...] -> [N] float32, in bounded memory."""
+
+    def some(part):
+        return jax.nn.softmax(module.apply({"params": params}, part, False))[:, 1]
+
+    return train.map_batches(some, inputs, 16)
+
+
+def fit_predict(
+    module: nn.Module, recipe: Recipe, train_inputs, label, test_inputs, key: Array
+) -> np.ndarray:
+    """Train on [N, ...] and predict [T, ...]: [T] float64, the probability of class 1."""
+    params = fit(module, recipe, jnp.asarray(train_inputs), jnp.asarray(label, jnp.int32), key)
+    return np.float64(probability(module, params, jnp.asarray(test_inputs)))

@@ -1,0 +1,264 @@
+"""The methods that the paper's Table 4 quotes, each as features of images and a
+`fit_predict` on them (PAPER.md section 2 says what the originals did, on which data).
+
+All look at the whole head (`preprocess.head`): there are no lesion masks. Scaling and
+selection of features are fitted on the training images of a fold.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from jaxbrain import train
+from jaxbrain.baselines import heads, radiomics, texture, weights
+from jaxbrain.config import OptimConfig
+from jaxbrain.data import preprocess
+from jaxbrain.nn.mlp import MLP
+from jaxbrain.nn.vgg import Tumour, VGG16Tumour
+from jaxbrain.types import Array
+
+# Images at a time: co-occurrence matrices of more do not fit a processor's caches.
+_BLOCK = 8
+
+
+class Method(NamedTuple):
+    """features: [N, S, S, 1] uint8 -> [N, ...]. fit_predict: (train [N, ...], label [N]
+    int32, test [T, ...], key) -> [T] float64, the probability of class 1. Both run on the
+    host: a study loops over them and maps nothing."""
+
+    features: Callable[[np.ndarray], np.ndarray]
+    fit_predict: Callable[[np.ndarray, np.ndarray, np.ndarray, Array], np.ndarray]
+
+
+def _in_blocks(function: Callable, image: np.ndarray) -> np.ndarray:
+    """`function(image [B, S, S], region [B, S, S])`, some images at a time."""
+    parts = [
+        function(some[..., 0], texture.regions(some))
+        for some in (image[start : start + _BLOCK] for start in range(0, len(image), _BLOCK))
+    ]
+    return np.concatenate(parts)
+
+
+def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in standard deviations of the training rows from their mean; columns without a
+    spread become 0."""
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    varies = scale > 1e-9 * np.maximum(np.abs(mean), 1.0)
+    scale = np.where(varies, scale, 1.0)
+    return (train - mean) / scale * varies, (test - mean) / scale * varies
+
+
+# B1, `glrlm_cslbp_ann`.
+
+_ELEVEN = (
+    "short_emphasis long_emphasis level_nonuniformity size_nonuniformity percentage "
+    "low_level_emphasis high_level_emphasis short_low_emphasis short_high_emphasis "
+    "long_low_emphasis long_high_emphasis"
+).split()
+_MLP_B1 = MLP(10, "tanh"), heads.Recipe(100, 15, OptimConfig())
+
+
+def _runs(levels: np.ndarray) -> np.ndarray:
+    """[N, 4, 16] statistics of runs, by angle."""
+    found = [radiomics.sizes(texture.glrlm(levels, angle)) for angle in texture.ANGLES]
+    return np.stack(found, axis=1)
+
+
+def glrlm_cslbp(image: np.ndarray) -> np.ndarray:
+    """[N, S, S, 1] uint8 -> [N, 278]: mean and range over four angles of eleven run
+    statistics at 16 grey levels, and CS-LBP histograms on 4 x 4 cells."""
+    chosen = [radiomics.SIZES.index(name) for name in _ELEVEN]
+
+    def some(image, region):
+        runs = _runs(texture.quantise(image, region, 16))[:, :, chosen]
+        patterns = texture.cs_lbp(image, region)
+        return np.concatenate([runs.mean(axis=1), np.ptp(runs, axis=1), patterns], axis=1)
+
+    return _in_blocks(some, image)
+
+
+def ann(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> np.ndarray:
+    """One hidden layer of ten tanh units (MATLAB's `patternnet`), trained by SGDM."""
+    train, test = standardised(train, test)
+    return heads.fit_predict(*_MLP_B1, np.float32(train), label, np.float32(test), key)
+
+
+# B2, `radiomics_svm`.
+
+
+def six_families(image: np.ndarray) -> np.ndarray:
+    """[N, S, S, 1] uint8 -> [N, 90]: first-order statistics, and at 128 grey levels GLCM
+    and GLRLM (each averaged over four angles), GLSZM and NGTDM; the histogram of uniform
+    rotation-invariant local binary patterns."""
+    local_binary_pattern = texture.need("skimage.feature").local_binary_pattern
+
+    def patterns(one, inside):
+        codes = local_binary_pattern(one, 8, 1, "uniform")[inside].astype(int)
+        return np.bincount(codes, minlength=10) / len(codes)
+
+    def some(image, region):
+        levels = texture.quantise(image, region, 128)
+        return np.concatenate(
+            [
+                radiomics.first_order(image, region),
+                radiomics.glcm(texture.glcm(levels, 128)[:, 0]).mean(axis=1),
+                _runs(levels).mean(axis=1),
+                radiomics.sizes(texture.glszm(levels)),
+                radiomics.ngtdm(*texture.ngtdm(levels, 128)),
+                np.stack([patterns(*pair) for pair in zip(image, region, strict=True)]),
+            ],
+            axis=1,
+        )
+
+    return _in_blocks(some, image)
+
+
+def most_different(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
+    """The columns with the smallest p values of Welch's t test between the classes, in
+    their order; columns without a spread come last."""
+    first, second = train[label == 0], train[label == 1]
+    if min(len(first), len(second)) < 2:
+        return np.arange(min(count, train.shape[1]))
+    spread = first.std(axis=0) + second.std(axis=0) > 0
+    p = np.ones(train.shape[1])
+    test = scipy.stats.ttest_ind(first[:, spread], second[:, spread], equal_var=False)
+    # By t where p is 0 to machine precision.
+    p[spread] = test.pvalue
+    t = np.zeros(train.shape[1])
+    t[spread] = np.abs(test.statistic)
+    return np.sort(np.lexsort((-t, p))[:count])
+
+
+def svm(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> np.ndarray:
+    """A linear support vector machine (C = 1, squared hinge) on 32 columns chosen by
+    `most_different`. p is the logistic of its score: a ranking, not calibrated."""
+    linear = texture.need("sklearn.svm").LinearSVC(C=1.0, dual=False, max_iter=10_000)
+    train, test = standardised(train, test)
+    chosen = most_different(train, label, 32)
+    if len(np.unique(label)) < 2:
+        return np.full(len(test), float(label[0]))
+    score = linear.fit(train[:, chosen], label).decision_function(test[:, chosen])
+    return 1.0 / (1.0 + np.exp(-score))
+
+
+# B4, `hbtc_mlp`.
+
+_COM = (
+    "angular_second_moment contrast correlation joint_variance inverse_difference_moment "
+    "sum_average sum_variance sum_entropy joint_entropy difference_variance difference_entropy"
+).split()
+_RLM = "short_emphasis long_emphasis level_nonuniformity size_nonuniformity percentage".split()
+# Weka's defaults for nine attributes and two classes: (9 + 2) / 2 hidden units.
+_MLP_B4 = MLP(5, "sigmoid"), heads.Recipe(500, 1, OptimConfig("sgdm", 0.3, momentum=0.2, l2=0.0))
+
+
+def hybrid_texture(image: np.ndarray) -> np.ndarray:
+    """[N, S, S, 1] uint8 -> [N, 245], at 64 grey levels: eleven co-occurrence statistics at
+    distances 1 to 5 and four angles, five run statistics at four angles, five of the
+    gradient."""
+    com = [radiomics.GLCM.index(name) for name in _COM]
+    rlm = [radiomics.SIZES.index(name) for name in _RLM]
+
+    def some(image, region):
+        levels = texture.quantise(image, region, 64)
+        pairs = radiomics.glcm(texture.glcm(levels, 64, (1, 2, 3, 4, 5)))[..., com]
+        runs = _runs(levels)[..., rlm]
+        parts = pairs, runs, radiomics.gradient(image, region)
+        return np.concatenate([part.reshape(len(image), -1) for part in parts], axis=1)
+
+    return _in_blocks(some, image)
+
+
+def correlated(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
+    """Columns chosen one by one for the largest merit k r_c / sqrt(k + k (k - 1) r_f): r_c
+    the mean absolute correlation of k columns with the label, r_f among them.
+
+    References:
+        Hall, "Correlation-based feature selection for machine learning", 1999.
+    """
+    unit = standardised(train, train)[0] / np.sqrt(len(train))
+    target = (label - label.mean()) / max(np.linalg.norm(label - label.mean()), 1e-12)
+    with_label, among = np.abs(target @ unit), np.abs(unit.T @ unit)
+    chosen: list[int] = []
+    for k in range(1, min(count, train.shape[1]) + 1):
+        relevance = with_label + with_label[chosen].sum()
+        pairs = among[chosen].sum(axis=0) + among[np.ix_(chosen, chosen)].sum() / 2
+        # Of k columns chosen so far k - 1, whose own correlations of 1 are no pairs.
+        merit = relevance / np.sqrt(k + 2 * (pairs - (k - 1) / 2))
+        merit[chosen] = -np.inf
+        chosen.append(int(merit.argmax()))
+    return np.asarray(chosen)
+
+
+def mlp(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> np.ndarray:
+    """Nine columns by `correlated`, scaled to [-1, 1] on the training rows, and Weka's
+    multilayer perceptron: five sigmoid units, one example an update."""
+    chosen = correlated(train, label, 9)
+    train, test = train[:, chosen], test[:, chosen]
+    low, high = train.min(axis=0), train.max(axis=0)
+
+    def scaled(x):
+        return np.float32(2.0 * (x - low) / np.where(high > low, high - low, 1.0) - 1.0)
+
+    return heads.fit_predict(*_MLP_B4, scaled(train), label, scaled(test), key)
+
+
+# B3, `vgg16_transfer` and, without weights, `vgg16_scratch`.
+
+_ADAM = OptimConfig("adam", 1e-4, l2=0.0)
+_HEAD = Tumour(), heads.Recipe(50, 16, _ADAM)
+_SCRATCH = VGG16Tumour(), heads.Recipe(20, 16, _ADAM)
+VGG_SIZE = 224
+
+
+def vgg_features(pretrained: weights.Pretrained, image: np.ndarray) -> np.ndarray:
+    """What ImageNet's VGG-16 sees in images, enlarged to 224 pixels:
+    [N, S, S, 1] uint8 -> [N, 7, 7, 512] float32."""
+    return np.asarray(_vgg_features(pretrained.module, pretrained[1:], jnp.asarray(image)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _vgg_features(module, arrays, image):
+    params, mean, scale = arrays
+
+    def some(image):
+        large = preprocess.resize(image.astype(jnp.float32), VGG_SIZE)
+        rgb = jnp.clip(jnp.broadcast_to(large, (*large.shape[:3], 3)), 0.0, 255.0)
+        rgb = (rgb - mean.reshape(1, 1, 1, 3)) / scale.reshape(1, 1, 1, 3)
+        return module.apply({"params": params}, rgb, method="features")
+
+    return train.map_batches(some, image, 8)
+
+
+def _identity(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+METHODS = {
+    "glrlm_cslbp_ann": Method(glrlm_cslbp, ann),
+    "radiomics_svm": Method(six_families, svm),
+    "hbtc_mlp": Method(hybrid_texture, mlp),
+    "vgg16_scratch": Method(_identity, partial(heads.fit_predict, *_SCRATCH)),
+}
+
+
+def method(name: str, weights_file: str | Path | None = None) -> Method:
+    """A method by its name; "vgg16_transfer" reads `weights_file` (see `weights.load`).
+
+    Raises:
+        ConfigError: if an extra that it needs is not installed.
+        DataError: see `weights.load`.
+    """
+    if name in ("glrlm_cslbp_ann", "radiomics_svm", "hbtc_mlp"):
+        texture.need("skimage")
+        texture.need("sklearn")
+    if name != "vgg16_transfer":
+        return METHODS[name]
+    pretrained = weights.load(weights_file)
+    return Method(partial(vgg_features, pretrained), partial(heads.fit_predict, *_HEAD))

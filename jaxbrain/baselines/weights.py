@@ -1,0 +1,145 @@
+"""ImageNet weights of VGG-16 from a file that the user has; nothing is downloaded."""
+
+import hashlib
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbrain.baselines.texture import need
+from jaxbrain.errors import DataError
+from jaxbrain.nn.vgg import VGG16, convolutions
+from jaxbrain.types import Array, Params
+
+_EXPECTED = (
+    "expected VGG-16 in torchvision's layout (features.0.weight, ...) or Keras's "
+    "(block1_conv1/kernel, ...), as .npz or .safetensors"
+)
+# torchvision numbers ReLUs and pools too.
+_TORCH_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_TORCH_LINEAR = {0: "fc1", 3: "fc2", 6: "predictions"}
+
+
+class Pretrained(NamedTuple):
+    """module: a `VGG16`. params: its parameters, without the fully connected layers where
+    the file has none. mean, scale: [3] float32; the network reads (rgb - mean) / scale,
+    rgb in [0, 255]."""
+
+    module: VGG16
+    params: Params
+    mean: Array
+    scale: Array
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        if path.suffix == ".npz":
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        return need("safetensors.numpy").load_file(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged: {error}") from error
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _torch(tensors: dict, side: int) -> dict[str, dict[str, np.ndarray]]:
+    """torchvision's tensors as this module's: kernels [k, k, in, out], and the first
+    fully connected layer reads the map by rows, not by channels."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    names = [f"block{block}_conv{i}" for block, i in convolutions()]
+    places = dict(zip(_TORCH_CONVOLUTIONS, names, strict=True))
+    for name, tensor in tensors.items():
+        match = re.search(r"(features|classifier)\.(\d+)\.(weight|bias)$", name)
+        if not match:
+            continue
+        known = places if match[1] == "features" else _TORCH_LINEAR
+        if (layer := known.get(int(match[2]))) is None:
+            continue
+        if match[3] == "weight" and tensor.ndim == 4:
+            tensor = tensor.transpose(2, 3, 1, 0)
+        elif match[3] == "weight":
+            if layer == "fc1" and tensor.shape[1] % (side * side) == 0:
+                by_channel = tensor.reshape(len(tensor), -1, side, side)
+                tensor = by_channel.transpose(0, 2, 3, 1).reshape(len(tensor), -1)
+            tensor = tensor.T
+        found.setdefault(layer, {})["kernel" if match[3] == "weight" else "bias"] = tensor
+    return found
+
+
+def _keras(tensors: dict) -> dict[str, dict[str, np.ndarray]]:
+    """Keras's tensors; it reads blue first."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        match = re.search(r"(block\d_conv\d|fc[12]|predictions)", name)
+        if match:
+            part = "bias" if tensor.ndim == 1 else "kernel"
+            found.setdefault(match[1], {})[part] = tensor
+    if "block1_conv1" in found and "kernel" in found["block1_conv1"]:
+        found["block1_conv1"]["kernel"] = found["block1_conv1"]["kernel"][:, :, ::-1]
+    return found
+
+
+def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretrained:
+    """Read VGG-16 from a .npz or .safetensors file.
+
+    Args:
+        path: tensors named as torchvision's `vgg16().state_dict()` or Keras's `VGG16`
+            names them; without the fully connected layers is enough to transfer.
+        module: other widths than the published ones.
+        side: of the last map, which the first fully connected layer reads.
+
+    Raises:
+        DataError: naming the file, and the tensor that is missing or has another shape.
+
+    References:
+        torchvision.models.vgg16 (RGB in [0, 1], by mean and standard deviation);
+        keras.applications.VGG16 (BGR in [0, 255], by mean).
+    """
+    path, module = Path(path), module or VGG16()
+    tensors = _read(path)
+    torch = any(re.search(r"features\.\d+\.weight$", name) for name in tensors)
+    found = _torch(tensors, side) if torch else _keras(tensors)
+    if not found:
+        raise DataError(f"{path}: {len(tensors)} tensors, {sorted(tensors)[:3]}...: {_EXPECTED}")
+    image = jax.ShapeDtypeStruct((1, 32 * side, 32 * side, 3), jnp.float32)
+    like = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
+    params: dict[str, dict[str, Array]] = {}
+    top = {"fc1", "fc2", "predictions"}
+    for layer, parts in like.items():
+        if layer in top and not top & set(found):
+            continue
+        for part, wanted in parts.items():
+            tensor = found.get(layer, {}).get(part)
+            if tensor is None:
+                raise DataError(f"{path}: no {part} of {layer}: {_EXPECTED}")
+            if tensor.shape != wanted.shape:
+                raise DataError(
+                    f"{path}: the {part} of {layer} is {tensor.shape}: expected {wanted.shape}"
+                )
+            if not np.isfinite(tensor).all():
+                raise DataError(f"{path}: the {part} of {layer} holds NaN or infinite values")
+            params.setdefault(layer, {})[part] = jnp.asarray(tensor, jnp.float32)
+    mean, scale = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
+    if torch:
+        mean = tuple(255 * value for value in (0.485, 0.456, 0.406))
+        scale = tuple(255 * value for value in (0.229, 0.224, 0.225))
+    return Pretrained(module, params, jnp.float32(mean), jnp.float32(scale))
