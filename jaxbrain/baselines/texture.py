@@ -16,7 +16,7 @@ import numpy as np
 from jaxbrain.data import preprocess
 from jaxbrain.errors import ConfigError
 
-# Steps (down, right) to the next pixel of a run: 0, 45, 90 and 135 degrees.
+# Of runs: to the right, up and right, up, up and left.
 ANGLES = (0.0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 
 
@@ -62,8 +62,9 @@ def glcm(levels: np.ndarray, num_levels: int, distances=(1,)) -> np.ndarray:
     """Symmetric co-occurrence counts of pairs at each distance and angle.
 
     Returns:
-        [N, D, 4, G, G] float64, angles as `ANGLES`; scikit-image's `graycomatrix` without
-        the pairs that leave the region.
+        [N, D, 4, G, G] float64; scikit-image's `graycomatrix` at `ANGLES` (which turn
+        clockwise there: 45 degrees is down and right), without the pairs that leave the
+        region.
 
     References:
         Haralick, Shanmugam and Dinstein, "Textural features for image classification",
