@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import change, small
 
-from benchmarks import common, devices, input, scaling, seeds, step, training
+from benchmarks import common, devices, input, scaling, seeds, step, texture, training
 from jaxbrain import config
 from jaxbrain.errors import ConfigError
 
@@ -76,6 +76,18 @@ def test_devices(tmp_path):
     for net in result(options.json)["nets"].values():
         assert set(net) == {"none 1", "pmap 2", "sharded 2"}
         assert all(entry["difference"] < 1e-3 for entry in net.values())
+
+
+def test_texture(tmp_path):
+    pytest.importorskip("skimage", reason="needs jaxbrain[baselines]")
+    options = texture.Options(json=tmp_path / "texture.json", images=3, size=32, rounds=2)
+    texture.main(options)
+    found = result(options.json)
+    assert found["images"] == 3
+    total = sum(found["texture"][name]["seconds"] for name in texture.NAMES)
+    assert found["seconds_of_methods"] == pytest.approx(total, abs=1e-6)
+    for entry in found["texture"].values():
+        assert len(entry["rounds_s"]) == 2
 
 
 def test_input(tmp_path):

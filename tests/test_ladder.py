@@ -16,7 +16,7 @@ from PIL import Image
 
 from experiments import ablations as ablations_entry
 from experiments import ladder as entry
-from jaxbrain import ladder, report_ladder, study
+from jaxbrain import lab, ladder, report_ladder
 from jaxbrain.errors import ConfigError, DataError, StoppedError
 
 FAST = "--seeds 6 --data.n-per-class 60 --data.image-size 32 --gan.image-size 32".split()
@@ -231,12 +231,12 @@ def test_ablations(tmp_path, monkeypatch):
         rows = []
         for cell in cells:
             rng = np.random.default_rng(
-                np.asarray(jax.random.key_data(study._key(lab.key, cell.name)))
+                np.asarray(jax.random.key_data(lab.named_key(lab.key, cell.name)))
             )
             rows.append(np.pad(rng.random(len(cell.test)), (0, 400 - len(cell.test))))
         return np.stack(rows)
 
-    monkeypatch.setattr(study._Lab, "networks", drawn)
+    monkeypatch.setattr(lab.Lab, "networks", drawn)
     workdir = tmp_path / "run"
     arguments = [*NETS, "--data.image-size", "48", "--data.n-per-class", "30"]
     run(ablations_entry, *arguments, "--generator", "linear", "--workdir", str(workdir))

@@ -17,6 +17,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.nn.mlp import MLP
 from jaxbrain.train import split_key
 
+pytest.importorskip("skimage", reason="needs jaxbrain[baselines]")
 sklearn_svm = pytest.importorskip("sklearn.svm", reason="needs jaxbrain[baselines]")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import change, small
 
-from jaxbrain import parallel, pooled, study, train
+from jaxbrain import lab, parallel, pooled, study, train
 from jaxbrain.baselines import floors, linear
 from jaxbrain.data import duplicates, phantom
 from jaxbrain.errors import ConfigError, DataError, DivergedError
@@ -49,19 +49,19 @@ def entries_of(cfg, data, count=3):
 def test_a_mapped_classifier_equals_single_runs(images):
     """map, vmap, pairs and two devices against plain calls: 16 steps, float32 sums in
     another order."""
-    cfg = study.network(change(tiny(), "classifier", epochs=8), "cnn")
+    cfg = lab.network(change(tiny(), "classifier", epochs=8), "cnn")
     assert train.classifier_steps(cfg, 16)[0] == 16
     shared, entries = entries_of(cfg, images[0])
 
     def one(shared, entry):
-        return study.fit_predict(cfg, shared, entry)
+        return lab.fit_predict(cfg, shared, entry)
 
     single = jax.jit(one)
     want = [single(shared, jax.tree.map(lambda leaf, i=i: leaf[i], entries)) for i in range(3)]
     want = np.stack(want)
     assert want.std() > 0
     for how in ("map", "vmap", "auto"):
-        got = study.mapped(one, how)(shared, entries)
+        got = lab.mapped(one, how)(shared, entries)
         np.testing.assert_allclose(got, want, atol=2e-5, err_msg=how)
     spread = parallel.spread(one, 2)
     np.testing.assert_allclose(spread(entries, shared=(shared,)), want, atol=2e-5)
@@ -69,11 +69,11 @@ def test_a_mapped_classifier_equals_single_runs(images):
 
 @pytest.mark.slow
 def test_a_mapped_hybrid_equals_single_runs(images):
-    cfg = study.network(tiny(), "cnn_lstm_rows")
+    cfg = lab.network(tiny(), "cnn_lstm_rows")
     shared, entries = entries_of(cfg, images[0], 2)
-    single = jax.jit(study.fit_predict, static_argnums=0)
+    single = jax.jit(lab.fit_predict, static_argnums=0)
     want = [single(cfg, shared, jax.tree.map(lambda leaf, i=i: leaf[i], entries)) for i in (0, 1)]
-    got = study.mapped(partial(study.fit_predict, cfg), "vmap")(shared, entries)
+    got = lab.mapped(partial(lab.fit_predict, cfg), "vmap")(shared, entries)
     np.testing.assert_allclose(got, np.stack(want), atol=2e-5)
 
 
@@ -81,12 +81,12 @@ def test_a_mapped_hybrid_equals_single_runs(images):
 def test_a_classifier_reads_the_pool_and_ignores_rows_of_weight_0(images):
     """As `train_classifier` on the images picked by hand; what stands in padded rows
     changes no bit."""
-    cfg = study.network(tiny(), "cnn")
+    cfg = lab.network(tiny(), "cnn")
     shared, entries = entries_of(cfg, images[0], 1)
     (which, index, label, weight, test, keys) = jax.tree.map(lambda leaf: leaf[0], entries)
     pool = np.concatenate([shared[0], shared[1][which]])
     data = Dataset(jnp.asarray(pool[index]), jnp.asarray(label), jnp.asarray(index))
-    run = jax.jit(study.fit_predict, static_argnums=0)
+    run = jax.jit(lab.fit_predict, static_argnums=0)
     got = run(cfg, shared, (which, index, label, weight, test, keys))
     state, _ = train.train_classifier(cfg, data, keys, weight=jnp.asarray(weight))
     want = train.predict(cfg, state, Dataset(jnp.asarray(pool[test]), test, test))[:, 1]
@@ -106,12 +106,12 @@ def test_a_mapped_gan_equals_single_runs(images):
     entries = index, np.asarray(images[0].label)[index], drawn, keys
 
     def one(real, entry):
-        return study.fit_cgan(cfg, real, entry)
+        return lab.fit_cgan(cfg, real, entry)
 
     single = jax.jit(one)
     want = [single(real, jax.tree.map(lambda leaf, i=i: leaf[i], entries)) for i in range(2)]
     for how in ("map", "vmap"):
-        image, finite = study.mapped(one, how)(real, entries)
+        image, finite = lab.mapped(one, how)(real, entries)
         assert finite.all()
         for i, (expected, _) in enumerate(want):
             # Rounded to bytes: at most one grey level apart, after 16 steps.
@@ -160,7 +160,7 @@ def test_floors_see_the_files_and_the_linear_draws(images):
     for labels in ("true", "shuffled"):
         got = answers["P3", "linear", "ridge", labels]
         (fit,) = [f for f in fits if f.name == got.cell.fit]
-        own = study._key(key, fit.name)
+        own = lab.named_key(key, fit.name)
         rng = np.random.default_rng(np.asarray(jax.random.key_data(own)))
         drawn = linear.draw(flat[fit.index], fit.label[fit.index], fit.drawn, rng)
         pool = np.concatenate([flat, drawn])
@@ -203,9 +203,9 @@ def test_beside_a_gan_floors_see_prepared_images(images):
 def test_degraded_reals(images):
     cfg = change(tiny(), "data", image_size=32, degrade_reals=True)
     cfg = change(cfg, "gan", image_size=16)
-    lab = study._Lab(cfg, images[0], jax.random.key(0), None, None, {}, [], [])
+    one = lab.Lab(cfg, images[0], jax.random.key(0), None, None, {}, [], [])
     want = pooled.resized(pooled.resized(images[0], 16), 32)
-    np.testing.assert_array_equal(lab.real, want.image)
+    np.testing.assert_array_equal(one.real, want.image)
 
 
 def test_refusals(images):

@@ -29,10 +29,9 @@ def save(path: Path, tensors: dict) -> Path:
     if path.suffix == ".npz":
         np.savez(path, **tensors)
     else:
-        from safetensors.numpy import save_file
-
+        numpy = pytest.importorskip("safetensors.numpy", reason="needs jaxbrain[baselines]")
         # As contiguous arrays: save_file writes the memory as it lies.
-        save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, path)
+        numpy.save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, path)
     return path
 
 

@@ -38,12 +38,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"{path}: {found}: {_EXPECTED}")
-    load_file = need("safetensors.numpy").load_file
+    load_file = None if path.suffix == ".npz" else need("safetensors.numpy").load_file
     try:
-        if path.suffix == ".npz":
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        return load_file(path)
+        if load_file:
+            return load_file(path)
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
     except Exception as error:  # Both libraries raise almost anything on bad bytes.
         raise DataError(f"{path}: cannot be read: {error}") from error
 
