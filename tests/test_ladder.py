@@ -227,11 +227,11 @@ def test_ablations(tmp_path, monkeypatch):
     """Every row is there and is the cell it names, each study verifies. Trainings are
     stood in for by draws of their own key: `test_study` holds them to single runs."""
 
-    def drawn(lab, cells, places, synthetic):
+    def drawn(one_lab, cells, places, synthetic):
         rows = []
         for cell in cells:
             rng = np.random.default_rng(
-                np.asarray(jax.random.key_data(lab.named_key(lab.key, cell.name)))
+                np.asarray(jax.random.key_data(lab.named_key(one_lab.key, cell.name)))
             )
             rows.append(np.pad(rng.random(len(cell.test)), (0, 400 - len(cell.test))))
         return np.stack(rows)
