@@ -7,17 +7,14 @@ training a GAN, in a fraction of the time.
 """
 
 import dataclasses
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from experiments import cli
-from jaxbrain import ablations, config, protocols
+from jaxbrain import ablations, protocols
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(cli.Start):
+class Arguments(cli.Study):
     """The ablations that the paper owed."""
 
     generator: Literal["cgan", "linear"] = "cgan"
@@ -25,19 +22,10 @@ class Arguments(cli.Start):
     seeds: int = 1
     folds: int = 5  # of kfold
     mapping: Literal["auto", "map", "vmap", "devices"] = "auto"  # see experiments.ladder
-    # runs/<date>_<time>_ablations without it; unfinished ones there go on.
-    workdir: Path | None = None
-    fresh: bool = False  # keep what is there under another name, and begin anew
-    hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
-    cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
 
 def main(arguments: list[str]) -> None:
-    start = cli.parse(cli.Start, arguments, add_help=False)
-    preset, cfg = cli.study_preset(start)
-    default = Arguments(preset=preset, cfg=cfg)
-    prog = "python -m experiments.ablations"
-    options = cli.parse(Arguments, arguments, default=default, prog=prog)
+    options = cli.parse_study(Arguments, arguments, "ablations")
     study = protocols.StudyConfig(
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from unittest import mock
 
 import jax
@@ -33,6 +33,7 @@ class Start:
 
     # Folder, zip or tar of images, or tfds:NAME[:SPLIT]; phantoms without it.
     data: str | None = None
+    # Whose defaults the other flags take (README.md); by itself tiny, with data cpu.
     preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
 
 
@@ -89,6 +90,17 @@ class Hardware:
         given = (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
         if self.cluster or given:
             parallel.start(self.coordinator, self.num_processes, self.process_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(Start):
+    """The flags that the studies share."""
+
+    # runs/<date>_<time>_<name> without it; an unfinished study there goes on.
+    workdir: Path | None = None
+    fresh: bool = False  # keep what is there under another name, and begin anew
+    hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
+    cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
 
 def main(run: Callable[[list[str]], None]) -> None:
@@ -174,6 +186,13 @@ def study_preset(start: Start) -> tuple[str, config.Config]:
         phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
         cfg = dataclasses.replace(cfg, data=phantoms)
     return preset, cfg
+
+
+def parse_study(kind: type, arguments: list[str], name: str):
+    """The arguments of the entry point `name`, a `Study`, with its preset's defaults."""
+    preset, cfg = study_preset(parse(Start, arguments, add_help=False))
+    default = kind(preset=preset, cfg=cfg)
+    return parse(kind, arguments, default=default, prog=f"python -m experiments.{name}")
 
 
 def load(source: str | None, cfg: config.Config, hardware: Hardware):

@@ -19,28 +19,19 @@ from typing import Annotated
 import tyro
 
 from experiments import cli
-from jaxbrain import config, ladder, protocols
+from jaxbrain import ladder, protocols
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(cli.Start):
+class Arguments(cli.Study):
     """Protocols P0 to P3, beside each other on the same images."""
 
     verify: Path | None = None  # a run: recompute its numbers from its predictions
-    # runs/<date>_<time>_ladder without it; an unfinished study there goes on.
-    workdir: Path | None = None
-    fresh: bool = False  # keep what is there under another name, and begin anew
     study: Annotated[protocols.StudyConfig, tyro.conf.arg(name="")] = protocols.StudyConfig()
-    hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
-    cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
 
 def main(arguments: list[str]) -> None:
-    start = cli.parse(cli.Start, arguments, add_help=False)
-    preset, cfg = cli.study_preset(start)
-    default = Arguments(preset=preset, cfg=cfg)
-    prog = "python -m experiments.ladder"
-    options = cli.parse(Arguments, arguments, default=default, prog=prog)
+    options = cli.parse_study(Arguments, arguments, "ladder")
     if options.verify:
         differences = ladder.verify(options.verify)
         for text in differences:

@@ -11,42 +11,32 @@ copies. Needs the extra `baselines`.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import jax
-import tyro
 
 from experiments import cli
-from jaxbrain import config, protocols, table4
+from jaxbrain import protocols, table4
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(cli.Start):
+class Arguments(cli.Study):
     """The compared methods, built and measured on the same folds."""
 
     # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge.
     # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
     rows: tuple[str, ...] = ()
-    generator: Literal["linear", "cgan", "none"] = "linear"
-    seeds: int = 1
-    folds: int = 5
+    generator: Literal["linear", "cgan", "none"] = "linear"  # of synthetic images
+    seeds: int = 1  # how often the folds are drawn
+    folds: int = 5  # every image is tested once a seed
     # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout).
     weights: Path | None = None
     mapping: Literal["auto", "map", "vmap", "devices"] = "auto"  # see experiments.ladder
-    # runs/<date>_<time>_table4 without it; an unfinished one there goes on.
-    workdir: Path | None = None
-    fresh: bool = False  # keep what is there under another name, and begin anew
-    hardware: Annotated[cli.Hardware, tyro.conf.arg(name="")] = cli.Hardware()
-    cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
 
 def main(arguments: list[str]) -> None:
-    start = cli.parse(cli.Start, arguments, add_help=False)
-    preset, cfg = cli.study_preset(start)
-    default = Arguments(preset=preset, cfg=cfg)
-    prog = "python -m experiments.table4"
-    options = cli.parse(Arguments, arguments, default=default, prog=prog)
+    options = cli.parse_study(Arguments, arguments, "table4")
     weights = str(options.weights or "")
     options.hardware.start()
     accelerator = jax.default_backend() != "cpu"

@@ -18,11 +18,12 @@ import numpy as np
 
 from jaxbrain import parallel, record, report_ladder, scores
 from jaxbrain.baselines import weights
+from jaxbrain.baselines.methods import method
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
-from jaxbrain.protocols import PREPARED, StudyConfig, plan
+from jaxbrain.protocols import METHODS, PREPARED, StudyConfig, plan
 from jaxbrain.study import Prediction, study
 from jaxbrain.types import Dataset
 from jaxbrain.workdir import Stop, differences, opened
@@ -86,9 +87,12 @@ def ladder(
     data = data._replace(group=found.group)
     names, label = records.class_names, np.asarray(data.label)
     planned = plan(cfg, options, label, found.group)
+    for name in set(METHODS) & set(options.classifiers):
+        # Refused before the directory is theirs: no extra, or a file that cannot be used.
+        method(name, options.weights)
     settings = {"config": dataclasses.asdict(cfg), "study": dataclasses.asdict(options)}
-    if options.weights:
-        settings["weights"] = weights.digest(options.weights)
+    # By what the file holds, wherever it lies.
+    settings["study"]["weights"] = weights.digest(options.weights) if options.weights else ""
     rows = zip(records.path, label, found.group, records.digest, strict=True)
     images = [[path, names[k], int(group), digest] for path, k, group, digest in rows]
     how = dict(command=command, fresh=fresh, say=say)
@@ -251,6 +255,7 @@ class _Keep:
         self.workdir, self.line, self.num_cells, self.stop = workdir, line, num_cells, stop
         self.done = 0
         self.seconds: dict[str, float] = {}
+        self.inner = 0.0
 
     def report(self) -> None:
         """Say how far the study came before."""
@@ -280,9 +285,11 @@ class _Keep:
                 os.replace(path, aside)
         if drawn:
             self.line(f"fitting {', '.join(members)}")
-        start = time.perf_counter()
+        start, outer, self.inner = time.perf_counter(), self.inner, 0.0
         values = make()
-        spent = time.perf_counter() - start
+        took = time.perf_counter() - start
+        # A part may call for the images of its fits, which are a part of their own.
+        spent, self.inner = took - self.inner, outer + took
         self._spent(members, spent)
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:

@@ -5,10 +5,14 @@ from pathlib import Path
 from jaxbrain.report import markdown, new_figure, new_table
 from jaxbrain.report_ladder import REMAINS, heading
 
-READ = (
+P0 = (
     "P0 is the paper's protocol: the generator sees every real image and synthetic ones are "
-    "tested too. P3 leaks nothing that can be known: the generator is fitted on training images, "
-    "copies stay on one side, real images alone are tested. Quoted figures come from other images "
+    "tested too. "
+)
+P0_WITHOUT = "Without a generator P0 is the split by images: copies may stand on both sides. "
+READ = (
+    "P3 leaks nothing that can be known: a generator is fitted on training images, copies stay on "
+    "one side, real images alone are tested. Quoted figures come from other images "
     "or tasks, as said beside them: they are not to be compared with ours. AUROC is of all folds' "
     "answers together. p: each row against the reference on the same folds under P3, corrected "
     "resampled t test, adjusted by Holm in brackets."
@@ -53,6 +57,10 @@ def _table(results: dict) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def _read(results: dict) -> str:
+    return (P0_WITHOUT if results["generator"] == "none" else P0) + READ
+
+
 def _notes(results: dict) -> list[str]:
     lines = [
         f"generator {results['generator']}, reference {results['reference'] or 'none'}",
@@ -69,7 +77,7 @@ def page(results: dict) -> str:
     table = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     table += ["| " + " | ".join(map(markdown, row)) + " |" for row in rows]
     parts = ["# Table 4, on one footing", *map(markdown, heading(results))]
-    parts += ["\n".join(table), *map(markdown, _notes(results)), READ, REMAINS]
+    parts += ["\n".join(table), *map(markdown, _notes(results)), _read(results), REMAINS]
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,7 +90,7 @@ def show(console, results: dict) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    for line in [*_notes(results), READ]:
+    for line in [*_notes(results), _read(results)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -153,7 +153,8 @@ def _run_block(lab: Lab, block, fits, cells, chunk, keep, group) -> Iterator[Pre
         together.setdefault(cell.name, []).append(cell)
     for (generator, classifier, kin), named in alike.items():
         is_network = classifier in NETWORKS
-        size = chunk if is_network else _FLOOR_CHUNK * 16
+        # What takes long is saved often.
+        size = _FLOOR_CHUNK * 16 if classifier in FLOORS else chunk
         for number, start in enumerate(range(0, len(named), size)):
             members = dict(list(named.items())[start : start + size])
             some = [same[0] for same in members.values()]

@@ -6,6 +6,7 @@ A study in the folder `study/` of the work directory, saved, resumed and verifie
 """
 
 import json
+import os
 from pathlib import Path
 
 from jaxbrain import record, report_table4, stats
@@ -13,7 +14,7 @@ from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.ladder import ladder
-from jaxbrain.protocols import StudyConfig
+from jaxbrain.protocols import StudyConfig, base
 from jaxbrain.types import Dataset
 
 # What the paper's Table 4 quotes, per cent, and what it really was (PAPER.md section 2).
@@ -88,7 +89,8 @@ def table4(
         (None without one); and what was studied.
 
     Raises:
-        ConfigError: for "metadata" beside a generator; else see `ladder`.
+        ConfigError: for "metadata" beside a generator, a directory that holds something
+            else; else see `ladder`.
     """
     from rich.console import Console
 
@@ -111,6 +113,12 @@ def table4(
         weights=options.weights,
     )
     console = console or Console()
+    _refuse_other(workdir)
+    if fresh:
+        # They are of the study that is renamed.
+        for name in _OUTPUTS:
+            if (workdir / name).exists():
+                os.replace(workdir / name, workdir / "study" / f"table4_{name}")
     found = ladder(
         cfg,
         data,
@@ -136,14 +144,27 @@ def table4(
     names = "split", "seeds", "folds", "data", "groups", "audit"
     results = {name: found[name] for name in names}
     results |= {"generator": generator, "reference": reference, "rows": rows}
-    results |= {"left_out": left_out or [], "seconds_of_generator": None}
-    if generator != "none":
-        results["seconds_of_generator"] = environment["seconds_of"].get(generator)
+    # The linear oracle's draws, a moment each, are counted with the first row.
+    fits = environment["seconds_of"].get(base(generator))
+    results |= {"left_out": left_out or [], "seconds_of_generator": fits}
     record.write_json(workdir / "table4.json", results)
     record.write_text(workdir / "report.md", report_table4.page(results))
     report_table4.picture(workdir / "table4.png", results)
     report_table4.show(console, results)
     return results
+
+
+_OUTPUTS = "table4.json", "table4.png", "report.md"
+
+
+def _refuse_other(workdir: Path) -> None:
+    """Another run's report, or a user's own files, are not written over."""
+    found = sorted(path.name for path in workdir.iterdir()) if workdir.is_dir() else []
+    if "config.json" in found or (found and "study" not in found):
+        raise ConfigError(
+            f"{workdir}: holds files that are no table4 run ({', '.join(found[:3])}): expected a "
+            "new or empty directory"
+        )
 
 
 _COMPARED = "difference", "p_value", "p_value_holm", "mcnemar_p"

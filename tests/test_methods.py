@@ -69,6 +69,30 @@ def test_correlated_columns_have_the_largest_merit():
     assert got == chosen
 
 
+def test_columns_without_a_spread_are_chosen_last():
+    """Also beside copies of one another, which add nothing to the merit."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 60).astype(np.int32)
+    x = label[:, None] + 0.3 * rng.normal(size=(60, 12))
+    x[:, [4, 9]] = 4.25, 0.1
+    assert not {4, 9} & set(methods.correlated(x, label, 9).tolist())
+    assert not {4, 9} & set(methods.most_different(x, label, 9).tolist())
+    assert set(methods.correlated(x, label, 12).tolist()) == set(range(12))
+    # In a test row they may hold anything.
+    for name in ("ann", "svm", "mlp"):
+        fit_predict, key = getattr(methods, name), jax.random.key(0)
+        want = fit_predict(x[:40], label[:40], x[40:], key)
+        other = x[40:] + np.where(np.arange(12) == 4, 1e4, 0.0)
+        np.testing.assert_array_equal(fit_predict(x[:40], label[:40], other, key), want)
+
+
+def test_a_column_that_is_the_label_is_chosen():
+    x, label = table(5)
+    x[:, 20] = 0.1 + 0.2 * label
+    assert 20 in methods.most_different(x, label, 1)
+    assert 20 in methods.correlated(x, label, 1)
+
+
 @pytest.mark.parametrize("name", ["ann", "svm", "mlp"])
 def test_they_learn_what_can_be_learnt(name, key):
     x, label = table(2, rows=90)
@@ -163,6 +187,13 @@ def test_features_of_images(name, columns):
     np.testing.assert_allclose(features(image[12:13])[0], got[12], rtol=1e-9, atol=1e-12)
     # A black image has no head; its frame is taken.
     assert np.isfinite(features(np.zeros((1, 40, 40, 1), np.uint8))).all()
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(ConfigError, match="method is 'forest': expected glrlm_cslbp_ann"):
+        methods.method("forest")
+    with pytest.raises(ConfigError, match="expected a file of VGG-16's ImageNet weights"):
+        methods.method("vgg16_transfer")
 
 
 def test_without_the_extra(monkeypatch):

@@ -4,6 +4,12 @@ import contextlib
 import csv
 import io
 import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -13,7 +19,7 @@ from sklearn import metrics as reference
 from experiments import table4 as entry
 from jaxbrain import config, ladder, stats, table4
 from jaxbrain.baselines import heads, methods
-from jaxbrain.errors import ConfigError, DataError
+from jaxbrain.errors import ConfigError, DataError, StoppedError
 from jaxbrain.nn.vgg import VGG16Tumour, convolutions
 
 pytest.importorskip("skimage", reason="needs jaxbrain[baselines]")
@@ -122,6 +128,11 @@ def test_again_is_complete(finished, weights):
     text = command("--rows", *ROWS, "--weights", str(weights), workdir=workdir)
     assert "already complete" in text
     assert (workdir / "table4.json").read_bytes() == saved
+    # The file may lie elsewhere.
+    again = weights.with_name("again.npz")
+    again.write_bytes(weights.read_bytes())
+    text = command("--rows", *ROWS, "--weights", str(again), workdir=workdir)
+    assert "already complete" in text
     other = weights.with_name("other.npz")
     with np.load(weights) as file:
         tensors = {name: file[name] for name in file.files}
@@ -138,6 +149,7 @@ def test_vgg_from_scratch_is_named_so(tmp_path, monkeypatch):
         fit_predict=methods.partial(heads.fit_predict, *narrow)
     )
     monkeypatch.setitem(methods.METHODS, "vgg16_scratch", scratch)
+    monkeypatch.setattr(methods, "VGG_SIZE", 64)
     text = command("--rows", "vgg16_transfer", "--generator", "none", workdir=tmp_path / "run")
     assert "vgg16_transfer needs --weights: vgg16_scratch instead" in text
     results = json.loads((tmp_path / "run" / "table4.json").read_text())
@@ -160,6 +172,79 @@ def test_default_rows():
     assert rows[2] == "vgg16_transfer" and not left_out
 
 
+HOST = "--rows radiomics_svm hbtc_mlp majority".split()
+
+
+def test_stopped_and_gone_on(tmp_path, monkeypatch):
+    """SIGTERM while the second method predicts: the rest ends in the same bits."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    command(*HOST, workdir=whole)
+    predict, calls = methods.METHODS["hbtc_mlp"].fit_predict, []
+
+    def stop(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return predict(*arguments)
+
+    stopping = methods.METHODS["hbtc_mlp"]._replace(fit_predict=stop)
+    monkeypatch.setitem(methods.METHODS, "hbtc_mlp", stopping)
+    with pytest.raises(StoppedError):
+        command(*HOST, workdir=cut)
+    assert not (cut / "table4.json").exists()
+    text = command(*HOST, workdir=cut)
+    assert "resumed at step " in text
+    for name in ("study/predictions.csv", "study/ladder.json"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    # What was predicted before is not predicted again: two protocols of two folds.
+    assert len(calls) == 4
+
+
+def test_workdirs_of_other_things_are_left_alone(tmp_path):
+    """And --fresh keeps the old report with its study."""
+    workdir = tmp_path / "run"
+    (workdir / "study").mkdir(parents=True)
+    (workdir / "config.json").write_text("{}")
+    (workdir / "report.md").write_text("a ladder's")
+    with pytest.raises(ConfigError, match="holds files that are no table4 run"):
+        command("--rows", "majority", workdir=workdir)
+    assert (workdir / "report.md").read_text() == "a ladder's"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match="thesis.tex"):
+        command("--rows", "majority", workdir=tmp_path / "mine")
+    fresh = tmp_path / "fresh"
+    command("--rows", "majority", "--generator", "none", workdir=fresh)
+    old = (fresh / "report.md").read_bytes()
+    command("--rows", "ridge", "--generator", "none", "--fresh", workdir=fresh)
+    assert (fresh / "study_old1" / "table4_report.md").read_bytes() == old
+    assert (fresh / "report.md").read_bytes() != old
+    assert "Without a generator P0 is the split by images" in (fresh / "report.md").read_text()
+
+
+def test_seconds_of_fits_are_not_the_rows():
+    """The images of a GAN are fitted while the first row waits."""
+    messages = []
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = Path(folder)
+        for name in ("parts", "images"):
+            (workdir / name).mkdir()
+        keep = ladder._Keep(workdir, messages.append, 1, mock.Mock())
+
+        def images():
+            time.sleep(0.3)
+            return np.zeros(1)
+
+        def predict():
+            keep("images_a", ["cgan/all/true/0/0"], images)
+            time.sleep(0.05)
+            return np.zeros(1)
+
+        keep("part", ["P0/cgan/cnn/true/0/0"], predict)
+    assert keep.seconds["cgan"] >= 0.3
+    assert 0.05 <= keep.seconds["cnn"] < 0.25
+
+
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
@@ -172,6 +257,7 @@ def test_default_rows():
 def test_refused(tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         command(*arguments.split(), workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_metadata_without_a_generator(tmp_path):

@@ -138,6 +138,8 @@ def test_glrlm_equals_walking(angle):
     for one, matrix in zip(levels, got, strict=True):
         np.testing.assert_array_equal(matrix, walked(one, *STEPS[angle]))
     assert got[:, :, 1:].sum() > 0
+    with pytest.raises(ValueError, match="angle is 45"):
+        texture.glrlm(levels, 45)
 
 
 def test_glszm_of_thibaults_example():
@@ -185,16 +187,36 @@ def test_ngtdm_by_hand():
     np.testing.assert_allclose(s[0], want, rtol=1e-12)
 
 
-def test_ngtdm_equals_a_loop():
+def test_ngtdm_without_borders_by_hand():
+    """As Amadasun and King count: only the nine inner pixels of a 5 x 5 image."""
+    image = 1 + np.array(
+        [[[1, 1, 4, 3, 1], [3, 4, 0, 1, 1], [5, 4, 2, 2, 2], [2, 1, 1, 4, 4], [0, 2, 2, 5, 1]]]
+    )
+    n, s = texture.ngtdm(image, 6, borders=False)
+    assert n.tolist() == [[1, 3, 2, 0, 3, 0]]
+    want = [
+        abs(0 - 21 / 8),
+        abs(1 - 15 / 8) + abs(1 - 18 / 8) + abs(1 - 22 / 8),
+        abs(2 - 17 / 8) + abs(2 - 15 / 8),
+        0.0,
+        abs(4 - 20 / 8) + abs(4 - 18 / 8) + abs(4 - 19 / 8),
+        0.0,
+    ]
+    np.testing.assert_allclose(s[0], want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("borders", [True, False])
+def test_ngtdm_equals_a_loop(borders):
     levels = random_levels()
-    n, s = texture.ngtdm(levels, 5)
+    levels[2] = np.maximum(levels[2], 1)
+    n, s = texture.ngtdm(levels, 5, borders)
     want_n, want_s = np.zeros((3, 5)), np.zeros((3, 5))
     padded = np.pad(levels, ((0, 0), (1, 1), (1, 1)))
     for k, r, c in np.ndindex(levels.shape):
         around = padded[k, r : r + 3, c : c + 3].astype(float)
         around[1, 1] = 0
         around = around[around > 0]
-        if levels[k, r, c] and len(around):
+        if levels[k, r, c] and len(around) >= (1 if borders else 8):
             want_n[k, levels[k, r, c] - 1] += 1
             want_s[k, levels[k, r, c] - 1] += abs(levels[k, r, c] - around.mean())
     np.testing.assert_array_equal(n, want_n)
@@ -240,6 +262,15 @@ def test_levels_fill_their_range():
         want = np.minimum(np.floor(16 * (x - x.min()) / np.ptp(x)), 15) + 1
         np.testing.assert_array_equal(level[inside], want)
     assert (texture.quantise(image * 0 + 7, region, 16)[region] == 1).all()
+
+
+@pytest.mark.parametrize("num_levels", [5, 16, 51, 85, 100, 128])
+def test_whole_bins_are_not_rounded(num_levels):
+    """0 to num_levels: each value its own level, the last two one."""
+    image = np.arange(num_levels + 1).reshape(1, 1, -1)
+    levels = texture.quantise(image, np.ones(image.shape, bool), num_levels)
+    want = np.minimum(np.arange(num_levels + 1), num_levels - 1) + 1
+    np.testing.assert_array_equal(levels[0, 0], want)
 
 
 def test_statistics_of_one_level_are_finite():

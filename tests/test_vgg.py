@@ -104,6 +104,9 @@ def test_bad_files(tmp_path):
             weights.load(path, NARROW)
     with pytest.raises(DataError, match="expected VGG-16 in torchvision's layout"):
         weights.load(save(tmp_path / "other.npz", {"a": np.zeros(3)}), NARROW)
+    (tmp_path / "vgg.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(DataError, match=r"vgg\.h5: cannot be read .*as \.npz or \.safetensors"):
+        weights.load(tmp_path / "vgg.h5", NARROW)
     short = {k: v for k, v in TENSORS.items() if k != "features.28.bias"}
     with pytest.raises(DataError, match="no bias of block5_conv3"):
         weights.load(save(tmp_path / "short.npz", short), NARROW)
@@ -117,6 +120,44 @@ def test_bad_files(tmp_path):
     np.savez(tmp_path / "objects.npz", **{"features.0.weight": objects})
     with pytest.raises(DataError, match="cannot be read"):
         weights.load(tmp_path / "objects.npz", NARROW)
+
+
+def test_other_networks_are_refused(tmp_path):
+    """VGG-19 and VGG-16 with BatchNorm hold tensors that VGG-16 has not."""
+    found = weights.load(save(tmp_path / "vgg.npz", TENSORS), NARROW)
+    keras = as_keras(found.params, "/")
+    kernel = keras["block3_conv3/kernel"]
+    cases = {
+        "block3_conv4/kernel is no part": keras | {"block3_conv4/kernel": kernel},
+        "a second kernel of block3_conv3": keras | {"adam/m/block3_conv3/kernel": kernel},
+        "features.1.weight is no part": TENSORS | {"features.1.weight": np.ones(4)},
+        r"kernel of block1_conv1 is \(3, 3\)": keras | {"block1_conv1/kernel": np.ones((3, 3))},
+    }
+    for number, (message, tensors) in enumerate(cases.items()):
+        path = save(tmp_path / f"{number}.npz", tensors)
+        with pytest.raises(DataError, match=message) as caught:
+            weights.load(path, NARROW)
+        assert str(path) in str(caught.value)
+
+
+def test_a_top_of_other_classes_is_left_out(tmp_path):
+    tuned = TENSORS | {
+        "classifier.6.weight": np.ones((2, 16), np.float32),
+        "classifier.6.bias": np.ones(2, np.float32),
+    }
+    found = weights.load(save(tmp_path / "tuned.npz", tuned), NARROW)
+    assert set(found.params) == {f"block{block}_conv{i}" for block, i in convolutions()}
+
+
+def test_the_signal_does_not_vanish_before_training():
+    """From scratch: logits of noise differ by more than rounding, in the deep network."""
+    module = VGG16Tumour((16, 16, 32, 32, 64))
+    image = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), np.uint8)
+    params = module.init(jax.random.key(1), image, False)["params"]
+    logit = module.apply({"params": params}, image, False)[:, 1]
+    assert logit.std() > 0.01
+    with pytest.raises(ValueError, match="expected at least 32"):
+        module.init(jax.random.key(1), image[:, :16, :16], False)
 
 
 def test_one_logit_is_a_sigmoid():

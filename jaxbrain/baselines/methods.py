@@ -13,12 +13,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 import scipy.stats
 
 from jaxbrain import train
 from jaxbrain.baselines import heads, radiomics, texture, weights
 from jaxbrain.config import OptimConfig
 from jaxbrain.data import preprocess
+from jaxbrain.errors import ConfigError
 from jaxbrain.nn.mlp import MLP
 from jaxbrain.nn.vgg import Tumour, VGG16Tumour
 from jaxbrain.types import Array
@@ -45,12 +47,16 @@ def _in_blocks(function: Callable, image: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _varies(train: np.ndarray) -> np.ndarray:
+    """[F] bool: columns that differ by more than rounding."""
+    return np.ptp(train, axis=0) > 1e-9 * np.maximum(np.abs(train).max(axis=0), 1e-3)
+
+
 def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both in standard deviations of the training rows from their mean; columns without a
     spread become 0."""
-    mean, scale = train.mean(axis=0), train.std(axis=0)
-    varies = scale > 1e-9 * np.maximum(np.abs(mean), 1.0)
-    scale = np.where(varies, scale, 1.0)
+    varies = _varies(train)
+    mean, scale = train.mean(axis=0), np.where(varies, train.std(axis=0), 1.0)
     return (train - mean) / scale * varies, (test - mean) / scale * varies
 
 
@@ -121,17 +127,26 @@ def six_families(image: np.ndarray) -> np.ndarray:
 
 def most_different(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
     """The columns with the smallest p values of Welch's t test between the classes, in
-    their order; columns without a spread come last."""
+    their order; columns without a spread come last.
+
+    References:
+        Welch, "The generalization of 'Student's' problem when several different population
+        variances are involved", 1947.
+    """
     first, second = train[label == 0], train[label == 1]
     if min(len(first), len(second)) < 2:
         return np.arange(min(count, train.shape[1]))
-    spread = first.std(axis=0) + second.std(axis=0) > 0
-    p = np.ones(train.shape[1])
-    test = scipy.stats.ttest_ind(first[:, spread], second[:, spread], equal_var=False)
+    a, b = first.var(axis=0, ddof=1) / len(first), second.var(axis=0, ddof=1) / len(second)
+    varies, gap = _varies(train), first.mean(axis=0) - second.mean(axis=0)
+    # A column that is constant within each class but not over both tells them apart.
+    noise = np.maximum(np.sqrt(a + b), 1e-12 * np.where(varies, train.std(axis=0), 1.0))
+    t = np.where(varies, np.abs(gap) / np.maximum(noise, 1e-300), 0.0)
+    bottom = np.square(a) / (len(first) - 1) + np.square(b) / (len(second) - 1)
+    # Between the smaller class's and the whole: the limit of a spread in one class alone.
+    least = min(len(first), len(second)) - 1
+    freedom = np.divide(np.square(a + b), bottom, out=np.full_like(a, least), where=bottom > 0)
+    p = np.where(varies, 2.0 * scipy.stats.t.sf(t, freedom), 2.0)
     # By t where p is 0 to machine precision.
-    p[spread] = test.pvalue
-    t = np.zeros(train.shape[1])
-    t[spread] = np.abs(test.statistic)
     return np.sort(np.lexsort((-t, p))[:count])
 
 
@@ -144,7 +159,7 @@ def svm(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> n
     if len(np.unique(label)) < 2:
         return np.full(len(test), float(label[0]))
     score = linear.fit(train[:, chosen], label).decision_function(test[:, chosen])
-    return 1.0 / (1.0 + np.exp(-score))
+    return scipy.special.expit(score)
 
 
 # B4, `hbtc_mlp`.
@@ -161,7 +176,8 @@ _MLP_B4 = MLP(5, "sigmoid"), heads.Recipe(500, 1, OptimConfig("sgdm", 0.3, momen
 def hybrid_texture(image: np.ndarray) -> np.ndarray:
     """[N, S, S, 1] uint8 -> [N, 245], at 64 grey levels: eleven co-occurrence statistics at
     distances 1 to 5 and four angles, five run statistics at four angles, five of the
-    gradient."""
+    gradient. (Diagonals are as long as their distance, rounded: those of 1 and 2 pixels
+    are one step, so 22 columns stand there twice.)"""
     com = [radiomics.GLCM.index(name) for name in _COM]
     rlm = [radiomics.SIZES.index(name) for name in _RLM]
 
@@ -177,7 +193,8 @@ def hybrid_texture(image: np.ndarray) -> np.ndarray:
 
 def correlated(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
     """Columns chosen one by one for the largest merit k r_c / sqrt(k + k (k - 1) r_f): r_c
-    the mean absolute correlation of k columns with the label, r_f among them.
+    the mean absolute correlation of k columns with the label, r_f among them. Columns
+    without a spread come last.
 
     References:
         Hall, "Correlation-based feature selection for machine learning", 1999.
@@ -185,12 +202,13 @@ def correlated(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
     unit = standardised(train, train)[0] / np.sqrt(len(train))
     target = (label - label.mean()) / max(np.linalg.norm(label - label.mean()), 1e-12)
     with_label, among = np.abs(target @ unit), np.abs(unit.T @ unit)
+    np.fill_diagonal(among, 0.0)
     chosen: list[int] = []
     for k in range(1, min(count, train.shape[1]) + 1):
         relevance = with_label + with_label[chosen].sum()
+        # Correlations of each pair among k - 1 chosen columns and the candidate.
         pairs = among[chosen].sum(axis=0) + among[np.ix_(chosen, chosen)].sum() / 2
-        # Of k columns chosen so far k - 1, whose own correlations of 1 are no pairs.
-        merit = relevance / np.sqrt(k + 2 * (pairs - (k - 1) / 2))
+        merit = np.where(_varies(train), relevance / np.sqrt(k + 2 * pairs), -1.0)
         merit[chosen] = -np.inf
         chosen.append(int(merit.argmax()))
     return np.asarray(chosen)
@@ -201,20 +219,32 @@ def mlp(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> n
     multilayer perceptron: five sigmoid units, one example an update."""
     chosen = correlated(train, label, 9)
     train, test = train[:, chosen], test[:, chosen]
-    low, high = train.min(axis=0), train.max(axis=0)
+    low, high, varies = train.min(axis=0), train.max(axis=0), _varies(train)
 
     def scaled(x):
-        return np.float32(2.0 * (x - low) / np.where(high > low, high - low, 1.0) - 1.0)
+        share = (x - low) / np.where(varies, high - low, 1.0)
+        return np.float32(np.where(varies, 2.0 * share - 1.0, 0.0))
 
     return heads.fit_predict(*_MLP_B4, scaled(train), label, scaled(test), key)
 
 
-# B3, `vgg16_transfer` and, without weights, `vgg16_scratch`.
+# B3, `vgg16_transfer` and, without weights, `vgg16_scratch`; both at 224 pixels.
 
 _ADAM = OptimConfig("adam", 1e-4, l2=0.0)
 _HEAD = Tumour(), heads.Recipe(50, 16, _ADAM)
 _SCRATCH = VGG16Tumour(), heads.Recipe(20, 16, _ADAM)
 VGG_SIZE = 224
+
+
+def _enlarged(image: Array) -> Array:
+    """[B, S, S, 1] uint8 -> [B, 224, 224, 1] float32 in [0, 255]."""
+    return jnp.clip(preprocess.resize(image.astype(jnp.float32), VGG_SIZE), 0.0, 255.0)
+
+
+def enlarged(image: np.ndarray) -> np.ndarray:
+    """[N, S, S, 1] uint8 -> [N, 224, 224, 1] uint8."""
+    bytes_of = jax.jit(lambda some: jnp.round(_enlarged(some)).astype(jnp.uint8))
+    return np.asarray(train.map_batches(bytes_of, jnp.asarray(image), 8))
 
 
 def vgg_features(pretrained: weights.Pretrained, image: np.ndarray) -> np.ndarray:
@@ -228,23 +258,19 @@ def _vgg_features(module, arrays, image):
     params, mean, scale = arrays
 
     def some(image):
-        large = preprocess.resize(image.astype(jnp.float32), VGG_SIZE)
-        rgb = jnp.clip(jnp.broadcast_to(large, (*large.shape[:3], 3)), 0.0, 255.0)
+        large = _enlarged(image)
+        rgb = jnp.broadcast_to(large, (*large.shape[:3], 3))
         rgb = (rgb - mean.reshape(1, 1, 1, 3)) / scale.reshape(1, 1, 1, 3)
         return module.apply({"params": params}, rgb, method="features")
 
     return train.map_batches(some, image, 8)
 
 
-def _identity(image: np.ndarray) -> np.ndarray:
-    return image
-
-
 METHODS = {
     "glrlm_cslbp_ann": Method(glrlm_cslbp, ann),
     "radiomics_svm": Method(six_families, svm),
     "hbtc_mlp": Method(hybrid_texture, mlp),
-    "vgg16_scratch": Method(_identity, partial(heads.fit_predict, *_SCRATCH)),
+    "vgg16_scratch": Method(enlarged, partial(heads.fit_predict, *_SCRATCH)),
 }
 
 
@@ -252,13 +278,18 @@ def method(name: str, weights_file: str | Path | None = None) -> Method:
     """A method by its name; "vgg16_transfer" reads `weights_file` (see `weights.load`).
 
     Raises:
-        ConfigError: if an extra that it needs is not installed.
+        ConfigError: for another name, if an extra that it needs is not installed, or for
+            "vgg16_transfer" without a file.
         DataError: see `weights.load`.
     """
     if name in ("glrlm_cslbp_ann", "radiomics_svm", "hbtc_mlp"):
         texture.need("skimage")
         texture.need("sklearn")
-    if name != "vgg16_transfer":
+    if name in METHODS:
         return METHODS[name]
+    if name != "vgg16_transfer":
+        raise ConfigError(f"method is {name!r}: expected {', '.join([*METHODS, 'vgg16_transfer'])}")
+    if not weights_file:
+        raise ConfigError("vgg16_transfer: expected a file of VGG-16's ImageNet weights")
     pretrained = weights.load(weights_file)
     return Method(partial(vgg_features, pretrained), partial(heads.fit_predict, *_HEAD))

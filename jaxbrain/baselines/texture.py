@@ -53,8 +53,9 @@ def quantise(image: np.ndarray, region: np.ndarray, num_levels: int) -> np.ndarr
     values = np.asarray(image, np.float64)
     low = np.where(region, values, np.inf).min(axis=(1, 2), keepdims=True)
     high = np.where(region, values, -np.inf).max(axis=(1, 2), keepdims=True)
-    share = (values - low) / np.where(high > low, high - low, 1.0)
-    level = np.minimum(np.floor(num_levels * share), num_levels - 1).astype(np.int32) + 1
+    # Multiplied first: a share has been rounded.
+    level = np.floor(num_levels * (values - low) / np.where(high > low, high - low, 1.0))
+    level = np.minimum(level, num_levels - 1).astype(np.int32) + 1
     return np.where(region, level, 0)
 
 
@@ -126,9 +127,14 @@ def _lines(levels: np.ndarray, angle: float) -> np.ndarray:
 def glrlm(levels: np.ndarray, angle: float) -> Cells:
     """Runs of one level along the lines of one of `ANGLES`, by level and length.
 
+    Raises:
+        ValueError: for another angle.
+
     References:
         Galloway, "Texture analysis using gray level run lengths", 1975.
     """
+    if angle not in ANGLES:
+        raise ValueError(f"angle is {angle!r}: expected one of texture.ANGLES, in radians")
     lines = _lines(levels, angle)
     count, num_lines, length = lines.shape
     # A 0 after each line ends its last run.
@@ -162,8 +168,14 @@ def glszm(levels: np.ndarray) -> Cells:
     return _cells(owner, level, size, (levels > 0).sum(axis=(1, 2)))
 
 
-def ngtdm(levels: np.ndarray, num_levels: int) -> tuple[np.ndarray, np.ndarray]:
+def ngtdm(
+    levels: np.ndarray, num_levels: int, borders: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Differences of a pixel from the mean of its (up to 8) neighbours in the region.
+
+    Args:
+        borders: IBSI's definition; without them, as Amadasun and King have it, only pixels
+            with all eight neighbours count.
 
     Returns:
         n: [N, G] int64, pixels of each level with a neighbour; s: [N, G] float64, the sum
@@ -181,7 +193,7 @@ def ngtdm(levels: np.ndarray, num_levels: int) -> tuple[np.ndarray, np.ndarray]:
                 other = padded[:, down : down + height, right : right + width]
                 total += other
                 neighbours += other > 0
-    used = (levels > 0) & (neighbours > 0)
+    used = (levels > 0) & (neighbours > (0 if borders else 7))
     difference = np.abs(levels[used] - total[used] / neighbours[used])
     place = np.nonzero(used)[0] * num_levels + levels[used] - 1
     shape, size = (count, num_levels), count * num_levels

@@ -45,7 +45,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # Both libraries raise almost anything on bad bytes.
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path}: cannot be read ({error}): {_EXPECTED}") from error
 
 
 def digest(path: str | Path) -> str:
@@ -61,10 +61,13 @@ def digest(path: str | Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _torch(tensors: dict, side: int) -> dict[str, dict[str, np.ndarray]]:
+_TOP = "fc1", "fc2", "predictions"
+
+
+def _torch(tensors: dict, side: int) -> dict[tuple[str, str], np.ndarray]:
     """torchvision's tensors as this module's: kernels [k, k, in, out], and the first
     fully connected layer reads the map by rows, not by channels."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    found: dict[tuple[str, str], np.ndarray] = {}
     names = [f"block{block}_conv{i}" for block, i in convolutions()]
     places = dict(zip(_TORCH_CONVOLUTIONS, names, strict=True))
     for name, tensor in tensors.items():
@@ -72,30 +75,42 @@ def _torch(tensors: dict, side: int) -> dict[str, dict[str, np.ndarray]]:
         if not match:
             continue
         known = places if match[1] == "features" else _TORCH_LINEAR
-        if (layer := known.get(int(match[2]))) is None:
-            continue
-        if match[3] == "weight" and tensor.ndim == 4:
+        layer = known.get(int(match[2]))
+        if layer is None:
+            raise DataError(f"{name} is no part of VGG-16")
+        part = "kernel" if match[3] == "weight" else "bias"
+        if tensor.ndim == 4:
             tensor = tensor.transpose(2, 3, 1, 0)
-        elif match[3] == "weight":
+        elif tensor.ndim == 2:
             if layer == "fc1" and tensor.shape[1] % (side * side) == 0:
                 by_channel = tensor.reshape(len(tensor), -1, side, side)
                 tensor = by_channel.transpose(0, 2, 3, 1).reshape(len(tensor), -1)
             tensor = tensor.T
-        found.setdefault(layer, {})["kernel" if match[3] == "weight" else "bias"] = tensor
+        _add(found, layer, part, tensor, name)
     return found
 
 
-def _keras(tensors: dict) -> dict[str, dict[str, np.ndarray]]:
+def _keras(tensors: dict) -> dict[tuple[str, str], np.ndarray]:
     """Keras's tensors; it reads blue first."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    found: dict[tuple[str, str], np.ndarray] = {}
+    names = [f"block{block}_conv{i}" for block, i in convolutions()]
     for name, tensor in tensors.items():
-        match = re.search(r"(block\d_conv\d|fc[12]|predictions)", name)
-        if match:
-            part = "bias" if tensor.ndim == 1 else "kernel"
-            found.setdefault(match[1], {})[part] = tensor
-    if "block1_conv1" in found and "kernel" in found["block1_conv1"]:
-        found["block1_conv1"]["kernel"] = found["block1_conv1"]["kernel"][:, :, ::-1]
+        match = re.search(r"(block\d+_conv\d+|fc[12]|predictions)(?![\w])", name)
+        if not match:
+            continue
+        if match[1].startswith("block") and match[1] not in names:
+            raise DataError(f"{name} is no part of VGG-16")
+        part = "bias" if tensor.ndim == 1 else "kernel"
+        if match[1] == "block1_conv1" and tensor.ndim == 4:
+            tensor = tensor[:, :, ::-1]
+        _add(found, match[1], part, tensor, name)
     return found
+
+
+def _add(found: dict, layer: str, part: str, tensor: np.ndarray, name: str) -> None:
+    if (layer, part) in found:
+        raise DataError(f"{name}: a second {part} of {layer}")
+    found[layer, part] = tensor
 
 
 def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretrained:
@@ -103,7 +118,8 @@ def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretra
 
     Args:
         path: tensors named as torchvision's `vgg16().state_dict()` or Keras's `VGG16`
-            names them; without the fully connected layers is enough to transfer.
+            names them. The fully connected layers are left out unless all three are
+            there in the shapes of `module`: the convolutions are enough to transfer.
         module: other widths than the published ones.
         side: of the last map, which the first fully connected layer reads.
 
@@ -117,27 +133,28 @@ def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretra
     path, module = Path(path), module or VGG16()
     tensors = _read(path)
     torch = any(re.search(r"features\.\d+\.weight$", name) for name in tensors)
-    found = _torch(tensors, side) if torch else _keras(tensors)
+    try:
+        found = _torch(tensors, side) if torch else _keras(tensors)
+    except DataError as error:
+        raise DataError(f"{path}: {error}: {_EXPECTED}") from error
     if not found:
         raise DataError(f"{path}: {len(tensors)} tensors, {sorted(tensors)[:3]}...: {_EXPECTED}")
     image = jax.ShapeDtypeStruct((1, 32 * side, 32 * side, 3), jnp.float32)
     like = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
+    wanted = {(layer, part): one.shape for layer in like for part, one in like[layer].items()}
+    top = {name for name in wanted if name[0] in _TOP}
+    if any(name not in found or found[name].shape != wanted[name] for name in top):
+        wanted = {name: shape for name, shape in wanted.items() if name not in top}
     params: dict[str, dict[str, Array]] = {}
-    top = {"fc1", "fc2", "predictions"}
-    for layer, parts in like.items():
-        if layer in top and not top & set(found):
-            continue
-        for part, wanted in parts.items():
-            tensor = found.get(layer, {}).get(part)
-            if tensor is None:
-                raise DataError(f"{path}: no {part} of {layer}: {_EXPECTED}")
-            if tensor.shape != wanted.shape:
-                raise DataError(
-                    f"{path}: the {part} of {layer} is {tensor.shape}: expected {wanted.shape}"
-                )
-            if not np.isfinite(tensor).all():
-                raise DataError(f"{path}: the {part} of {layer} holds NaN or infinite values")
-            params.setdefault(layer, {})[part] = jnp.asarray(tensor, jnp.float32)
+    for (layer, part), shape in wanted.items():
+        tensor = found.get((layer, part))
+        if tensor is None:
+            raise DataError(f"{path}: no {part} of {layer}: {_EXPECTED}")
+        if tensor.shape != shape:
+            raise DataError(f"{path}: the {part} of {layer} is {tensor.shape}: expected {shape}")
+        if not np.isfinite(tensor).all():
+            raise DataError(f"{path}: the {part} of {layer} holds NaN or infinite values")
+        params.setdefault(layer, {})[part] = jnp.asarray(tensor, jnp.float32)
     mean, scale = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
     if torch:
         mean = tuple(255 * value for value in (0.485, 0.456, 0.406))

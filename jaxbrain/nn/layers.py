@@ -38,11 +38,12 @@ class Conv(nn.Module):
     stride: int = 1
     padding: str = "SAME"
     dtype: str = "float32"
+    kernel_init: Callable = glorot
 
     @nn.compact
     def __call__(self, x: Array, between: Callable[[Array], Array] = lambda y: y) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", glorot, shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", zeros, (self.features,))
         x, kernel, bias = (leaf.astype(self.dtype) for leaf in (x, kernel, bias))
         y = between(ops.conv(x, kernel, self.stride, self.padding))

@@ -7,6 +7,8 @@ from jaxbrain.nn import ops
 from jaxbrain.nn.layers import Conv, dense
 from jaxbrain.types import Array
 
+# Thirteen layers without normalisation: Glorot's kernels would lose the signal in them.
+he = nn.initializers.he_normal()
 # Filters of each block, and how many convolutions it has.
 FILTERS = (64, 128, 256, 512, 512)
 DEPTHS = (2, 2, 3, 3, 3)
@@ -37,14 +39,20 @@ class VGG16(nn.Module):
 
     def setup(self):
         for (block, i), features in convolutions(self.filters).items():
-            setattr(self, f"block{block}_conv{i}", Conv(features, 3))
+            setattr(self, f"block{block}_conv{i}", Conv(features, 3, kernel_init=he))
         self.fc1 = dense(self.hidden_size, "float32")
         self.fc2 = dense(self.hidden_size, "float32")
         self.predictions = dense(self.num_classes, "float32")
         self.dropout = nn.Dropout(0.5)
 
     def features(self, image: Array) -> Array:
-        """[B, S, S, 3] float32 -> the last pool's output [B, S / 32, S / 32, filters[4]]."""
+        """[B, S, S, 3] float32 -> the last pool's output [B, S / 32, S / 32, filters[4]].
+
+        Raises:
+            ValueError: for images of less than 32 pixels.
+        """
+        if min(image.shape[1:3]) < 32:
+            raise ValueError(f"images of {image.shape[1:3]} pixels: expected at least 32 a side")
 
         def blocks(x):
             for block, i in convolutions(self.filters):
