@@ -1,5 +1,6 @@
 """What a set of images is, and what in it would fool a study."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from jaxbrain.errors import DataError
 from jaxbrain.types import Dataset
 
 _SHEET_COLUMNS = 10
+# Warnings of one kind that are printed one by one.
+_MANY = 20
 # Images per class of public sets as they were measured.
 _KNOWN = (
     ("Kaggle navoneel/brain-mri-images-for-brain-tumor-detection", {"no": 98, "yes": 155}),
@@ -87,8 +90,8 @@ def _scan(source, options: dict) -> Scan:
         data, records = tfds.load(str(source), image_size=size)
         return Scan(data, records, [], len(data.label))
     source = Path(source)
-    if not source.is_dir() and not is_archive(source):
-        found = "is no zip or tar archive" if source.exists() else "does not exist"
+    if not os.path.isdir(source) and not is_archive(source):
+        found = "is no zip or tar archive" if os.path.exists(source) else "does not exist"
         raise DataError(f"{shown(source)}: {found}: expected a folder of images or an archive")
     return scan(source, image_size=size, crop="none", square="pad", dedup="group", **options)
 
@@ -100,7 +103,8 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
     copies = _copies(audit, records)
     widths, heights = zip(*records.size, strict=True)
     metadata = _metadata(records, label, audit.group)
-    warnings = [f"note: {note}" for note in records.notes if "constant" in note or "may" in note]
+    notes = [f"note: {note}" for note in records.notes if "constant" in note or "may" in note]
+    warnings = _some(notes, "images that are constant, or may hold text")
     for name, count in counts.items():
         if not count:
             warnings.append(f"class {name} has no image that can be read")
@@ -111,10 +115,11 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
             f"{among} images are copies of one another or nearly so: {len(label)} images are "
             f"{groups} groups; a random split puts copies on both sides"
         )
-    for i, j in audit.across:
-        warnings.append(
-            f"near-duplicates of two classes: {shown(records.path[i])}, {shown(records.path[j])}"
-        )
+    across = [
+        f"near-duplicates of two classes: {shown(records.path[i])}, {shown(records.path[j])}"
+        for i, j in audit.across
+    ]
+    warnings += _some(across, "pairs of near-duplicates of two classes")
     official = _official(records, audit.group)
     if official and official["test_with_twin"]:
         warnings.append(
@@ -147,6 +152,13 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
         "notes": list(map(shown, records.notes)),
         "warnings": list(map(shown, warnings)),
     }
+
+
+def _some(texts: list[str], what: str) -> list[str]:
+    """The first of many, and how many there are."""
+    if len(texts) <= _MANY:
+        return texts
+    return [*texts[:_MANY], f"{len(texts)} {what} in all"]
 
 
 def _copies(audit: duplicates.Audit, records: Records) -> list[dict]:

@@ -1,7 +1,11 @@
 """Zip and tar archives of images: unpacked to a temporary folder, or refused before anything
 of them is written."""
 
+import bz2
 import contextlib
+import gzip
+import lzma
+import os
 import shutil
 import stat
 import tarfile
@@ -18,6 +22,7 @@ MAX_BYTES = 20 * 10**9
 MAX_RATIO = 100
 # Of a few bytes a ratio says little.
 _SMALL = 2**20
+_PIECE = 2**24
 
 
 class _Member(NamedTuple):
@@ -29,8 +34,52 @@ class _Member(NamedTuple):
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a tar, by its content."""
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    """Whether a file is a zip or a tar, by its content.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    # Unlike a path's own methods they answer for names that no system could hold.
+    if not os.path.isfile(path):
+        return False
+    try:
+        with path.open("rb"):
+            pass
+        if zipfile.is_zipfile(path):
+            return True
+        with _open_tar(path):
+            return True
+    except OSError as error:
+        if error.errno is None:
+            # Of a decompressor: no archive.
+            return False
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception:  # Both libraries raise almost anything on bad bytes.
+        return False
+
+
+class _Reader:
+    """A decompressed stream that gives no more than `_PIECE` bytes at once: tarfile reads
+    the headers of a member whole, however long it says they are."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _PIECE:
+            raise DataError(f"a header of {size} bytes: expected at most {_PIECE}")
+        return self.stream.read(size)
+
+
+@contextlib.contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    with path.open("rb") as file:
+        head = file.read(6)
+    kinds = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+    opener = next((kinds[magic] for magic in kinds if head.startswith(magic)), open)
+    with opener(path, "rb") as stream, tarfile.open(fileobj=_Reader(stream), mode="r:") as opened:
+        yield opened
 
 
 @contextlib.contextmanager
@@ -52,7 +101,7 @@ def unpacked(path: Path) -> Iterator[Path]:
                     _refuse(path, root, map(_zip_member, opened.infolist()))
                     opened.extractall(root)  # noqa: S202, all names were checked
             else:
-                with tarfile.open(path) as opened:
+                with _open_tar(path) as opened:
                     _refuse(path, root, map(_tar_member, opened))
                     opened.extractall(root, filter="data")
         except DataError:
@@ -101,22 +150,25 @@ def _outside(name: str) -> bool:
 
 
 def _refuse(path: Path, root: str, members: Iterator[_Member]) -> None:
-    own, total, seen = path.stat().st_size, 0, set()
+    own, total, count, seen = path.stat().st_size, 0, 0, set()
     for member in members:
         problem = member.kind
         if _outside(member.name):
             problem = "a name outside the archive"
-        elif member.name in seen:
+        # Under another name too: a/./b is a/b.
+        name = "/".join(part for part in member.name.split("/") if part not in ("", "."))
+        if not problem and name in seen and name:
             problem = "there twice"
         if problem:
             raise DataError(f"{path}: member {member.name!r}: {problem}: nothing was unpacked")
-        seen.add(member.name)
+        seen.add(name)
+        count += 1
         total += member.num_bytes
         # While they are counted: a list of members can be a bomb itself.
         limit = min(MAX_BYTES, max(MAX_RATIO * own, _SMALL))
-        if len(seen) > MAX_MEMBERS or total > limit:
+        if count > MAX_MEMBERS or total > limit:
             raise DataError(
-                f"{path}: {len(seen)} members of {total} bytes so far, from an archive of {own} "
+                f"{path}: {count} members of {total} bytes so far, from an archive of {own} "
                 f"bytes: expected at most {MAX_MEMBERS} members, {MAX_BYTES} bytes and "
                 f"{MAX_RATIO} times its own: nothing was unpacked"
             )

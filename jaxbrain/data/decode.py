@@ -6,6 +6,7 @@ each pixel mode has its own row here.
 
 import getpass
 import io
+import stat
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from jaxbrain.errors import DataError
 MIN_SIDE = 16
 MAX_ASPECT = 4
 MAX_PIXELS = 64_000_000
+MAX_BYTES = 4 * 10**9
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF")
 
 
@@ -63,6 +65,8 @@ def grey(image: Image.Image) -> np.ndarray:
         DataError: for a mode without a rule (such as CMYK), and NaN.
     """
     mode = image.mode
+    if mode in ("L", "RGB") and "transparency" in image.info:
+        return grey(image.convert("RGBA"))
     if mode == "1" or mode == "L":
         return np.asarray(image.convert("L"), np.float32) / 255.0
     if mode == "P":
@@ -79,6 +83,33 @@ def grey(image: Image.Image) -> np.ndarray:
     if mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
         return percentiles(np.asarray(image, np.float64))
     raise DataError(f"pixel mode {mode} is not supported: save it as grey or RGB")
+
+
+# Tags of TIFF that Pillow's pixel mode does not tell.
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+
+
+def _as_stored(image: Image.Image, content: bytes) -> np.ndarray:
+    """`grey` by what the file says besides Pillow's mode."""
+    if image.format == "PNG":
+        found = grey(image)
+        # Pillow keeps 8 of a colour picture's 16 bits.
+        if content[24:25] == b"\x10" and image.mode != "I;16" and found.max() < 0.25:
+            raise DataError("16-bit colour that uses few of its levels: save it as 16-bit grey")
+        return found
+    if image.format != "TIFF":
+        return grey(image)
+    tags = image.tag_v2
+    bits, kind = (tuple(np.atleast_1d(tags.get(tag, 1))) for tag in (_BITS, _SAMPLE_FORMAT))
+    if kind[0] == 2 and bits[0] == 8:
+        raise DataError("signed 8-bit pixels are not supported: save them unsigned")
+    if image.mode == "I" and kind[0] == 1 and bits[0] == 32:
+        found = percentiles(np.asarray(image, np.int32).view(np.uint32).astype(np.float64))
+    else:
+        found = grey(image)
+    # Pillow turns 8-bit pictures itself.
+    white_is_zero = tags.get(_PHOTOMETRIC) == 0 and image.mode.startswith(("I", "F"))
+    return np.float32(1.0) - found if white_is_zero else found
 
 
 def _reason_not_an_image(content: bytes) -> str:
@@ -120,7 +151,7 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
             count = getattr(image, "n_frames", 1)
             if count == 1:
                 image.load()
-                return Slices([grey(image)], [""], mode)
+                return Slices([_as_stored(image, content)], [""], mode)
             if frames == "error":
                 raise DataError(
                     f"{count} frames: expected a single picture (data.frames takes more)"
@@ -135,7 +166,7 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
                 image.load()
                 if image.size != (width, height):
                     raise DataError(f"frame {i} is {image.size}: expected {(width, height)}")
-                images.append(grey(image))
+                images.append(_as_stored(image, content))
             return Slices(images, [f"#{i}" for i in range(count)], mode)
     except DataError:
         raise
@@ -167,7 +198,14 @@ def read_bytes(path: Path) -> bytes:
         DataError: with the reason alone.
     """
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError("not a plain file")
+        if found.st_size > MAX_BYTES:
+            raise DataError(f"{found.st_size} bytes, more than {MAX_BYTES}")
         return path.read_bytes()
+    except MemoryError:
+        raise DataError(f"{found.st_size} bytes, more than the memory holds") from None
     except OSError as error:
         who = f" (user {getpass.getuser()})" if isinstance(error, PermissionError) else ""
         raise DataError(f"cannot be read: {error.strerror}{who}") from error

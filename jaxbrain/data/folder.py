@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from jaxbrain.data import archive, cache, duplicates, medical
 from jaxbrain.data.decode import Slices, pictures, read_bytes
-from jaxbrain.data.layout import ACCEPTED, Layout, find, link_problem, shown
+from jaxbrain.data.layout import ACCEPTED, CHENG, Layout, find, link_problem, shown
 from jaxbrain.data.preprocess import prepare
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
@@ -54,6 +55,12 @@ def _decode(root: Path, layout: Layout, image_size, crop, square, frames, brain_
                 except DataError as error:
                     bad.append((shown(path), str(error)))
                     continue
+                if name and found.label and found.label != name:
+                    if name.lower() in CHENG:
+                        bad.append((shown(path), f"in {name}: it says itself {found.label}"))
+                        continue
+                    say = "holds a label of its own, which is not used"
+                    warned.setdefault(say, []).append(relative)
                 index = layout.class_names.index(name or found.label)
                 patient = -1
                 if found.patient or len(found.image) > 1:
@@ -111,7 +118,7 @@ def scan(
     Raises:
         DataError: for another layout, an archive that is not safe.
     """
-    packed = not source.is_dir()
+    packed = not os.path.isdir(source)
     layout = None if packed else find(source)
     files = [source] if packed else _files(layout)
     options = [image_size, crop, square, frames, brain_fraction]
@@ -136,6 +143,7 @@ def scan(
         about |= {"notes": list(map(named, about["notes"])), "total": total}
         kept = arrays, about
         if not bad:
+            refuse_empty(shown(source), arrays["label"], about["class_names"])
             cache.write(cache_folder, name, *kept)
     threshold = duplicate_threshold if dedup == "group" else None
     data, records = assemble(shown(source), *kept, threshold)
@@ -144,6 +152,14 @@ def scan(
 
 def _files(layout: Layout) -> list[Path]:
     return [file for places in layout.classes.values() for _, files in places for file in files]
+
+
+def refuse_empty(source: str, label: np.ndarray, class_names) -> None:
+    """Raise a DataError for a class without an image."""
+    counts = np.bincount(label, minlength=len(class_names)).tolist()
+    if 0 in counts:
+        found = ", ".join(f"{name} {n}" for name, n in zip(class_names, counts, strict=True))
+        raise DataError(f"{source}: {shown(found)}: expected images of every class")
 
 
 def assemble(
@@ -240,8 +256,8 @@ def load_folder(
     if image_size < 1:
         raise ConfigError(f"image_size is {image_size!r}: expected at least 1 pixel")
     root = Path(root)
-    if not root.is_dir() and not archive.is_archive(root):
-        found = "is a file" if root.exists() else "does not exist"
+    if not os.path.isdir(root) and not archive.is_archive(root):
+        found = "is a file" if os.path.exists(root) else "does not exist"
         raise DataError(
             f"{shown(root)}: {found}: expected a folder of images, or a zip or tar archive of "
             f"one\n{ACCEPTED}"

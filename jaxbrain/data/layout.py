@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -70,9 +71,14 @@ def natural(path: Path) -> list:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(2, 0, path.name)]
 
 
+def letters_of(name: str) -> str:
+    """What is left of a name without case, separators and ways to write an accent."""
+    return re.sub(r"[\s_-]", "", unicodedata.normalize("NFC", name).casefold())
+
+
 def canonical(name: str) -> str:
     """Common spellings of normal and tumour become "no" and "yes"; others stay."""
-    letters = re.sub(r"[\s_-]", "", name.lower())
+    letters = letters_of(name)
     if letters in _NORMAL:
         return "no"
     return "yes" if letters in _TUMOUR else name
@@ -82,13 +88,22 @@ def _may_be_image(file: Path) -> bool:
     """By its name; scanners leave DICOM files without one that says so."""
     if file.name.lower().endswith(IMAGES + MEDICAL):
         return True
-    if file.suffix and not file.suffix[1:].isdigit():
+    if (file.suffix and not file.suffix[1:].isdigit()) or not plain(file):
         return False
     try:
         with file.open("rb") as opened:
             return opened.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def plain(path: Path) -> bool:
+    """Whether a path is a file that can be read to its end: no pipe, no device."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        # Its reason is said where it is read.
+        return True
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
@@ -98,8 +113,10 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
     except OSError as error:
         raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
     visible = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = [e for e in visible if e.is_dir() and e.name.lower() not in _NOT_CLASSES]
-    files = [e for e in visible if not e.is_dir()]
+    # Unlike a path's own `is_dir` it answers where the entry may not be looked at.
+    directories = [e for e in visible if os.path.isdir(e)]
+    folders = [e for e in directories if e.name.lower() not in _NOT_CLASSES]
+    files = [e for e in visible if e not in set(directories)]
     images = [file for file in files if _may_be_image(file)]
     left_out = len(entries) - len(folders) - len(images)
     return folders, images, left_out
@@ -112,7 +129,7 @@ def _refuse_links(folders: list[Path], root: Path) -> None:
 
 
 def _refuse(folder: Path, found: str) -> DataError:
-    return DataError(f"{shown(folder)}: {found}\n{ACCEPTED}")
+    return DataError(f"{shown(folder)}: {shown(found)}\n{ACCEPTED}")
 
 
 def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
@@ -146,8 +163,10 @@ def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Pa
             raise _refuse(root, "no class folders in its split folders")
     else:
         sources = [("", f) for f in folders]
+    spelled: dict[str, str] = {}
     for split, folder in sources:
-        name = canonical(folder.name)
+        # One class in two spellings takes the first.
+        name = spelled.setdefault(letters_of(canonical(folder.name)), canonical(folder.name))
         places = classes.setdefault(name, [])
         for other_split, other in places:
             if other_split == split:
@@ -196,9 +215,13 @@ def find(root: Path) -> Layout:
     """
     notes: list[str] = []
     _refuse_links(_listing(root)[0], root)
-    if files := _cheng(root):
-        return Layout("Cheng's set", CHENG, {"": [("", files)]}, notes)
-    classes = _find(root, notes)
+    inside = _unwrapped(root)
+    for place in dict.fromkeys((root, inside)):
+        if files := _cheng(place):
+            return Layout("Cheng's set", CHENG, {"": [("", files)]}, notes)
+    if inside != root:
+        notes.append(f"{root}: read from the one folder in it, {inside.name}")
+    classes = _find(inside, notes)
     found = {}
     for name in order(classes):
         found[name] = []
@@ -212,16 +235,20 @@ def find(root: Path) -> Layout:
             found[name].append((split, files))
     splits = any(split for places in classes.values() for split, _ in places)
     kind = "split folders" if splits else "class folders"
-    return Layout(kind, tuple(found), found, notes)
+    return Layout(kind, tuple(found), found, list(map(shown, notes)))
 
 
-def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
-    """`_class_folders` of `root`, or of the one folder that wraps them."""
+def _unwrapped(root: Path) -> Path:
+    """The one folder that is in `root`, if there is nothing else and it holds folders."""
     folders, images, _ = _listing(root)
     wrapped = len(folders) == 1 and folders[0].name.lower() not in SPLITS
     if wrapped and not images and not _listing(folders[0])[1]:
-        notes.append(f"{root}: read from the one folder in it, {folders[0].name}")
-        root = folders[0]
+        return folders[0]
+    return root
+
+
+def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
+    """`_class_folders` without a second copy of the same files, each with images."""
     classes = _class_folders(root, notes)
     for name, places in list(classes.items()):
         for _, folder in places:
