@@ -4,18 +4,21 @@ Of a DICOM file only the tags in `TAGS` are read. What says who the patient is b
 number that slices of one patient share, and is never stored or printed.
 """
 
+import contextlib
 import gzip
 import io
+import logging
 import math
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from jaxbrain.data.decode import MAX_PIXELS, Slices, percentiles, refuse_shape
 from jaxbrain.errors import DataError
 
-MAX_VOXELS = 512_000_000
+MAX_VOXELS = 128_000_000
 TAGS = (
     "Rows",
     "Columns",
@@ -80,7 +83,7 @@ def read(content: bytes, frames: str, brain_fraction: float) -> Slices:
     """
     reader = {"DICOM": _dicom, "NIfTI": _nifti, "MAT": _mat}[kind(content)]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silent("pydicom", "nibabel.global"):
             # They quote values of tags.
             warnings.simplefilter("ignore")
             found = reader(content, frames, brain_fraction)
@@ -89,12 +92,36 @@ def read(content: bytes, frames: str, brain_fraction: float) -> Slices:
         return found
     except DataError:
         raise
+    except MemoryError:
+        raise DataError("larger than the memory holds") from None
     except Exception as error:  # Messages of the readers may quote what a file holds.
         raise DataError(f"damaged file ({type(error).__name__})") from None
 
 
+@contextlib.contextmanager
+def _silent(*names: str) -> Iterator[None]:
+    """Loggers off: they quote values of tags too."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger, state in zip(loggers, before, strict=True):
+            logger.disabled = state
+
+
 def _dicom(content: bytes, frames: str, brain_fraction: float) -> Slices:
     pydicom = _need("pydicom")
+    # Group 2, after the preamble, is never compressed.
+    meta = pydicom.filereader.read_dataset(
+        io.BytesIO(content[132:]), False, True, stop_when=lambda tag, vr, length: tag.group != 2
+    )
+    syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))
+    if syntax.is_deflated:
+        # Inflated as a whole before a tag is read, however long it is.
+        raise DataError("DICOM deflated as a whole: save it uncompressed")
     dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(TAGS))
     if "PixelData" not in dataset:
         raise DataError("DICOM without pixel data")
@@ -105,18 +132,20 @@ def _dicom(content: bytes, frames: str, brain_fraction: float) -> Slices:
     if count > 1 and frames == "error":
         raise DataError(f"{count} frames: expected a single picture (data.frames takes more)")
     photometric = str(dataset.get("PhotometricInterpretation", ""))
-    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not _decodes(syntax):
+        # Of a private syntax the file itself says the name: not printed.
+        name = syntax.name if syntax in pydicom.uid.AllTransferSyntaxes else "a private syntax"
+        raise DataError(f"DICOM compressed as {name}: no decoder is installed")
     try:
         pixels = np.asarray(dataset.pixel_array, np.float64)
-    except (RuntimeError, NotImplementedError, ImportError):
-        raise DataError(f"DICOM compressed as {syntax.name}: no decoder is installed") from None
     except Exception as error:
         raise DataError(f"damaged DICOM pixel data ({type(error).__name__})") from None
     if photometric.startswith(("RGB", "YBR")):
         pixels = pixels @ np.array([0.299, 0.587, 0.114])
     pixels = pixels.reshape(count, rows, columns)
     if photometric.startswith(("RGB", "YBR")):
-        scaled = (pixels / 255.0).astype(np.float32)
+        bits = int(dataset.get("BitsStored") or 8)
+        scaled = np.clip(pixels / (2.0**bits - 1.0), 0.0, 1.0).astype(np.float32)
     else:
         slope, intercept = (dataset.get(n) for n in ("RescaleSlope", "RescaleIntercept"))
         values = pixels * float(1 if slope is None else slope) + float(intercept or 0)
@@ -132,6 +161,16 @@ def _dicom(content: bytes, frames: str, brain_fraction: float) -> Slices:
     chosen = list(scaled[: 1 if frames == "first" else count])
     names = [f"#{i}" for i in range(len(chosen))] if count > 1 else [""]
     return Slices(chosen, names, "DICOM", patient, note=note)
+
+
+def _decodes(syntax) -> bool:
+    """Whether a decoder of a compressed transfer syntax is installed."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        return get_decoder(syntax).is_available
+    except (NotImplementedError, KeyError, ValueError):
+        return False
 
 
 def _windowed(values: np.ndarray, dataset) -> np.ndarray:
@@ -155,19 +194,25 @@ def _windowed(values: np.ndarray, dataset) -> np.ndarray:
 
 def _nifti(content: bytes, frames: str, brain_fraction: float) -> Slices:
     nibabel = _need("nibabel")
-    if content[:2] == b"\x1f\x8b":
-        # Bounded: a header says nothing of what is packed behind it.
-        with gzip.open(io.BytesIO(content)) as file:
-            content = file.read(8 * MAX_VOXELS + 1)
-    image = nibabel.Nifti1Image.from_bytes(content)
-    shape = image.shape
+    packed = content[:2] == b"\x1f\x8b"
+    header = gzip.open(io.BytesIO(content)).read(352) if packed else content
+    header = nibabel.Nifti1Header(header[:348], check=False)
+    shape, dtype = header.get_data_shape(), header.get_data_dtype()
     if len(shape) != 3 and not (len(shape) == 4 and shape[3] == 1):
         raise DataError(f"a volume of shape {'x'.join(map(str, shape))}: expected three axes")
     if math.prod(shape) > MAX_VOXELS:
         raise DataError(f"a volume of {math.prod(shape)} voxels, more than {MAX_VOXELS}")
-    if math.prod(shape) * image.get_data_dtype().itemsize > len(content):
+    if dtype.kind not in "iuf":
+        raise DataError(f"voxels of type {dtype.name}: expected whole numbers or floats")
+    if packed:
+        # As much as the header says, and no more.
+        size = int(header["vox_offset"]) + math.prod(shape) * dtype.itemsize
+        with gzip.open(io.BytesIO(content)) as file:
+            content = file.read(max(size, 352))
+    if math.prod(shape) * dtype.itemsize > len(content):
         raise DataError("truncated: shorter than its header says")
-    volume = np.asarray(nibabel.as_closest_canonical(image).dataobj, np.float64)
+    image = nibabel.Nifti1Image.from_bytes(content)
+    volume = np.asarray(nibabel.as_closest_canonical(image).dataobj, np.float32)
     volume = percentiles(volume.reshape(volume.shape[:3]))
     share = (volume > 0.1).mean(axis=(0, 1))
     chosen = np.flatnonzero(share >= brain_fraction)
@@ -188,21 +233,25 @@ def _mat(content: bytes, frames: str, brain_fraction: float) -> Slices:
             raise DataError("a MATLAB file without cjdata: expected one of Cheng's set")
         group = file["cjdata"]
 
-        def own(name: str):
+        def own(name: str, most: int = MAX_PIXELS):
             # A link could name any other file of this machine.
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise DataError(f"cjdata.{name} is missing or a link")
             dataset = group[name]
             if not isinstance(dataset, h5py.Dataset) or dataset.external:
                 raise DataError(f"cjdata.{name} is no data of this file")
-            if math.prod(dataset.shape) > MAX_PIXELS:
-                raise DataError(f"cjdata.{name} has more than {MAX_PIXELS} elements")
+            if dataset.is_virtual:
+                raise DataError(f"cjdata.{name} is no data of this file")
+            if math.prod(dataset.shape) > most:
+                raise DataError(f"cjdata.{name} has more than {most} elements")
+            if dataset.dtype.kind not in "iuf":
+                raise DataError(f"cjdata.{name} holds no real numbers")
             return np.asarray(dataset)
 
-        label = int(own("label").reshape(-1)[0])
+        label = float(own("label", 64).reshape(-1)[0])
         if label not in _CHENG:
-            raise DataError(f"cjdata.label is {label}: expected 1, 2 or 3")
-        patient = "".join(map(chr, own("PID").reshape(-1).tolist()))
+            raise DataError(f"cjdata.label is {label:g}: expected 1, 2 or 3")
+        patient = "".join(map(chr, own("PID", 64).reshape(-1).tolist()))
         # MATLAB's arrays are stored by columns.
         image = own("image").T.astype(np.float64)
     if image.ndim != 2:

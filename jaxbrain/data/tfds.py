@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from jaxbrain.data import archive, duplicates
-from jaxbrain.data.decode import grey
-from jaxbrain.data.folder import assemble, load_folder, read_file
+from jaxbrain.data.decode import grey, refuse_shape
+from jaxbrain.data.folder import assemble, load_folder, read_file, refuse_empty
 from jaxbrain.data.layout import SPLITS, canonical, find, natural, order
 from jaxbrain.data.preprocess import prepare as prepared
 from jaxbrain.data.records import Records
@@ -116,15 +116,27 @@ def prepare(source: str | Path, data_dir: str | Path) -> Path:
         The directory of the data set, under `data_dir`.
 
     Raises:
-        DataError: as `load_folder`, and without the extra.
+        DataError: as `load_folder`, without the extra, and where a data set of other images
+            is there.
     """
     tfds, source = _tfds(), Path(source)
     if not source.exists():
         raise DataError(f"{source}: does not exist: expected a folder of images or an archive")
     builder = _builder()(data_dir=str(data_dir), file_format="array_record")
+    _, records = load_folder(source, image_size=8)
+    made_of = hashlib.sha256(repr([records.path, records.digest]).encode()).hexdigest()
+    # TFDS keeps what is there, whatever it was made of.
+    mark = Path(builder.data_dir) / "made_of.sha256"
+    if Path(builder.data_dir).exists():
+        if not mark.is_file() or mark.read_text() != made_of:
+            raise DataError(
+                f"{builder.data_dir}: was made of other images: remove it, or name another data_dir"
+            )
+        return Path(builder.data_dir)
     with archive.folder(source) as root:
         config = tfds.download.DownloadConfig(manual_dir=root)
         builder.download_and_prepare(download_config=config)
+    mark.write_text(made_of)
     return Path(builder.data_dir)
 
 
@@ -168,7 +180,8 @@ def load(
     given = features[label_name].names
     names = order({canonical(one) for one in given})
     arrays: dict[str, list] = {"image": [], "label": [], "small": []}
-    rows, bad = [], []
+    rows, bad, notes = [], [], []
+    seen: dict[str, tuple[int, str]] = {}
     all_splits = list(builder.info.splits)
     for part in [split] if split else all_splits:
         try:
@@ -181,7 +194,11 @@ def load(
             ) from error
         official = "" if split or len(all_splits) == 1 else SPLITS.get(part.lower(), part)
         for i in range(count):
-            example = source[i]
+            try:
+                example = source[i]
+            except Exception as error:  # The reader raises many types on damaged files.
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise DataError(f"{name}: example {i} of {part} is damaged: {reason}") from error
             path = example.get("path", example.get("filename", f"{part}/{i:06d}"))
             path = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
             try:
@@ -189,9 +206,19 @@ def load(
             except DataError as error:
                 bad.append(f"  {path}: {error}")
                 continue
+            number = int(example[label_name])
+            if not 0 <= number < len(given):
+                bad.append(f"  {path}: label {number}: expected 0 to {len(given) - 1}")
+                continue
+            label = names.index(canonical(given[number]))
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
             arrays["image"].append(prepared(pixels, image_size, crop, square))
-            arrays["label"].append(names.index(canonical(given[int(example[label_name])])))
+            twin_label, twin = seen.setdefault(digest, (label, path))
+            if twin_label != label:
+                bad.append(f"  {path}: the same picture as {twin}, of another class")
+            if pixels.min() == pixels.max():
+                notes.append(f"{path}: constant image")
+            arrays["label"].append(label)
             arrays["small"].append(duplicates.small(pixels))
             size = [pixels.shape[1], pixels.shape[0]]
             patient = int(example.get("patient", -1))
@@ -207,10 +234,11 @@ def load(
     places = sorted(range(len(rows)), key=keys.__getitem__)
     about = {
         "rows": [rows[i] for i in places],
-        "notes": [],
+        "notes": notes,
         "layout": f"TFDS {builder.info.full_name}",
         "class_names": names,
     }
+    refuse_empty(name, np.asarray(arrays["label"]), names)
     stacked = {key: np.stack(values)[places] for key, values in arrays.items()}
     return assemble(name, stacked | {"label": stacked["label"].astype(np.int32)}, about, threshold)
 
@@ -241,4 +269,5 @@ def _grey(pixels: np.ndarray) -> tuple[np.ndarray, str]:
         image = Image.fromarray(pixels)
     except (TypeError, ValueError) as error:
         raise DataError(f"{pixels.dtype} pixels of shape {pixels.shape}: no rule") from error
+    refuse_shape(*image.size)
     return grey(image), image.mode
