@@ -113,6 +113,10 @@ def main(run: Callable[[list[str]], None]) -> None:
         if isinstance(error, StoppedError):
             sys.exit(128 + error.signal)
         sys.exit(3 if isinstance(error, DivergedError) else 2)
+    except BrokenPipeError:
+        # The reader of our output has left; so do we, without a word at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

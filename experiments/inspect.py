@@ -5,6 +5,7 @@ files; and a contact sheet. Exit status: 0 usable, 1 usable with warnings, 2 ref
 """
 
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
@@ -41,11 +42,14 @@ def main(arguments: list[str]) -> None:
     )
     if found["counts"]:
         found["sheet"] = str(sheet)
+    # Names may hold what the terminal cannot show.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if options.json:
         print(json.dumps(found, indent=2))
     else:
         for line in inspection.lines(found):
-            print(line.encode("utf-8", "backslashreplace").decode())
+            print(line)
         if found["counts"]:
             print(f"sheet  {sheet}")
     sys.exit(found["status"])

@@ -227,9 +227,18 @@ class Store:
             ConfigError: if the step holds arrays of other names, shapes or dtypes.
         """
         steps = self.steps()
+        saved = self._finished()
+        aside = any(self.path.glob(f"{saved}.damaged*"))
+        if max(steps, default=-1) < saved < 2**63 and not aside:
+            self.say(f"missing checkpoint {self.path / str(saved)}: it was saved, and is gone")
+            if not steps:
+                raise CheckpointError(
+                    f"{self.path}: step {saved} was saved and no step is left: bring one back, or "
+                    "start again with --fresh"
+                )
         for step in reversed(steps):
             folder = self.path / str(step)
-            if step > self._finished() and not (folder / MANIFEST).exists():
+            if step > saved and not (folder / MANIFEST).exists():
                 self.say(f"ignored unfinished checkpoint {step} in {self.path}")
                 shutil.rmtree(folder)
                 continue

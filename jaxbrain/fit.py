@@ -93,7 +93,8 @@ class _Sheets:
         for k, name in enumerate(self.run.names):
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
             rows = [(f"step {n}", self.rows[str(n)][own]) for n in steps]
-            report.sheet(self.run.workdir.path / "samples" / f"seed{self.seed}_{name}.png", rows)
+            file = f"seed{self.seed}_{record.file_name(name, k)}.png"
+            report.sheet(self.run.workdir.path / "samples" / file, rows)
 
 
 def fit_gan(run: Run, data: Dataset, seed: int, keys):

@@ -13,7 +13,7 @@ from jaxbrain.data.archive import is_archive
 from jaxbrain.data.folder import Scan, scan
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records
-from jaxbrain.errors import DataError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
 
 _SHEET_COLUMNS = 10
@@ -77,7 +77,10 @@ def inspect(
         return found | {"error": f"{shown(source)}: no image in it can be read"}
     found |= _looked_at(result.data, result.records, duplicate_threshold)
     if sheet is not None:
-        contact_sheet(Path(sheet), result.data, result.records.class_names)
+        try:
+            contact_sheet(Path(sheet), result.data, result.records.class_names)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"sheet {sheet}: cannot be written: {error}") from error
     if result.bad:
         error = f"{shown(source)}: {len(result.bad)} of {result.total} files cannot be used"
         return found | {"error": error}

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -76,12 +77,17 @@ def cell(value):
     return text
 
 
+def file_name(name: str, number: int) -> str:
+    """A class's name where it can be part of a file's, else its number."""
+    return name if re.fullmatch(r"[\w() -]{1,60}", name, re.ASCII) else f"class{number}"
+
+
 def write_csv(path: Path, header: list[str], rows: Iterable[list]) -> None:
     """Comma-separated rows, whole or not at all; `rows` may be made as they are written."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(header)
+        writer.writerow(map(cell, header))
         writer.writerows(map(cell, row) for row in rows)
     os.replace(temporary, path)
 

@@ -84,16 +84,23 @@ def opened(
     settings = json.loads(json.dumps({"kind": kind} | settings))
     stop = Stop()
     with contextlib.ExitStack() as stack:
-        if path.is_dir() and any(path.iterdir()):
+        try:
+            filled = os.path.isdir(path) and any(path.iterdir())
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        if filled:
             if not (path / CONFIG).is_file() and _names(path) - _BEGUN:
                 raise ConfigError(
                     f"workdir {path}: holds files that are no run: name an empty or new directory"
                 )
             if fresh and (path / CONFIG).is_file():
                 with _locked(path):
-                    say(f"kept   the run that was there: {_keep_old(path)}")
-        resumed = (path / CONFIG).is_file()
-        begun = path.is_dir() and any(path.iterdir())
+                    try:
+                        say(f"kept   the run that was there: {_keep_old(path)}")
+                    except OSError as error:
+                        raise _unwritable(path.parent, error) from error
+        resumed = os.path.isfile(path / CONFIG)
+        begun = os.path.isdir(path) and any(path.iterdir())
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -243,7 +250,7 @@ def _other_images(path: Path, images: list[list]) -> list[str]:
             saved = {row["id"]: (row["class"], row["sha256"]) for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError) as error:
         return [f"{path}: cannot be read: {error!r}"]
-    now = {record.cell(one): (str(label), digest) for one, label, _, digest in images}
+    now = {record.cell(one): (record.cell(str(name)), sha) for one, name, _, sha in images}
     return [
         *(f"image {one}: removed" for one in saved if one not in now),
         *(f"image {one}: added" for one in now if one not in saved),

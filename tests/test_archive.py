@@ -210,3 +210,36 @@ def test_damaged_archives(folder, tmp_path):
             DataError, match=f"^{path}: is a file: expected a folder of images, or a"
         ):
             load_data(path)
+
+
+@pytest.mark.usefixtures("no_leftovers")
+@pytest.mark.parametrize("alias", ["no/./no (0).png", "no//no (0).png", "./no/no (0).png"])
+def test_one_member_under_two_names(folder, tmp_path, alias):
+    path = zipped(folder, tmp_path / "set.zip")
+    with zipfile.ZipFile(path, "a") as opened:
+        opened.writestr(alias, (folder / "no" / "no (1).png").read_bytes())
+    with pytest.raises(DataError, match="there twice: nothing was unpacked"):
+        load_folder(path)
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+def test_what_is_cut_is_no_archive(folder, tmp_path, mode):
+    whole = tarred(folder, tmp_path / f"set.tar.{mode}", f"w:{mode}").read_bytes()
+    path = tmp_path / f"cut.tar.{mode}"
+    for size in (0, 3, 12, 30):
+        path.write_bytes(whole[:size])
+        assert not archive.is_archive(path)
+        with pytest.raises(DataError):
+            load_folder(path)
+
+
+def test_a_header_that_is_a_bomb(tmp_path):
+    """A name of 64 MB, packed to some kB: refused before it is in memory."""
+    path = tmp_path / "bomb.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        one = tarfile.TarInfo("no/0.png")
+        one.pax_headers = {"comment": "x" * 64_000_000}
+        opened.addfile(one, io.BytesIO())
+    assert path.stat().st_size < 200_000
+    with pytest.raises(DataError):
+        load_folder(path)

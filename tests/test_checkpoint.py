@@ -189,3 +189,16 @@ def test_a_manifest_that_cannot_be_written_is_no_checkpoint(tmp_path, monkeypatc
     monkeypatch.undo()
     with Store(tmp_path) as store:
         assert store.newest(STATE).step == 1
+
+
+def test_deleted_steps_are_said(two_steps, tmp_path):
+    """The newest gone: named, the one before used. All gone: an error, no fresh start."""
+    copy, said = tmp_path / "gan", []
+    shutil.copytree(two_steps, copy)
+    shutil.rmtree(copy / "2")
+    with Store(copy, say=said.append) as store:
+        assert store.newest(STATE).step == 1
+    assert said == [f"missing checkpoint {copy / '2'}: it was saved, and is gone"]
+    shutil.rmtree(copy / "1")
+    with pytest.raises(CheckpointError, match="step 2 was saved and no step is left"):
+        checkpoint.restore(copy, STATE)

@@ -133,3 +133,80 @@ def test_refuses_pictures(tmp_path):
 def test_refuses_what_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         decode(tmp_path / "missing.png")
+
+
+def tiff(pixels: np.ndarray, photometric: int, sample_format: int) -> bytes:
+    """A TIFF of one strip, written by hand: Pillow writes neither these types nor tags."""
+    height, width = pixels.shape
+    tags = {
+        256: width,
+        257: height,
+        258: pixels.dtype.itemsize * 8,
+        259: 1,
+        262: photometric,
+        273: 8,
+        277: 1,
+        278: height,
+        279: pixels.nbytes,
+        339: sample_format,
+    }
+    start = 8 + pixels.nbytes
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", start)
+    return head + pixels.tobytes() + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "dtype, photometric", [("<u2", 0), ("<u2", 1), ("<u4", 1), ("<f4", 0), ("<f4", 1)]
+)
+def test_tiff_by_its_own_tags(tmp_path, dtype, photometric):
+    """Unsigned 32-bit levels above 2^31, and 0 as white."""
+    largest = 1.0 if dtype == "<f4" else 2.0 ** (8 * np.dtype(dtype).itemsize) - 1
+    pixels = (RAMP * largest).astype(dtype)
+    kind = 3 if dtype == "<f4" else 1
+    (tmp_path / "x.tif").write_bytes(tiff(pixels, photometric, kind))
+    image, _ = decode(tmp_path / "x.tif")
+    want = RAMP if photometric == 1 else -RAMP
+    assert spearmanr(image.ravel(), want.ravel()).statistic > 0.99
+    assert image.min() == 0.0 and image.max() == 1.0
+
+
+def test_signed_bytes_are_refused(tmp_path):
+    (tmp_path / "x.tif").write_bytes(tiff((RAMP * 255 - 128).astype(np.int8), 1, 2))
+    with pytest.raises(DataError, match="signed 8-bit"):
+        decode(tmp_path / "x.tif")
+
+
+def test_colour_of_16_bits(tmp_path):
+    """Of its whole range it is read; 12 bits in it would be nearly black."""
+
+    def png(most: int) -> bytes:
+        levels = np.repeat((RAMP * most).astype(">u2")[..., None], 3, axis=2)
+        height, width = levels.shape[:2]
+
+        def chunk(kind: bytes, body: bytes) -> bytes:
+            check = struct.pack(">I", zlib.crc32(kind + body))
+            return struct.pack(">I", len(body)) + kind + body + check
+
+        lines = b"".join(b"\0" + row.tobytes() for row in levels)
+        header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+        body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+        return b"\x89PNG\r\n\x1a\n" + body
+
+    (tmp_path / "whole.png").write_bytes(png(65535))
+    image, _ = decode(tmp_path / "whole.png")
+    np.testing.assert_allclose(image, RAMP, atol=0.01)
+    (tmp_path / "twelve.png").write_bytes(png(4095))
+    with pytest.raises(DataError, match="16-bit colour that uses few"):
+        decode(tmp_path / "twelve.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_transparent_colour_is_black(tmp_path, mode):
+    grey = np.full((40, 40), 200, np.uint8)
+    grey[:20] = 90
+    picture = Image.fromarray(grey).convert(mode)
+    picture.save(tmp_path / "x.png", transparency=200 if mode == "L" else (200, 200, 200))
+    image, _ = decode(tmp_path / "x.png")
+    assert (image[20:] == 0).all()
+    np.testing.assert_allclose(image[:20], 90 / 255, atol=0.01)

@@ -258,3 +258,55 @@ def test_bad_folders_are_not_kept_and_old_caches_go(root, tmp_path, monkeypatch)
     for size in (16, 17, 18, 19):
         load_folder(root, image_size=size, cache_folder=folder)
     assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.timeout(30)
+def test_pipes_and_devices_are_not_read(root):
+    os.mkfifo(root / "no" / "pipe.png")
+    os.mkfifo(root / "no" / "pipe")
+    (root / "yes" / "zero.png").symlink_to("/dev/zero")
+    text = refusal(root)
+    assert f"{root}/no/pipe.png: not a plain file" in text
+    assert "2 of 8 files" in text
+
+
+def test_a_file_of_many_gigabytes_is_not_read(root):
+    with (root / "no" / "big.png").open("wb") as file:
+        file.truncate(30 * 10**9)
+    assert "big.png: 30000000000 bytes, more than 4000000000" in refusal(root)
+
+
+def test_one_class_in_two_spellings(tmp_path):
+    """Is one class across split folders, and refused beside itself."""
+    for k, name in enumerate(("Training/Glioma Tumor", "Training/no", "Testing/glioma_tumor")):
+        (tmp_path / "a" / name).mkdir(parents=True)
+        noise(k).save(tmp_path / "a" / name / "0.png")
+    (tmp_path / "a" / "Testing" / "no").mkdir()
+    noise(9).save(tmp_path / "a" / "Testing" / "no" / "0.png")
+    _, records = load_folder(tmp_path / "a", image_size=16)
+    assert len(records.class_names) == 2 and records.class_names[0] == "no"
+    for k, name in enumerate(("caf\u00e9", "cafe\u0301", "no")):
+        (tmp_path / "b" / name).mkdir(parents=True)
+        noise(k).save(tmp_path / "b" / name / "0.png")
+    assert "both mean class" in refusal(tmp_path / "b")
+
+
+def test_control_characters_are_shown(root):
+    (root / "no").rename(root / "gl\x1b[31mioma")
+    (root / "empty\n").mkdir()
+    text = refusal(root)
+    assert "\x1b" not in text and "empty\\n" in text
+
+
+def test_a_folder_that_may_not_be_searched(root):
+    if os.geteuid() == 0:
+        pytest.skip("root may search every folder")
+    (root / "no").chmod(0o444)
+    try:
+        assert "cannot be read" in refusal(root)
+    finally:
+        (root / "no").chmod(0o755)
+
+
+def test_a_name_longer_than_any_file(tmp_path):
+    assert "does not exist" in refusal(tmp_path / ("x" * 300))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments import inspect as entry
+from jaxbrain import inspection
 from jaxbrain.errors import ConfigError
 
 
@@ -172,3 +173,25 @@ def test_the_kaggle_set(kaggle, tmp_path):
     assert found["looks_like"].startswith("Kaggle navoneel")
     assert 0.68 < found["metadata"]["accuracy"] < 0.80
     assert any("labels leak" in text for text in found["warnings"])
+
+
+def test_many_warnings_of_one_kind_are_counted(tmp_path):
+    for name in ("no", "yes"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(30):
+            level = i + (100 if name == "yes" else 0)
+            Image.fromarray(np.full((40, 40), level, np.uint8)).save(
+                tmp_path / "set" / name / f"{i}.png"
+            )
+    status, text = look(tmp_path / "set", "--json", sheet=tmp_path / "s.png")
+    warnings = json.loads(text)["warnings"]
+    assert status == 1
+    assert sum("constant image" in one for one in warnings) == 20
+    assert any(one.startswith("60 images that are constant") for one in warnings)
+
+
+def test_a_sheet_that_cannot_be_written(tmp_path):
+    fill(tmp_path / "set", {"no": (40, 40), "yes": (40, 40)})
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="sheet .*cannot be written"):
+        inspection.inspect(tmp_path / "set", sheet=tmp_path / "file" / "s.png")

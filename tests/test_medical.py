@@ -1,5 +1,6 @@
 """DICOM, NIfTI and Cheng's files: grey levels by hand, groups, and nothing personal."""
 
+import contextlib
 import io
 import json
 import subprocess
@@ -328,3 +329,95 @@ def test_without_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(DataError, match=r"needs pydicom: pip install 'jaxbrain\[medical\]'"):
         load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["", "wrapped"])
+def test_chengs_set_in_a_wrapper(tmp_path, wrapper):
+    for i in range(6):
+        folder = tmp_path / "set" / wrapper / f"brainTumorDataPublic_{i % 2}"
+        cheng(folder / f"{i}.mat", 1 + i % 3, f"{i}", i)
+    _, records = load_folder(tmp_path / "set", image_size=16)
+    assert records.class_names == ("glioma", "meningioma", "pituitary")
+
+
+def test_chengs_files_that_contradict_their_folder(tmp_path):
+    for i in range(4):
+        name = ("meningioma", "pituitary")[i % 2]
+        cheng(tmp_path / "set" / name / f"{i}.mat", (1, 3)[i % 2], f"{i}", i)
+    load_folder(tmp_path / "set", image_size=16)
+    cheng(tmp_path / "set" / "meningioma" / "9.mat", 2, "9", 9)
+    with pytest.raises(DataError, match=r"9\.mat: in meningioma: it says itself glioma"):
+        load_folder(tmp_path / "set", image_size=16)
+
+
+def test_chengs_set_without_a_class(tmp_path):
+    for i in range(4):
+        cheng(tmp_path / "set" / f"{i}.mat", 1 + i % 2, f"{i}", i)
+    with pytest.raises(DataError, match="glioma 2, meningioma 2, pituitary 0: expected images"):
+        load_folder(tmp_path / "set", image_size=16)
+
+
+def test_numbers_that_are_not_real_are_refused(tmp_path):
+    cheng(tmp_path / "a.mat", 1, "1", 0, image=np.ones((40, 40), np.complex64))
+    with pytest.raises(DataError, match=r"cjdata\.image holds no real numbers"):
+        read((tmp_path / "a.mat").read_bytes())
+    cheng(tmp_path / "b.mat", 1.5, "1", 0)
+    with pytest.raises(DataError, match=r"cjdata\.label is 1\.5"):
+        read((tmp_path / "b.mat").read_bytes())
+    cheng(tmp_path / "c.mat", 1, "1", 0, PID=np.zeros((1, 100_000), np.uint16))
+    with pytest.raises(DataError, match=r"cjdata\.PID has more than 64 elements"):
+        read((tmp_path / "c.mat").read_bytes())
+    with pytest.raises(DataError, match="voxels of type complex64"):
+        read(nifti(volume().astype(np.complex64)))
+
+
+def test_a_packed_volume_is_inflated_to_its_header_only():
+    """What stands behind it is never in memory."""
+    import gzip
+    import tracemalloc
+
+    packed = gzip.compress(nifti(volume()) + bytes(300_000_000), compresslevel=1)
+    tracemalloc.start()
+    found = read(packed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+    np.testing.assert_array_equal(found.image[0], read(nifti(volume())).image[0])
+
+
+def test_loggers_do_not_quote_what_a_file_says(caplog, capfd):
+    """pydicom warns of a malformed number with the text that stands there."""
+    content = dicom(RAMP)
+    at = content.index(b"US", content.index(b"\x28\x00\x10\x00"))
+    broken = content[:at] + b"IS" + b"\x04\x00" + b"DOE^" + content[at + 6 :]
+    with caplog.at_level("DEBUG"):
+        with contextlib.suppress(DataError):
+            read(broken)
+        with pytest.raises(DataError) as caught:
+            read(dicom(RAMP).replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.DOE.8.1.2.1\x00"))
+    assert NAME not in str(caught.value) + caplog.text + "".join(capfd.readouterr())
+
+
+def test_deflated_files_are_refused():
+    """Before anything of them is inflated."""
+    content = dicom(RAMP).replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.1.99")
+    content = content.replace(
+        b"UI\x14\x001.2.840.10008.1.2.1.99", b"UI\x16\x001.2.840.10008.1.2.1.99"
+    )
+    with pytest.raises(DataError, match="deflated as a whole"):
+        read(content)
+
+
+def test_deep_colour():
+    pixels = np.repeat(RAMP[..., None], 3, axis=2)
+    content = dicom(
+        pixels[..., 0],
+        SamplesPerPixel=3,
+        PhotometricInterpretation="RGB",
+        PlanarConfiguration=0,
+        BitsStored=12,
+        HighBit=11,
+        PixelData=pixels.astype("<u2").tobytes(),
+    )
+    found = read(content).image[0]
+    np.testing.assert_allclose(found, RAMP / 4095.0, atol=1e-6)

@@ -42,3 +42,8 @@ def test_sheet_places_images(tmp_path):
 
 def test_percent():
     assert (report.percent(119 / 120), report.percent(None)) == ("99.17", "-")
+
+
+def test_a_dollar_in_a_class_begins_no_formula(tmp_path):
+    report.confusion_figure(tmp_path / "c.png", np.eye(2), ("$x_{$", "no"))
+    assert (tmp_path / "c.png").stat().st_size > 1000

@@ -172,3 +172,76 @@ def test_the_entry_point_without_tensorflow(folder, prepared, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "TFDS brain_mri/1.0.0: no 11  yes 11" in done.stdout
+
+
+def unusual(tmp_path, images, labels, names=("glioma", "no_tumor")):
+    """A data set of given pictures and labels, -1 too."""
+    base = library.core
+
+    class Unusual(base.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = base.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "image": library.features.Image(shape=(None, None, 1), encoding_format="png"),
+                "label": library.features.ClassLabel(names=list(names)),
+            }
+            return base.DatasetInfo(builder=self, features=library.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+                memory = io.BytesIO()
+                Image.fromarray(image).save(memory, "PNG")
+                memory.seek(0)
+                yield i, {"image": memory, "label": label}
+
+    Unusual(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+
+
+def pictures(count: int, size=(40, 40)) -> list[np.ndarray]:
+    rng = np.random.default_rng(3)
+    return [rng.integers(0, 255, size, np.uint8) for _ in range(count)]
+
+
+def test_images_of_a_data_set_meet_the_rules_of_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    images = pictures(5)
+    unusual(tmp_path, [*images, images[0], pictures(1, (8, 8))[0]], [0, 1, 0, 1, -1, 1, 0])
+    with pytest.raises(DataError) as caught:
+        load_data("tfds:unusual", image_size=16)
+    text = str(caught.value)
+    assert "label -1: expected 0 to 1" in text
+    assert "of another class" in text
+    assert "8x8 pixels, less than 16" in text
+
+
+def test_a_data_set_without_a_class_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    unusual(tmp_path, pictures(3), [0, 0, 0])
+    with pytest.raises(DataError, match="no 0, glioma 3: expected images of every class"):
+        load_data("tfds:unusual", image_size=16)
+
+
+def test_a_damaged_record_is_a_data_error(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    path = tfds.prepare(folder, tmp_path)
+    (records,) = path.glob("*.array_record*")
+    content = records.read_bytes()
+    records.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="tfds:brain_mri"):
+        load_data("tfds:brain_mri", image_size=16)
+
+
+def test_prepared_again_of_other_images(folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = tfds.prepare(copy, tmp_path / "data")
+    assert tfds.prepare(copy, tmp_path / "data") == path
+    Image.fromarray(pictures(1)[0]).save(copy / "no" / "new.png")
+    with pytest.raises(DataError, match="made of other images"):
+        tfds.prepare(copy, tmp_path / "data")

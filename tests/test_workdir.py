@@ -208,3 +208,25 @@ def test_cells_of_csv_files():
     assert record.cell("no/=cmd.jpg") == "no/=cmd.jpg"
     assert record.cell("bad\udcff.jpg") == "bad\\udcff.jpg"
     assert record.cell(3) == 3
+
+
+def test_a_class_that_a_spreadsheet_would_compute(tmp_path):
+    """Its cell has an apostrophe in images.csv, and is the same class the next time."""
+    images = [["=cmd/0.png", "=cmd", 0, "a" * 64], ["b\udcff/0.png", "b\udcff", 1, "b" * 64]]
+    with opened(tmp_path / "run", images=images):
+        pass
+    with opened(tmp_path / "run", images=images) as directory:
+        assert directory.resumed
+
+
+def test_names_of_files_and_headers(tmp_path):
+    assert record.file_name("glioma (1)", 2) == "glioma (1)"
+    for name in ("HGG/LGG", "../../x", "x" * 255, "b\udcff", ""):
+        assert record.file_name(name, 2) == "class2"
+    record.write_csv(tmp_path / "x.csv", ["p_b\udcff", "=p"], [[1, 2]])
+    assert (tmp_path / "x.csv").read_text().splitlines()[0] == r"p_b\udcff,'=p"
+
+
+def test_a_path_longer_than_any(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be written"), opened(tmp_path / ("x" * 300)):
+        pass

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from jaxbrain.data import duplicates
+from jaxbrain.data.layout import shown
 from jaxbrain.types import Dataset
 
 
@@ -42,7 +43,7 @@ def describe(data: Dataset, records: Records) -> list[str]:
     """Lines that say what was read: counts, sizes, modes, groups, notes."""
     counts = np.bincount(data.label, minlength=len(records.class_names)).tolist()
     per_class = "  ".join(
-        f"{name} {n}" for name, n in zip(records.class_names, counts, strict=True)
+        f"{shown(name)} {n}" for name, n in zip(records.class_names, counts, strict=True)
     )
     modes = " ".join(f"{mode} {n}" for mode, n in Counter(records.mode).most_common())
     widths, heights = zip(*records.size, strict=True)
@@ -50,7 +51,7 @@ def describe(data: Dataset, records: Records) -> list[str]:
         f"data   {records.root}",
         f"data   found {len(records.path)} images in {len(counts)} classes "
         f"({records.layout}): {per_class}"
-        + (f"  (positive: {records.class_names[1]})" if len(counts) == 2 else ""),
+        + (f"  (positive: {shown(records.class_names[1])})" if len(counts) == 2 else ""),
         f"data   widths {min(widths)}..{max(widths)}  heights "
         f"{min(heights)}..{max(heights)}  modes {modes}  unreadable 0",
     ]
