@@ -147,8 +147,9 @@ def confusion_figure(path: Path, matrix: np.ndarray, class_names) -> None:
     figure, (axis,) = new_figure(4.2, 3.8)
     axis.imshow(matrix, cmap="Blues", vmin=0)
     ticks = range(len(class_names))
-    # A dollar in a name begins no formula.
-    names = [str(name).replace("$", r"\$") for name in class_names]
+    # Bytes that are no UTF-8 cannot be drawn, and a dollar begins a formula.
+    texts = (str(name).encode("utf-8", "backslashreplace").decode() for name in class_names)
+    names = [text.replace("$", r"\$") for text in texts]
     axis.set_xticks(ticks, names)
     axis.set_yticks(ticks, names)
     axis.set(xlabel="predicted", ylabel="true", title="Test set, all seeds")
