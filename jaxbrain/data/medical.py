@@ -18,7 +18,7 @@ import numpy as np
 from jaxbrain.data.decode import MAX_PIXELS, Slices, percentiles, refuse_shape
 from jaxbrain.errors import DataError
 
-MAX_VOXELS = 128_000_000
+MAX_VOXELS = 256_000_000
 TAGS = (
     "Rows",
     "Columns",
