@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 # Changed when a decoder gives other pixels.
-VERSION = 1
+VERSION = 2
 _KEEP = 8
 
 

@@ -114,9 +114,9 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
         raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
     visible = [entry for entry in entries if not entry.name.startswith(".")]
     # Unlike a path's own `is_dir` it answers where the entry may not be looked at.
-    directories = [e for e in visible if os.path.isdir(e)]
-    folders = [e for e in directories if e.name.lower() not in _NOT_CLASSES]
-    files = [e for e in visible if e not in set(directories)]
+    kinds = [(entry, os.path.isdir(entry)) for entry in visible]
+    folders = [e for e, is_dir in kinds if is_dir and e.name.lower() not in _NOT_CLASSES]
+    files = [entry for entry, is_dir in kinds if not is_dir]
     images = [file for file in files if _may_be_image(file)]
     left_out = len(entries) - len(folders) - len(images)
     return folders, images, left_out

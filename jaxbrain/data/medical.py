@@ -19,6 +19,8 @@ from jaxbrain.data.decode import MAX_PIXELS, Slices, percentiles, refuse_shape
 from jaxbrain.errors import DataError
 
 MAX_VOXELS = 256_000_000
+# A header with its extensions.
+_HEADER = 2**24
 TAGS = (
     "Rows",
     "Columns",
@@ -206,7 +208,10 @@ def _nifti(content: bytes, frames: str, brain_fraction: float) -> Slices:
         raise DataError(f"voxels of type {dtype.name}: expected whole numbers or floats")
     if packed:
         # As much as the header says, and no more.
-        size = int(header["vox_offset"]) + math.prod(shape) * dtype.itemsize
+        offset = int(header["vox_offset"])
+        if not 0 <= offset <= _HEADER:
+            raise DataError(f"voxels from byte {offset} on: expected within {_HEADER}")
+        size = offset + math.prod(shape) * dtype.itemsize
         with gzip.open(io.BytesIO(content)) as file:
             content = file.read(max(size, 352))
     if math.prod(shape) * dtype.itemsize > len(content):
