@@ -14,7 +14,7 @@ from jax import lax
 
 from jaxbrain import augment, losses, metrics, optim
 from jaxbrain.config import Config, OptimConfig
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.types import Array, Batch, ClassifierState, Counts, NetState
 
@@ -86,6 +86,38 @@ def features(cfg: Config, state: ClassifierState, image: Array) -> Array:
 
 def _standardise(state: ClassifierState, features: Array) -> Array:
     return (features - state.feature_mean[None]) / state.feature_scale[None]
+
+
+def standardised(cfg: Config, state: ClassifierState, features: Array, weight: Array):
+    """The state with the mean and scale of features [N, ...] whose weight is not 0, where
+    cfg says so."""
+    if not cfg.hybrid.standardise:
+        return state
+    used = (weight > 0).astype(jnp.float32)
+    share = used / jnp.maximum(used.sum(), 1.0)
+    mean = jnp.einsum("n,n...->...", share, features)
+    variance = jnp.einsum("n,n...->...", share, jnp.square(features - mean[None]))
+    scale = jnp.where(variance > 1e-12, jnp.sqrt(variance), 1.0)
+    return state._replace(feature_mean=mean, feature_scale=scale)
+
+
+def class_weight(cfg: Config, label: Array, weight: Array) -> Array:
+    """The weights [N] of examples, balanced over the classes where cfg says so.
+
+    Raises:
+        DataError: unless there is one for each label.
+    """
+    # JAX would read the last row in place of a missing one.
+    if weight.shape != label.shape:
+        raise DataError(
+            f"weight has shape {list(weight.shape)}: expected {list(label.shape)}, one per image"
+        )
+    if cfg.classifier.class_weight == "none":
+        return weight
+    truth = jax.nn.one_hot(label, cfg.data.num_classes)
+    per_class = jnp.einsum("n,nk->k", weight, truth)
+    share = weight.sum() / (cfg.data.num_classes * jnp.maximum(per_class, 1.0))
+    return weight * share[label]
 
 
 def train_step(

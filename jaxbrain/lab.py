@@ -182,7 +182,8 @@ class Lab:
         images = np.zeros((len(fits), most, *self.real.shape[1:]), np.uint8)
         for image, flat in zip(images, self.linear(fits, self.shrunk(self.real)), strict=True):
             small = np.clip(np.round((flat + 1.0) * 127.5), 0, 255).astype(np.uint8)
-            part = Dataset(small.reshape(-1, side, side, 1), np.zeros(len(flat)), np.zeros(0))
+            unused = np.zeros(len(flat), np.int32)
+            part = Dataset(small.reshape(-1, side, side, 1), unused, unused)
             image[: len(flat)] = pooled.resized(part, self.cfg.data.image_size).image
         return images
 

@@ -15,7 +15,7 @@ from jaxbrain.config import Config
 from jaxbrain.data import splits
 from jaxbrain.data.preprocess import resize
 from jaxbrain.data.records import Records
-from jaxbrain.types import Array, Dataset, GANState
+from jaxbrain.types import Array, Dataset, GANState, require_bytes
 
 
 class Keys(NamedTuple):
@@ -48,7 +48,12 @@ def keys(seed: int) -> Keys:
 
 
 def resized(data: Dataset, size: int) -> Dataset:
-    """A copy of `data` at another size: antialiased bicubic, rounded to bytes."""
+    """A copy of `data` at another size: antialiased bicubic, rounded to bytes.
+
+    Raises:
+        DataError: for data that are no bytes, see `Dataset.check`.
+    """
+    data.check()
     if data.image.shape[1] == size:
         return data
     parts = [
@@ -98,25 +103,35 @@ def pool(cfg: Config, data: Dataset, index: np.ndarray, label, image, seed: int)
         seed: of the split.
 
     Raises:
-        DataError: if a class would have no training or no test image.
+        DataError: if a class would have no training or no test image; for images that are
+            not bytes of the classifier's size, and labels that are no integers, one each.
     """
     used = take(data, index)
     if cfg.data.degrade_reals:
         used = resized(used, cfg.gan.image_size)
     real = np.asarray(resized(used, cfg.data.image_size).image)
-    all_image = np.concatenate([real, np.asarray(image)])
+    image = np.asarray(image)
+    require_bytes(image)
+    all_image = np.concatenate([real, image])
     all_label = np.concatenate([np.asarray(used.label), np.asarray(label)])
     # A synthetic image belongs to no group of real ones under P0.
     top = int(np.asarray(data.group).max()) + 1
     group = np.concatenate([np.asarray(used.group), top + np.arange(len(label))])
     source = np.concatenate([index, np.full(len(label), -1)])
+    pooled = Dataset(all_image, all_label, group)
+    pooled.check(cfg.data.image_size, cfg.data.num_classes)
+    pooled = pooled._replace(label=all_label.astype(np.int32), group=group.astype(np.int32))
     train_index, test_index = splits.pooled(all_label, cfg.data.test_fraction, seed)
-    pooled = Dataset(all_image, all_label.astype(np.int32), group.astype(np.int32))
     return Pool(pooled, source, train_index, test_index)
 
 
 def take(data: Dataset, index: np.ndarray) -> Dataset:
-    """The images of `index`, on the host."""
+    """The images of `index`, on the host.
+
+    Raises:
+        DataError: for data that are no bytes, see `Dataset.check`.
+    """
+    data.check()
     return Dataset(*(np.asarray(leaf)[index] for leaf in data))
 
 

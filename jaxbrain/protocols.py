@@ -34,6 +34,7 @@ import numpy as np
 from jaxbrain.config import Config
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
+from jaxbrain.types import require_range
 
 PROTOCOLS = "P0", "P1", "P2", "P3"
 GENERATORS = "cgan", "linear", "none"
@@ -195,6 +196,7 @@ def plan(
     found = len(np.unique(label))
     if found != 2:
         raise DataError(f"a study has two classes, normal and tumour: found {found}")
+    require_range("label", label, num_classes=2)
     fits: list[Fit] = []
     cells: list[Cell] = []
     for seed in range(options.seeds):

@@ -47,7 +47,7 @@ def _blocks(plan: train.Plan, key: Array, data: Dataset, weight, start: int, sto
         unique, back = np.unique(flat, return_inverse=True)
         image = np.asarray(data.image[unique])[back].reshape(*index.shape, *data.image.shape[1:])
         count = min(_BLOCK, stop - first)
-        batches = image, np.asarray(data.label)[index], real * np.asarray(weight)[index]
+        batches = image, np.asarray(data.label, np.int32)[index], real * np.asarray(weight)[index]
         return (first, count, *jax.device_put(batches))
 
     with ThreadPoolExecutor(1) as pool:
@@ -91,8 +91,9 @@ def train_gan(
     """`train.train_gan` with images on the host; not to be jitted. The state is donated.
 
     Raises:
-        ConfigError: as there.
+        ConfigError, DataError: as there.
     """
+    data.check(cfg.gan.image_size, cfg.data.num_classes)
     plan = train.gan_plan(cfg, len(data.label))
     _, plan_key, step_key = train.split_key(key)
     start = 0 if state is None else int(state.step)
@@ -109,7 +110,7 @@ def train_gan(
 _init_gan = jax.jit(train.init_gan, static_argnums=0)
 _fitted = jax.jit(train.fitted, static_argnums=(0, 2))
 _byte_sum = jax.jit(train.byte_sum)
-_standardised = jax.jit(train.standardised, static_argnums=0)
+_standardised = jax.jit(classifier.standardised, static_argnums=0)
 
 
 def _slices(num_examples: int) -> Iterator[slice]:
@@ -120,7 +121,8 @@ def _slices(num_examples: int) -> Iterator[slice]:
 def init_classifier(
     cfg: Config, data: Dataset, key: Array, weight: Array | None = None
 ) -> ClassifierState:
-    """`train.init_classifier` with images on the host."""
+    """`train.init_classifier` with images on the host, checked as there."""
+    data.check(cfg.data.image_size)
     used = np.ones(len(data.label), bool) if weight is None else np.asarray(weight) > 0
     total = jnp.zeros(data.image.shape[1:], jnp.int32)
     for rows in _slices(len(used)):
@@ -149,8 +151,9 @@ def train_classifier(
     donated.
 
     Raises:
-        ConfigError: as there.
+        ConfigError, DataError: as there.
     """
+    data.check(cfg.data.image_size, cfg.data.num_classes)
     num_examples = len(data.label)
     _, plan_key, step_key = train.split_key(key)
     plan = train.classifier_plan(cfg, num_examples)
@@ -159,7 +162,7 @@ def train_classifier(
     state = init_classifier(cfg, data, key, weight) if state is None else state
     stop = total if stop is None else int(stop)
     weight = jnp.ones((num_examples,)) if weight is None else jnp.asarray(weight)
-    balanced = train.class_weight(cfg, jnp.asarray(data.label), weight)
+    balanced = classifier.class_weight(cfg, jnp.asarray(data.label), weight)
 
     def run(stage, source, state, history, start, stop):
         make = _MAKE[stage]
@@ -193,7 +196,8 @@ _predict = jax.jit(train.predict, static_argnums=0)
 
 
 def predict(cfg: Config, state: ClassifierState, data: Dataset) -> np.ndarray:
-    """`train.predict` with images on the host: [N, K]."""
+    """`train.predict` with images on the host, checked as there: [N, K]."""
+    data.check(cfg.data.image_size)
     parts = [
         np.asarray(_predict(cfg, state, Dataset(*(np.asarray(leaf[rows]) for leaf in data))))
         for rows in _slices(len(data.label))

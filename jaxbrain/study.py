@@ -91,7 +91,8 @@ def study(
         A `Prediction` per cell. Without synthesis P0, P1 and P2 are one computation.
 
     Raises:
-        DataError: unless there are two classes, each large enough to be split.
+        DataError: unless there are two classes, 0 and 1, each large enough to be split; for
+            data that are no bytes, see `Dataset.check`.
         ConfigError: if the metadata floor is asked for without records, a batch is larger
             than a training set, or an extra that a method needs is not installed.
         DivergedError: naming the fit or cell.
@@ -100,6 +101,7 @@ def study(
         >>> options = StudyConfig(seeds=2, classifiers=("ridge",))    # doctest: +SKIP
         >>> answers = list(study(cfg, data, key, options=options))    # doctest: +SKIP
     """
+    data.check()
     label, group = np.asarray(data.label), np.asarray(data.group)
     fits, cells = plan(cfg, options, label, group)
     if "metadata" in options.classifiers and records is None:

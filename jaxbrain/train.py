@@ -19,11 +19,16 @@ from jax import lax
 from jaxbrain import augment, classifier, gan
 from jaxbrain.config import Config
 from jaxbrain.errors import ConfigError
-from jaxbrain.types import Array, Batch, ClassifierState, Dataset, GANState, History
+from jaxbrain.types import Array, Batch, ClassifierState, Dataset, GANState, History, require_bytes
 
 
 def to_float(image: Array, channels: int) -> Array:
-    """[..., S, S, 1] uint8 -> [..., S, S, channels] float32 in [-1, 1]."""
+    """[..., S, S, 1] uint8 -> [..., S, S, channels] float32 in [-1, 1].
+
+    Raises:
+        DataError: for another dtype, while tracing too: floats would pass for black.
+    """
+    require_bytes(image)
     scaled = image.astype(jnp.float32) / 127.5 - 1.0
     return jnp.broadcast_to(scaled, (*scaled.shape[:-1], channels))
 
@@ -140,6 +145,13 @@ def empty_history(names: tuple[str, ...], total: int) -> dict[str, Array]:
     return {name: jnp.full((total,), jnp.nan) for name in names}
 
 
+def _ready(data: Dataset, side: int, num_classes: int) -> Dataset:
+    """The data of a training on the device, checked."""
+    data.check(side, num_classes)
+    label = jnp.asarray(data.label, jnp.int32)
+    return jax.tree.map(jnp.asarray, data._replace(label=label))
+
+
 def _devices(axis_name: str | None) -> int:
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
@@ -203,12 +215,13 @@ def train_gan(
 
     Raises:
         ConfigError: if the batch is larger than the data, or devices do not divide it.
+        DataError: for data that are no bytes, see `Dataset.check`.
 
     Example:
         >>> train = jax.jit(train_gan, static_argnums=0)      # doctest: +SKIP
         >>> state, history = train(cfg, data, jax.random.key(0))  # doctest: +SKIP
     """
-    data = jax.tree.map(jnp.asarray, data)
+    data = _ready(data, cfg.gan.image_size, cfg.data.num_classes)
     plan = gan_plan(cfg, data.label.shape[0], _devices(axis_name))
     _, plan_key, step_key = split_key(key)
     start = 0 if state is None else state.step
@@ -257,21 +270,15 @@ def init_classifier(
     """A fresh classifier whose image statistics are fitted on `data`.
 
     Rows of weight 0 do not count. The key is that of `train_classifier`.
+
+    Raises:
+        DataError: see `Dataset.check`.
     """
+    data.check(cfg.data.image_size)
     weight = jnp.ones(data.label.shape) if weight is None else weight
     used = weight > 0
     total = byte_sum(data.image, used)
     return fitted(cfg, key, data.label.shape[0], total, used.sum().astype(jnp.float32))
-
-
-def class_weight(cfg: Config, label: Array, weight: Array) -> Array:
-    """The weights [N] of examples, balanced over the classes where cfg says so."""
-    if cfg.classifier.class_weight == "none":
-        return weight
-    truth = jax.nn.one_hot(label, cfg.data.num_classes)
-    per_class = jnp.einsum("n,nk->k", weight, truth)
-    share = weight.sum() / (cfg.data.num_classes * jnp.maximum(per_class, 1.0))
-    return weight * share[label]
 
 
 def map_batches(function, inputs, batch_size: int):
@@ -303,19 +310,6 @@ def classifier_update(
     return update
 
 
-def standardised(cfg: Config, state: ClassifierState, features: Array, weight: Array):
-    """The state with the mean and scale of features [N, ...] whose weight is not 0, where
-    cfg says so."""
-    if not cfg.hybrid.standardise:
-        return state
-    used = (weight > 0).astype(jnp.float32)
-    share = used / jnp.maximum(used.sum(), 1.0)
-    mean = jnp.einsum("n,n...->...", share, features)
-    variance = jnp.einsum("n,n...->...", share, jnp.square(features - mean[None]))
-    scale = jnp.where(variance > 1e-12, jnp.sqrt(variance), 1.0)
-    return state._replace(feature_mean=mean, feature_scale=scale)
-
-
 def train_classifier(
     cfg: Config,
     data: Dataset,
@@ -342,10 +336,11 @@ def train_classifier(
         The state, and a `History` as long as `classifier_steps` says.
 
     Raises:
-        ConfigError: where partial batches are dropped: if the batch is larger than the
-            data, or devices do not divide it.
+        ConfigError: as `classifier_plan`.
+        DataError: for data that are no bytes, see `Dataset.check`; for weights that are not
+            one per image.
     """
-    data = jax.tree.map(jnp.asarray, data)
+    data = _ready(data, cfg.data.image_size, cfg.data.num_classes)
     _, plan_key, step_key = split_key(key)
     start = 0 if state is None else state.step
     if state is None:
@@ -354,8 +349,8 @@ def train_classifier(
     plan = classifier_plan(cfg, num_examples, devices)
     one, total = classifier_steps(cfg, num_examples, devices)
     stop = total if stop is None else stop
-    weight = jnp.ones((num_examples,)) if weight is None else weight
-    balanced = class_weight(cfg, data.label, weight)
+    weight = jnp.ones((num_examples,)) if weight is None else jnp.asarray(weight)
+    balanced = classifier.class_weight(cfg, data.label, weight)
 
     def run(stage, source, state, history, start, stop):
         update = classifier_update(cfg, step_key, stage, axis_name)
@@ -381,14 +376,19 @@ def train_classifier(
     # Recomputed by every chunk of the second stage: cheaper than carrying them.
     shape = (num_examples, *state.feature_mean.shape)
     features = lax.cond(stop > one, extract, lambda _: jnp.zeros(shape), state)
-    state = standardised(cfg, state, features, weight)
+    state = classifier.standardised(cfg, state, features, weight)
     second = jnp.maximum(start, one)
     state, history = run("hybrid", features, state, history, second, stop)
     return state, History(history)
 
 
 def predict(cfg: Config, state: ClassifierState, data: Dataset) -> Array:
-    """Class probabilities [N, K] of a whole `Dataset`, in bounded memory."""
+    """Class probabilities [N, K] float32 of a whole `Dataset`, in bounded memory.
+
+    Raises:
+        DataError: see `Dataset.check`.
+    """
+    data.check(cfg.data.image_size)
 
     def some(image):
         image = to_float(image, cfg.data.channels)
