@@ -133,7 +133,7 @@ def ablations(
             add(degraded, name, classifier, "P0", generator, classifier, "origin")
         for protocol in ("P0", "P3"):
             add(degraded, "degraded reals", protocol, protocol, generator, main)
-    names = "split", "seeds", "folds", "data", "groups"
+    names = "split", "seeds", "folds", "data", "positive", "groups"
     results = {name: readings[name] for name in names} | {"generator": generator, "rows": rows}
     record.write_json(workdir / "ablations.json", results)
     report_ladder.ablation_picture(workdir / "ablations.png", results)

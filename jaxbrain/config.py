@@ -79,6 +79,12 @@ class DataConfig:
     duplicate_threshold: float = 0.98  # correlation of thumbnails
     frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
     brain_fraction: float = 0.1  # slices of volumes with less brain than this are left out
+    positive: str = ""  # of two classes the positive one; by their names without it
+    # A regular expression, searched in each file's path: what its groups match says whose
+    # the image is. Without it patients, subjects and BraTS sequences in file names do.
+    group_by: str = ""
+    # Whether ids of patients (DICOM's PatientID, Cheng's PID, file names) make groups.
+    patients: Literal["auto", "ignore"] = "auto"
     degrade_reals: bool = False  # real images lose detail as synthetic ones do
     test_fraction: float = 0.3
     difficulty: float = 0.5  # of phantoms, in [0, 1)

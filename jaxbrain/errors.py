@@ -1,6 +1,18 @@
 """The errors a user can cause. Entry points print the message and exit with 2, or with 3
 for a training that diverged."""
 
+import getpass
+import os
+
+
+def user() -> str:
+    """Who runs this, for messages: the login name, which a container need not know."""
+    try:
+        return getpass.getuser()
+    # KeyError before Python 3.13; ImportError on Windows.
+    except (OSError, KeyError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
 
 class JaxbrainError(ValueError):
     """Base of every error raised on purpose: what was found, where, what was
@@ -12,7 +24,7 @@ class ConfigError(JaxbrainError):
 
 
 class DataError(JaxbrainError):
-    """A file or a folder cannot be used as it is."""
+    """A file, a folder or an array cannot be used as it is."""
 
 
 class CheckpointError(JaxbrainError):

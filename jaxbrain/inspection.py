@@ -1,6 +1,5 @@
 """What a set of images is, and what in it would fool a study."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,15 +7,17 @@ import numpy as np
 
 from jaxbrain import report, stats
 from jaxbrain.baselines import floors
-from jaxbrain.data import duplicates, splits, tfds
-from jaxbrain.data.archive import is_archive
-from jaxbrain.data.folder import Scan, scan
+from jaxbrain.data import duplicates, load_data, splits, tfds
+from jaxbrain.data.collect import Options
+from jaxbrain.data.folder import Scan, refuse_source, scan
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
 
 _SHEET_COLUMNS = 10
+# Of the images as they are looked at, pixels.
+_SIZE = 96
 # Warnings of one kind that are printed one by one.
 _MANY = 20
 # Images per class of public sets as they were measured.
@@ -35,24 +36,30 @@ def inspect(
     source: str | Path,
     *,
     duplicate_threshold: float = 0.98,
-    frames: str = "error",
-    brain_fraction: float = 0.1,
     sheet: str | Path | None = None,
+    **options,
 ) -> dict:
     """Look at a folder, an archive or a TFDS data set as the loader would read it.
 
     Args:
         source: see `load_data`.
-        duplicate_threshold, frames, brain_fraction: see `load_folder`.
+        duplicate_threshold: see `load_folder`.
         sheet: path of a contact sheet, images of every class.
+        options: `frames`, `brain_fraction`, `positive`, `group_by` and `patients` of
+            `load_folder`.
 
     Returns:
         JSON values: `status` (0 usable, 1 usable with warnings, 2 refused), `error` (of a
         refused one, else None), `layout`, `counts` (class: images that can be read),
-        `unreadable` [{path, reason}], `duplicates` [{kind: identical or near, paths}],
-        `warnings`; and of a set that can be read `sizes`, `modes`, `groups`, `splits`,
-        `metadata` (accuracy from files alone, by cross-validation, beside the majority) and
-        `looks_like`.
+        `positive` (name of the positive one of two classes, else None), `unreadable`
+        [{path, reason}], `duplicates` [{kind: identical or near, paths}], `warnings`; and of
+        a set that can be read `sizes`, `modes`, `groups`, `searches` (where near-duplicates
+        were sought: images, distance, threshold, pairs, next), `patient_ids` (what tells
+        patients apart), `splits`, `metadata` (accuracy from files alone, by
+        cross-validation, beside the majority) and `looks_like`.
+
+    Raises:
+        ConfigError: for an option outside its values, a sheet that cannot be written.
     """
     found = {
         "source": shown(source),
@@ -60,13 +67,13 @@ def inspect(
         "error": None,
         "layout": None,
         "counts": {},
+        "positive": None,
         "unreadable": [],
         "duplicates": [],
         "warnings": [],
     }
-    options = {"duplicate_threshold": duplicate_threshold, "frames": frames}
     try:
-        result = _scan(source, options | {"brain_fraction": brain_fraction})
+        result = _scan(source, duplicate_threshold, options)
     except DataError as error:
         return found | {"error": str(error)}
     prefix = f"{shown(source)}/"
@@ -87,27 +94,28 @@ def inspect(
     return found | {"status": 1 if found["warnings"] else 0}
 
 
-def _scan(source, options: dict) -> Scan:
-    size = 96
+def _scan(source, threshold: float, options: dict) -> Scan:
     if str(source).startswith(tfds.PREFIX):
-        data, records = tfds.load(str(source), image_size=size)
+        data, records = load_data(source, image_size=_SIZE, **options)
         return Scan(data, records, [], len(data.label))
     source = Path(source)
-    if not os.path.isdir(source) and not is_archive(source):
-        found = "is no zip or tar archive" if os.path.exists(source) else "does not exist"
-        raise DataError(f"{shown(source)}: {found}: expected a folder of images or an archive")
-    return scan(source, image_size=size, crop="none", square="pad", dedup="group", **options)
+    refuse_source(source)
+    options = Options(image_size=_SIZE, square="pad", **options)
+    return scan(source, options, duplicate_threshold=threshold)
 
 
 def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
     names, label = records.class_names, np.asarray(data.label)
     counts = {name: int((label == k).sum()) for k, name in enumerate(names)}
-    audit = duplicates.audit(records.small, label, records.digest, threshold, records.patient)
+    audit = duplicates.audit(
+        records.small, label, records.digest, threshold, records.patient, records.small_head
+    )
     copies = _copies(audit, records)
     widths, heights = zip(*records.size, strict=True)
     metadata = _metadata(records, label, audit.group)
-    notes = [f"note: {note}" for note in records.notes if "constant" in note or "may" in note]
-    warnings = _some(notes, "images that are constant, or may hold text")
+    constant = [one for one in records.warnings if one.endswith("constant image")]
+    warnings = _some(constant, "images that are constant")
+    warnings += [one for one in records.warnings if one not in constant]
     for name, count in counts.items():
         if not count:
             warnings.append(f"class {name} has no image that can be read")
@@ -140,6 +148,8 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
     return {
         "layout": records.layout,
         "counts": counts,
+        "positive": records.positive_class(),
+        "why_positive": records.positive,
         "sizes": {
             "width": [min(widths), max(widths)],
             "height": [min(heights), max(heights)],
@@ -148,6 +158,8 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
         "modes": dict(Counter(records.mode).most_common()),
         "duplicates": copies,
         "groups": audit.counts(label, names),
+        "searches": [search._asdict() for search in audit.searches],
+        "patient_ids": list(records.ids),
         "mirrored_pairs": len(audit.flipped),
         "splits": official,
         "metadata": metadata,
@@ -234,6 +246,14 @@ def contact_sheet(path: Path, data: Dataset, class_names: tuple[str, ...]) -> No
     report.sheet(path, rows)
 
 
+def _search(one: dict) -> str:
+    beyond = "" if one["next"] is None else f", the next at {one['next']:.3f}"
+    return (
+        f"pairs  {one['images']}: {one['pairs']} at {one['threshold']:g} or more "
+        f"({one['distance']}){beyond}"
+    )
+
+
 def lines(found: dict) -> list[str]:
     """What `inspect` found, for people."""
     text = [f"data   {found['source']}"]
@@ -248,7 +268,12 @@ def lines(found: dict) -> list[str]:
             "groups "
             + "  ".join(f"{name} {n}" for name, n in found["groups"].items())
             + f"  ({found['mirrored_pairs']} pairs when one is mirrored, not grouped)",
+            *map(_search, found["searches"]),
         ]
+        if found["positive"]:
+            text.insert(2, f"class  positive: {found['positive']} ({found['why_positive']})")
+        if found["patient_ids"]:
+            text.append(f"known  patients, by {' and '.join(found['patient_ids'])}")
         if found["looks_like"]:
             text.append(f"known  as many images as {found['looks_like']}")
         if found["metadata"]:
@@ -256,7 +281,7 @@ def lines(found: dict) -> list[str]:
                 f"files  size, mode and length alone give {100 * found['metadata']['accuracy']:.1f}"
                 f" %, the largest class {100 * found['metadata']['majority']:.1f} %"
             )
-        text += [f"note   {note}" for note in found["notes"]]
+        text += [f"note   {one}" for one in found["notes"] if one not in found["warnings"]]
     for one in found["unreadable"]:
         text.append(f"bad    {one['path']}: {one['reason']}")
     text += [f"warn   {warning}" for warning in found["warnings"]]

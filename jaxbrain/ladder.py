@@ -20,7 +20,8 @@ from jaxbrain import parallel, record, report_ladder, scores
 from jaxbrain.baselines import weights
 from jaxbrain.baselines.methods import method
 from jaxbrain.config import Config
-from jaxbrain.data import duplicates
+from jaxbrain.data import duplicates, patients
+from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
 from jaxbrain.protocols import METHODS, PREPARED, StudyConfig, plan
@@ -77,16 +78,21 @@ def ladder(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    data.check(num_classes=len(records.class_names))
     found = duplicates.audit(
         records.small,
         data.label,
         records.digest,
         cfg.data.duplicate_threshold,
         records.patient,
+        records.small_head,
     )
     data = data._replace(group=found.group)
     names, label = records.class_names, np.asarray(data.label)
-    planned = plan(cfg, options, label, found.group)
+    try:
+        planned = plan(cfg, options, label, found.group)
+    except DataError as error:
+        raise DataError("; ".join([str(error), *patients.of_records(records, label)])) from error
     for name in set(METHODS) & set(options.classifiers):
         # Refused before the directory is theirs: no extra, or a file that cannot be used.
         method(name, options.weights)
@@ -146,7 +152,9 @@ def _run(cfg, data, records, directory, log, options, found, planned, num_device
         "data": {
             "source": "phantoms" if records.layout == "arrays" else "folder",
             "found": {name: int((label == k).sum()) for k, name in enumerate(names)},
+            "patient_ids": list(records.ids),
         },
+        "positive": records.positive_class(),
         "groups": found.counts(label, names),
         "audit": {
             "threshold": cfg.data.duplicate_threshold,
@@ -155,6 +163,7 @@ def _run(cfg, data, records, directory, log, options, found, planned, num_device
             "near_pairs": len(found.near),
             "across_classes": len(found.across),
             "flipped_pairs": len(found.flipped),
+            "searches": [search._asdict() for search in found.searches],
         },
     }
     results |= _scored(workdir, results)
@@ -169,7 +178,7 @@ def _run(cfg, data, records, directory, log, options, found, planned, num_device
     }
     record.write_json(workdir / "env.json", environment)
     line(f"wrote  {workdir}  in {environment['seconds']:.0f} s")
-    line(f"verify python -m experiments.ladder --verify {workdir}")
+    line(f"verify python -m jaxbrain ladder --verify {workdir}")
     return results
 
 
@@ -236,9 +245,16 @@ def _copies(found: duplicates.Audit, records: Records) -> list[str]:
         f"copies {len(found.identical)} identical pairs, {len(found.near)} near pairs, "
         f"{len(found.flipped)} when one is mirrored (reported, not grouped)"
     ]
+    for one in found.searches:
+        beyond = "" if one.next is None else f", the next at {one.next:.3f}"
+        lines.append(
+            f"copies {one.images}: {one.pairs} pairs at {one.threshold:g} or more "
+            f"({one.distance}){beyond}"
+        )
     for one, two in found.across:
         lines.append(
-            f"note   near-duplicates of two classes: {records.path[one]}, {records.path[two]}"
+            "note   near-duplicates of two classes: "
+            f"{shown(records.path[one])}, {shown(records.path[two])}"
         )
     return lines
 

@@ -204,7 +204,8 @@ def page(results: dict, class_names) -> str:
     lines = [
         "# The paper's protocol (P0)",
         "",
-        f"Images ({data['source']}): found {found}; used {used}; synthetic {drawn}.",
+        f"Images ({data['source']}): found {found}; used {used}; synthetic {drawn}."
+        + (f" Positive: {markdown(results['positive'])}." if results.get("positive") else ""),
         "",
         f"Accuracy {percent(summary['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) on "
         f"{summary['num_test']} images, real and synthetic ones; the paper claims "

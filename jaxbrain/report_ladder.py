@@ -18,12 +18,26 @@ MEANING = {
     "L3+L4": "P2 - P3: copies on both sides of the split",
     "synthesis": "P3 - P3 without synthesis: what synthetic images add when nothing leaks",
 }
-REMAINS = (
+_UNKNOWN = (
     "What remains: the images carry no patient ids, so slices of one patient that do not look "
-    "alike cannot be recognised, and P3 is still an upper estimate. Intervals resample groups of "
-    "near-duplicates with all seeds' answers (one seed of a holdout: Wilson); they hold the "
-    "uncertainty about images, not about other training runs. Research only: not a medical device."
+    "alike cannot be recognised, and P3 is still an upper estimate."
 )
+_INTERVALS = (
+    "Intervals resample groups of near-duplicates with all seeds' answers (one seed of a "
+    "holdout: Wilson); they hold the uncertainty about images, not about other training runs. "
+    "Research only: not a medical device."
+)
+
+
+def remains(results: dict) -> str:
+    """What the numbers cannot say, for the end of a page."""
+    known = " and ".join(results["data"].get("patient_ids", ()))
+    first = _UNKNOWN
+    if known:
+        first = (
+            f"Images of one patient are kept together, by {known}: as far as those ids are true."
+        )
+    return f"{first} {_INTERVALS}"
 
 
 def _cells(results: dict) -> dict:
@@ -146,8 +160,9 @@ def heading(results: dict) -> list[str]:
     how = "each its own draw and test set"
     if results["split"] == "kfold":
         how = f"{results['folds']} folds each"
+    positive = f" (positive: {results['positive']})" if results.get("positive") else ""
     return [
-        f"{data['source']}: {by_class}; {groups['total']} groups ({of_groups}), "
+        f"{data['source']}: {by_class}{positive}; {groups['total']} groups ({of_groups}), "
         f"{audit['distinct']} distinct pictures, {audit['near_pairs']} near pairs, "
         f"{audit['across_classes']} across classes, {audit['flipped_pairs']} when mirrored",
         f"{results['split']}, seeds {results['seeds']}, {how}",
@@ -174,7 +189,7 @@ def page(results: dict) -> str:
     parts += ["## Metrics under P0 and P3", _markdown(*_metrics(results))]
     if results["comparisons"]:
         parts += ["## Paired comparisons under P3", _markdown(*_comparisons(results))]
-    parts.append(REMAINS)
+    parts.append(remains(results))
     return "\n\n".join(parts) + "\n"
 
 
@@ -191,7 +206,7 @@ def show(console, results: dict) -> None:
             shown.add_row(*row)
         console.print(shown)
     meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
-    for line in [*meaning, *_identity(results), REMAINS]:
+    for line in [*meaning, *_identity(results), remains(results)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

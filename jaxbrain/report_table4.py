@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jaxbrain.report import markdown, new_figure, new_table
-from jaxbrain.report_ladder import REMAINS, heading
+from jaxbrain.report_ladder import heading, remains
 
 P0 = (
     "P0 is the paper's protocol: the generator sees every real image and synthetic ones are "
@@ -77,7 +77,7 @@ def page(results: dict) -> str:
     table = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     table += ["| " + " | ".join(map(markdown, row)) + " |" for row in rows]
     parts = ["# Table 4, on one footing", *map(markdown, heading(results))]
-    parts += ["\n".join(table), *map(markdown, _notes(results)), _read(results), REMAINS]
+    parts += ["\n".join(table), *map(markdown, _notes(results)), _read(results), remains(results)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -158,6 +158,7 @@ def paper(
         DataError, DivergedError: see their messages.
         StoppedError: after SIGTERM or Ctrl-C, when all is saved.
     """
+    data.check(num_classes=len(records.class_names))
     if num_seeds < 1:
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
     names, label = records.class_names, np.asarray(data.label)
@@ -291,6 +292,7 @@ def _save(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> d
             "used": by_class(done[0].used),
             "synthetic": by_class(done[0].drawn),
         },
+        "positive": names[1] if len(names) == 2 else None,
         "seeds": seeds,
         "summary": record.summary(seeds),
     }

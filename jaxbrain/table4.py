@@ -141,7 +141,7 @@ def table4(
             row[protocol] = _cell(found["cells"], protocol, name)
         row["seconds"] = environment["seconds_of"].get(name)
         rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
-    names = "split", "seeds", "folds", "data", "groups", "audit"
+    names = "split", "seeds", "folds", "data", "positive", "groups", "audit"
     results = {name: found[name] for name in names}
     results |= {"generator": generator, "reference": reference, "rows": rows}
     # The linear oracle's draws, a moment each, are counted with the first row.

@@ -203,13 +203,61 @@ def test_damaged_archives(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(DataError, match=f"^{path}: damaged archive"):
         load_data(path)
-    for content in (whole[:200], b"Rar!\x1a\x07\x00", b""):
+    for content, what in (
+        (whole[:200], "a zip archive that is cut off: its end is missing"),
+        (b"Rar!\x1a\x07\x00", "a RAR archive"),
+        (b"", "is a file"),
+    ):
         path = tmp_path / "set.rar"
         path.write_bytes(content)
-        with pytest.raises(
-            DataError, match=f"^{path}: is a file: expected a folder of images, or a"
-        ):
+        with pytest.raises(DataError, match=f"^{path}: {what}: expected a folder of images, or a"):
             load_data(path)
+
+
+@pytest.mark.usefixtures("no_leftovers")
+@pytest.mark.parametrize("form", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_archives_that_are_cut(folder, tmp_path, form):
+    """Wherever they are cut: also between two members, where a tar alone would not tell."""
+    path = tarred(folder, tmp_path / "set.tar", form)
+    whole = path.read_bytes()
+    places = [len(whole) // 3, len(whole) // 2]
+    if form == "w":
+        with tarfile.open(path) as opened:
+            places.append(opened.getmembers()[-1].offset)
+    for size in places:
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="cut off"):
+            load_data(path)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_names_with_backslashes(folder, tmp_path, form):
+    """As some programs write them on Windows; out of the folder they are refused as ever."""
+    path = tmp_path / f"set.{form}"
+
+    def pack(names):
+        if form == "zip":
+            with zipfile.ZipFile(path, "w") as opened:
+                for name, file in names.items():
+                    opened.writestr(name, file.read_bytes())
+        else:
+            with tarfile.open(path, "w") as opened:
+                for name, file in names.items():
+                    opened.add(file, name)
+
+    files = {f"set\\{one.parent.name}\\{one.name}": one for one in folder.rglob("*.png")}
+    pack(files)
+    want, records = load_folder(folder, image_size=16)
+    data, found = load_data(path, image_size=16)
+    np.testing.assert_array_equal(data.image, want.image)
+    assert [name.removeprefix("set/") for name in found.path] == list(records.path)
+    for name in ("no\\..\\..\\evil.png", "C:\\evil.png", "\\evil.png"):
+        pack(files | {name: next(iter(files.values()))})
+        with pytest.raises(DataError, match="a name outside the archive: nothing was unpacked"):
+            load_data(path)
+    pack(files | {"set/no/no (0).png": next(iter(files.values()))})
+    with pytest.raises(DataError, match="there twice"):
+        load_data(path)
 
 
 @pytest.mark.usefixtures("no_leftovers")

@@ -6,10 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from scipy.stats import spearmanr
 
-from jaxbrain.data.decode import decode
+from jaxbrain.data.decode import decode, pictures
 from jaxbrain.errors import DataError
 
 RAMP = np.linspace(0, 1, 40 * 50).reshape(40, 50)
@@ -210,3 +211,81 @@ def test_a_transparent_colour_is_black(tmp_path, mode):
     image, _ = decode(tmp_path / "x.png")
     assert (image[20:] == 0).all()
     np.testing.assert_allclose(image[:20], 90 / 255, atol=0.01)
+
+
+def stored(image: Image.Image, form: str, **options) -> bytes:
+    memory = io.BytesIO()
+    image.save(memory, form, **options)
+    return memory.getvalue()
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_orientation(number, form):
+    """Turned as Pillow's own `exif_transpose` turns it, whatever the kind of file."""
+    upright = np.add.outer(3 * np.arange(40), 2 * np.arange(24)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = number
+    options = {"lossless": True} if form == "WEBP" else {"quality": 100} if form == "JPEG" else {}
+    content = stored(Image.fromarray(upright), form, exif=exif, **options)
+    with Image.open(io.BytesIO(content)) as image:
+        want = np.asarray(ImageOps.exif_transpose(image).convert("L"), np.float32) / 255
+    found = pictures(content)
+    assert found.image[0].shape == ((24, 40) if number > 4 else (40, 24))
+    np.testing.assert_array_equal(found.image[0], want)
+    if number > 1 and form != "TIFF":
+        assert "EXIF orientation" in found.remark
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "RGBA", "P"])
+def test_orientation_of_every_mode(mode):
+    levels = np.add.outer(3 * np.arange(40), 2 * np.arange(24)).astype(np.uint8)
+    image = Image.fromarray(levels.astype(np.uint16) * 200 if mode == "I;16" else levels)
+    image = image if mode == "I;16" else image.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    form = "TIFF" if mode == "F" else "PNG"
+    plain, turned = (pictures(stored(image, form, exif=e)) for e in (Image.Exif(), exif))
+    np.testing.assert_array_equal(turned.image[0], np.rot90(plain.image[0], -1))
+
+
+def test_orientation_that_cannot_be_read(monkeypatch):
+    picture = Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20))
+    for number in (0, 9, 77):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        assert pictures(stored(picture, "JPEG", exif=exif)).remark == ""
+    content = stored(picture, "JPEG", exif=b"Exif\0\0words, no tags")
+    assert pictures(content).image[0].shape == (20, 20)
+
+    def refuse(self):
+        raise SyntaxError("not a TIFF file")
+
+    monkeypatch.setattr(Image.Image, "getexif", refuse)
+    found = pictures(content)
+    assert found.image[0].shape == (20, 20) and "cannot be read" in found.remark
+
+
+def test_a_photograph_of_several_pictures():
+    """MPO, as phones and stereo cameras write it: the first picture is the photograph."""
+    one, two = (Image.fromarray(np.full((20, 30), 90 * k, np.uint8)) for k in (1, 2))
+    content = stored(one, "MPO", save_all=True, append_images=[two])
+    with Image.open(io.BytesIO(content)) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    for frames in ("error", "first", "all"):
+        found = pictures(content, frames)
+        assert found.name == [""] and len(found.image) == 1
+        np.testing.assert_allclose(found.image[0], 90 / 255, atol=0.01)
+
+
+@pytest.mark.parametrize("what", ["profile", "text", "many texts"])
+def test_large_texts_of_png(what):
+    """What stands beside the pixels may be of any size."""
+    picture = Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20))
+    about = PngInfo()
+    if what != "profile":
+        for i in range(1 if what == "text" else 80):
+            about.add_text(f"a{i}", "x" * (1_100_000 if what == "text" else 1_000_000), zip=True)
+    profile = bytes(1_100_000) if what == "profile" else None
+    content = stored(picture, "PNG", pnginfo=about, icc_profile=profile)
+    np.testing.assert_array_equal(pictures(content).image[0] * 255, np.asarray(picture))

@@ -46,6 +46,8 @@ def test_links_elsewhere_are_refused(root, tmp_path):
     (root / "yes" / "gone.png").symlink_to(root / "yes" / "nothing.png")
     text = refusal(root)
     assert f"{root}/no/out.png: a symbolic link out of the folder" in text
+    # Where caches of data sets link to their files, what to do.
+    assert f"to {tmp_path}/secret.png: where a cache keeps the files, copy them (cp -rL" in text
     assert f"{root}/yes/gone.png: a symbolic link to nothing" in text
     assert "2 of 8 files" in text
 
@@ -224,12 +226,48 @@ def test_the_cache_gives_the_same(root, tmp_path, counted):
     # Other options, a file that changed, one more, one less: none is taken for another.
     load_folder(root, **options | {"image_size": 20})
     assert len(counted) == 12
+    load_folder(root, **options | {"patients": "ignore"})
+    assert len(counted) == 18
     noise(99).save(root / "no" / "0.png")
     data, _ = load_folder(root, **options)
-    assert len(counted) == 18
+    assert len(counted) == 24
     assert not np.array_equal(data.image, first[0].image)
     (root / "yes" / "2.png").unlink()
     assert len(load_folder(root, **options)[0].label) == 5
+
+
+def test_the_cache_goes_by_what_files_hold(tmp_path, counted):
+    """Files of one size and one time that trade places, or are written anew in place."""
+    for name in ("no", "yes"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(3):
+            noise(i + 10 * (name == "yes")).save(tmp_path / "set" / name / f"{i}.bmp")
+    one, two = (tmp_path / "set" / name / "0.bmp" for name in ("no", "yes"))
+
+    def look():
+        for path in (tmp_path / "set").rglob("*.bmp"):
+            os.utime(path, (315532800, 315532800))
+        options = dict(image_size=16, cache_folder=tmp_path / "cache")
+        data = load_folder(tmp_path / "set", **options)[0]
+        np.testing.assert_array_equal(
+            data.image, load_folder(tmp_path / "set", image_size=16)[0].image
+        )
+        return data
+
+    first = look()
+    before, content = len(counted), one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(content)
+    swapped = look()
+    assert len(counted) == before + 12
+    np.testing.assert_array_equal(swapped.image[0], first.image[3])
+    np.testing.assert_array_equal(swapped.image[3], first.image[0])
+    with one.open("r+b") as file:
+        file.seek(60)
+        file.write(b"\x07" * 900)
+    changed = look()
+    assert len(counted) == before + 24
+    assert not np.array_equal(changed.image[0], swapped.image[0])
 
 
 def test_a_poisoned_cache_is_not_used(root, tmp_path, counted):

@@ -58,6 +58,31 @@ def is_archive(path: Path) -> bool:
         return False
 
 
+_KINDS = {
+    b"PK\x03\x04": "a zip archive that is cut off: its end is missing",
+    b"\x1f\x8b": "a compressed file that is cut off, or no tar archive",
+    b"BZh": "a compressed file that is cut off, or no tar archive",
+    b"\xfd7zXZ": "a compressed file that is cut off, or no tar archive",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+}
+
+
+def looks_like(path: Path) -> str:
+    """What a file is that is no archive as `is_archive` says."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    found = (what for magic, what in _KINDS.items() if head.startswith(magic))
+    return next(found, "is a file")
+
+
+# What tarfile says of a tar that ends too early.
+_CUT = ("unexpected end of data", "empty header", "truncated header")
+
+
 class _Reader:
     """A decompressed stream that gives no more than `_PIECE` bytes at once: tarfile reads
     the headers of a member whole, however long it says they are."""
@@ -99,15 +124,22 @@ def unpacked(path: Path) -> Iterator[Path]:
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as opened:
                     _refuse(path, root, map(_zip_member, opened.infolist()))
-                    opened.extractall(root)  # noqa: S202, all names were checked
+                    for one in opened.infolist():
+                        # As Windows writes it, though no archive should.
+                        one.filename = _slashes(one.filename)
+                    opened.extractall(root, opened.infolist())  # noqa: S202, names were checked
             else:
                 with _open_tar(path) as opened:
                     _refuse(path, root, map(_tar_member, opened))
-                    opened.extractall(root, filter="data")
+                    _refuse_cut(path)
+                    members = [one.replace(name=_slashes(one.name)) for one in opened]
+                    opened.extractall(root, members, filter="data")
         except DataError:
             raise
         except Exception as error:  # Both libraries raise almost anything on bad bytes.
-            raise DataError(f"{path}: damaged archive: {error}") from error
+            cut = isinstance(error, EOFError) or str(error) in _CUT
+            what = "damaged archive" + ", cut off" * cut
+            raise DataError(f"{path}: {what}: {error}") from error
         yield Path(root)
 
 
@@ -143,6 +175,21 @@ def _tar_member(one: tarfile.TarInfo) -> _Member:
     return _Member(one.name, one.size, refused)
 
 
+def _slashes(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _refuse_cut(path: Path) -> None:
+    """Refuse a tar that does not end as one: one that was cut between two members would
+    lack the rest without a word. A compressed one cannot be read past a cut."""
+    with path.open("rb") as file:
+        if file.read(262)[257:] != b"ustar":
+            return
+        file.seek(-512, os.SEEK_END)
+        if file.read().strip(b"\0"):
+            raise DataError(f"{path}: a tar archive that is cut off: its end is missing")
+
+
 def _outside(name: str) -> bool:
     windows = PureWindowsPath(name)
     parts = {*PurePosixPath(name).parts, *windows.parts}
@@ -156,7 +203,8 @@ def _refuse(path: Path, root: str, members: Iterator[_Member]) -> None:
         if _outside(member.name):
             problem = "a name outside the archive"
         # Under another name too: a/./b is a/b.
-        name = "/".join(part for part in member.name.split("/") if part not in ("", "."))
+        parts = _slashes(member.name).split("/")
+        name = "/".join(part for part in parts if part not in ("", "."))
         if not problem and name in seen and name:
             problem = "there twice"
         if problem:

@@ -1,6 +1,6 @@
 """Decoded images on disk, so that the next run does not decode them again.
 
-A cache is found by the identity of its files (names, sizes, times of change) and by what was
+A cache is found by its files (their names, and digests of what they hold) and by what was
 asked for; one flipped byte and it is not used. It holds the images: it belongs to who may
 see them.
 """
@@ -10,20 +10,37 @@ import hashlib
 import io
 import json
 import os
+import stat
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from jaxbrain.data.decode import MAX_BYTES
+
 # Changed when a decoder gives other pixels.
-VERSION = 2
+VERSION = 3
 _KEEP = 8
 
 
-def key(files: list[list], options: list) -> str:
-    """files: [name, bytes, time of change] of each; options: JSON values."""
-    text = json.dumps([VERSION, files, options], sort_keys=True)
+def key(files: list[Path], options: dict) -> str:
+    """The name of what was made of these files with these options (JSON values). Sizes and
+    times can stay equal while a file changes: what it holds is read."""
+    text = json.dumps([VERSION, [_identity(file) for file in files], options], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identity(path: Path) -> list[str]:
+    try:
+        found = path.stat()
+        # No file that is decoded.
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+            return [str(path.absolute()), ""]
+        with path.open("rb") as file:
+            return [str(path.absolute()), hashlib.file_digest(file, "sha256").hexdigest()]
+    except OSError:
+        # Its reason is said where it is read.
+        return [str(path.absolute()), ""]
 
 
 def read(folder: Path | None, name: str) -> tuple[dict[str, np.ndarray], dict] | None:

@@ -4,7 +4,6 @@ Pillow's bare `convert("L")` clips 16-bit images to white and float images to bl
 each pixel mode has its own row here.
 """
 
-import getpass
 import io
 import stat
 import warnings
@@ -14,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxbrain.errors import DataError
+from jaxbrain.data import masks
+from jaxbrain.errors import DataError, user
 
 MIN_SIDE = 16
 MAX_ASPECT = 4
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 4 * 10**9
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP")
 
 
 class Slices(NamedTuple):
@@ -28,15 +28,24 @@ class Slices(NamedTuple):
 
     image: [H, W] float32 in [0, 1] each. name: of each within the file, "" for a single
     one. mode: Pillow's, or "DICOM", "NIfTI", "MAT". patient: whose they all are, or ""
-    (never stored). label: of Cheng's files, or None. note: what a user should know, or "".
+    (never stored); source: what says so. label: of Cheng's files, or None. note: what may
+    be wrong with them, remark: what was done to them, or "". labels: they look like a mask
+    or a label map.
     """
 
     image: list[np.ndarray]
     name: list[str]
     mode: str
     patient: str = ""
+    source: str = ""
     label: str | None = None
     note: str = ""
+    remark: str = ""
+    labels: bool = False
+
+
+class LeftOutError(DataError):
+    """A file that is no picture and was never meant as one, such as a DICOMDIR."""
 
 
 def percentiles(values: np.ndarray) -> np.ndarray:
@@ -85,6 +94,31 @@ def grey(image: Image.Image) -> np.ndarray:
     raise DataError(f"pixel mode {mode} is not supported: save it as grey or RGB")
 
 
+_ORIENTATION = 0x0112
+# How to turn an array upright, by EXIF's number (EXIF 2.32, 4.6.5).
+_TURNS = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.T,
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].T,
+    8: np.rot90,
+}
+
+
+def _upright(image: Image.Image, grey_levels: np.ndarray) -> tuple[np.ndarray, str]:
+    """The picture as its EXIF orientation wants it seen, and a remark on that. Pillow turns
+    TIFF itself, and forgets the tag."""
+    try:
+        number = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow raises almost anything on bad bytes.
+        return grey_levels, "its EXIF cannot be read: taken as it is stored"
+    if number not in _TURNS:
+        return grey_levels, ""
+    return np.ascontiguousarray(_TURNS[number](grey_levels)), "turned as its EXIF orientation says"
+
+
 # Tags of TIFF that Pillow's pixel mode does not tell.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 
@@ -119,14 +153,37 @@ def _reason_not_an_image(content: bytes) -> str:
         return "git-LFS pointer, not an image: run `git lfs pull`"
     if content.lstrip()[:15].lower().startswith((b"<!doctype", b"<html")):
         return "an HTML page, not an image"
-    return "not an image that can be read (JPEG, PNG, BMP, TIFF, GIF)"
+    return "not an image that can be read (JPEG, PNG, BMP, TIFF, GIF, WebP)"
+
+
+def _without_text(content: bytes) -> bytes:
+    """A PNG file without its texts and colour profile."""
+    kept, at = [content[:8]], 8
+    while at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        if content[at + 4 : at + 8] not in (b"iCCP", b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(content[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except ValueError as error:
+        # Pillow's limits on what stands beside the pixels, which are not looked at here.
+        if "MAX_TEXT" not in str(error):
+            raise
+        return Image.open(io.BytesIO(_without_text(content)), formats=FORMATS)
 
 
 def pictures(content: bytes, frames: str = "error") -> Slices:
     """The pictures of an image file, by its content, whatever its name says.
 
     8-bit images map 0..255 to [0, 1]; deeper and float ones are rescaled by percentiles;
-    palettes and colours become luminance; transparency is composed on black.
+    palettes and colours become luminance; transparency is composed on black. They are
+    turned as EXIF (or TIFF) orientation says. Of a stereo or burst photograph (MPO) the
+    first picture is taken.
 
     Args:
         content: of the file.
@@ -141,33 +198,7 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Pillow's own limit is larger than ours, which is checked from the header.
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-            width, height = image.size
-            mode = image.mode
-            if width * height > MAX_PIXELS:
-                raise DataError(f"{width}x{height}, more than {MAX_PIXELS} pixels")
-            refuse_shape(width, height)
-            count = getattr(image, "n_frames", 1)
-            if count == 1:
-                image.load()
-                return Slices([_as_stored(image, content)], [""], mode)
-            if frames == "error":
-                raise DataError(
-                    f"{count} frames: expected a single picture (data.frames takes more)"
-                )
-            if frames == "first":
-                count = 1
-            if width * height * count > MAX_PIXELS:
-                raise DataError(f"{count} frames of {width}x{height}, more than {MAX_PIXELS}")
-            images = []
-            for i in range(count):
-                image.seek(i)
-                image.load()
-                if image.size != (width, height):
-                    raise DataError(f"frame {i} is {image.size}: expected {(width, height)}")
-                images.append(_as_stored(image, content))
-            return Slices(images, [f"#{i}" for i in range(count)], mode)
+            return _pictures(_opened(content), content, frames)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -176,6 +207,36 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
         raise DataError(_reason_not_an_image(content)) from error
     except Exception as error:  # Pillow's decoders raise almost anything on bad bytes.
         raise DataError(f"damaged image: {error}") from error
+
+
+def _pictures(image: Image.Image, content: bytes, frames: str) -> Slices:
+    size, mode = image.size, image.mode
+    width, height = size
+    # Pillow's own limit is larger than ours, which is checked from the header.
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{width}x{height}, more than {MAX_PIXELS} pixels")
+    refuse_shape(width, height)
+    count = getattr(image, "n_frames", 1)
+    several = count > 1 and image.format != "MPO"
+    if several and frames == "error":
+        raise DataError(f"{count} frames: expected a single picture (data.frames takes more)")
+    if not several or frames == "first":
+        count = 1
+    if width * height * count > MAX_PIXELS:
+        raise DataError(f"{count} frames of {width}x{height}, more than {MAX_PIXELS}")
+    images, remark = [], ""
+    for i in range(count):
+        if several:
+            image.seek(i)
+        image.load()
+        if several and image.size != size:
+            raise DataError(f"frame {i} is {image.size}: expected {size}")
+        found, remark = _upright(image, _as_stored(image, content))
+        images.append(found)
+    names = [f"#{i}" for i in range(count)] if several else [""]
+    constant = all(one.min() == one.max() for one in images)
+    labels = not constant and all(map(masks.looks_like_labels, images))
+    return Slices(images, names, mode, remark=remark, labels=labels)
 
 
 def decode(path: Path) -> tuple[np.ndarray, str]:
@@ -207,5 +268,5 @@ def read_bytes(path: Path) -> bytes:
     except MemoryError:
         raise DataError(f"{found.st_size} bytes, more than the memory holds") from None
     except OSError as error:
-        who = f" (user {getpass.getuser()})" if isinstance(error, PermissionError) else ""
+        who = f" (user {user()})" if isinstance(error, PermissionError) else ""
         raise DataError(f"cannot be read: {error.strerror}{who}") from error

@@ -1,8 +1,9 @@
 """Identical and near-duplicate images, which must stay on one side of a split.
 
-Two images are near-duplicates if the 32 x 32 thumbnails of their files correlate at a
-threshold or more; groups are what such pairs connect, directly or through others. Shifted
-or cropped copies, and neighbouring slices of one patient, are not found this way.
+Two images are near-duplicates if the 32 x 32 thumbnails of their files, or those of their
+head crops, correlate at a threshold or more; groups are what such pairs connect, directly
+or through others. A copy in another frame (more border, another size) is found by the
+heads; turned or cut copies, and neighbouring slices of one patient, are not found.
 """
 
 import itertools
@@ -14,7 +15,26 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
+from jaxbrain.data.preprocess import head_box
+
 SIDE = 32
+# Of pictures without a head the largest bright spot, of which all look alike, is no crop.
+_LEAST_HEAD = 0.1
+
+
+class Search(NamedTuple):
+    """Where near-duplicates were sought, and what was found there.
+
+    images: "whole files" or "head crops". distance: how two are compared. threshold: pairs
+    at it or above are near-duplicates. pairs: their number. next: the largest value of two
+    images of different groups, or None.
+    """
+
+    images: str
+    distance: str
+    threshold: float
+    pairs: int
+    next: float | None
 
 
 class Audit(NamedTuple):
@@ -22,9 +42,11 @@ class Audit(NamedTuple):
 
     group: [N] int32, see `groups`.
     identical: [P, 2] pairs of the same pixels; near: [Q, 2] pairs at the threshold or
-        above, those among them; flipped: [R, 2] pairs that get there when one of them is
-        mirrored left to right (reported, not grouped; two symmetric copies are in both).
+        above in either search, those among them; flipped: [R, 2] pairs of whole files that
+        get there when one of them is mirrored left to right (reported, not grouped; two
+        symmetric copies are in both).
     across: [C, 2] pairs of `near` whose labels differ.
+    searches: one of whole files, and one of head crops.
     """
 
     group: np.ndarray
@@ -32,6 +54,7 @@ class Audit(NamedTuple):
     near: np.ndarray
     flipped: np.ndarray
     across: np.ndarray
+    searches: tuple[Search, ...]
 
     def counts(self, label: np.ndarray, class_names: tuple[str, ...]) -> dict[str, int]:
         """Numbers of groups, in all ("total") and by class; a group across classes counts
@@ -46,6 +69,15 @@ def small(image: np.ndarray) -> np.ndarray:
     """[H, W] float32 -> [32, 32] float32, bilinear (with antialiasing, Pillow's)."""
     picture = Image.fromarray(np.ascontiguousarray(image, np.float32), "F")
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def small_head(image: np.ndarray) -> np.ndarray:
+    """`small` of the box around the head (`preprocess.head_box`), or of the whole picture
+    where that box is less than a tenth of it."""
+    top, left, bottom, right = head_box(image)
+    if (bottom - top) * (right - left) < _LEAST_HEAD * image.size:
+        return small(image)
+    return small(image[top:bottom, left:right])
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
@@ -71,6 +103,16 @@ def _pairs(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
     return np.concatenate(found)
 
 
+def _next(unit: np.ndarray, group: np.ndarray) -> float | None:
+    """The largest correlation of two images of different groups."""
+    best = -np.inf
+    for start in range(0, len(unit), _BLOCK):
+        products = unit[start : start + _BLOCK] @ unit.T
+        apart = group[start : start + _BLOCK, None] != group[None]
+        best = max(best, np.max(products, where=apart, initial=-np.inf))
+    return float(best) if np.isfinite(best) else None
+
+
 def _identical(digest: Sequence[str]) -> np.ndarray:
     places: dict[str, list[int]] = {}
     for i, one in enumerate(digest):
@@ -86,27 +128,34 @@ def _of_one(patient: Sequence[int]) -> np.ndarray:
     return np.asarray(pairs, np.int64).reshape(-1, 2)
 
 
+def _linked(count: int, pairs: list[np.ndarray]) -> np.ndarray:
+    linked = np.concatenate(pairs)
+    links = csr_matrix((np.ones(len(linked)), linked.T), shape=(count, count))
+    return connected_components(links, directed=False)[1].astype(np.int32)
+
+
 def groups(
     small_images: np.ndarray,
     digest: Sequence[str],
     threshold: float | None = 0.98,
     patient: Sequence[int] = (),
+    small_heads: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Group numbers [N] int32: images of the same pixels, images whose thumbnails correlate
-    at `threshold` or more, and images of one patient, directly or through others, share
-    one. With threshold None only patients do.
+    """Group numbers [N] int32: images of the same pixels, images whose thumbnails (of whole
+    files or of head crops) correlate at `threshold` or more, and images of one patient,
+    directly or through others, share one. With threshold None only patients do.
 
     small_images: [N, 32, 32], from `small`; digest: of each image's pixels; patient: of
-    each image, -1 if unknown.
+    each image, -1 if unknown; small_heads: [N, 32, 32], from `small_head`.
     """
     pairs = [_of_one(patient)]
     if threshold is not None:
-        unit = thumbnails(small_images)
-        pairs += [_pairs(unit, unit, threshold), _identical(digest)]
-    linked = np.concatenate(pairs)
-    shape = len(digest), len(digest)
-    links = csr_matrix((np.ones(len(linked)), linked.T), shape=shape)
-    return connected_components(links, directed=False)[1].astype(np.int32)
+        pairs.append(_identical(digest))
+        for images in (small_images, small_heads):
+            if images is not None:
+                unit = thumbnails(images)
+                pairs.append(_pairs(unit, unit, threshold))
+    return _linked(len(digest), pairs)
 
 
 def audit(
@@ -115,6 +164,7 @@ def audit(
     digest: Sequence[str],
     threshold: float = 0.98,
     patient: Sequence[int] = (),
+    small_heads: np.ndarray | None = None,
 ) -> Audit:
     """Look for copies among all images.
 
@@ -122,17 +172,28 @@ def audit(
         small_images: [N, 32, 32], from `small`.
         label: [N] int32.
         digest: of each image's pixels (`Records.digest`).
-        threshold: correlation in [0, 1].
+        threshold: correlation in [0, 1], of both searches.
         patient: of each image (`Records.patient`).
+        small_heads: [N, 32, 32], from `small_head`; None looks at whole files alone.
     """
-    unit = thumbnails(small_images)
-    mirrored = thumbnails(np.asarray(small_images)[:, :, ::-1])
-    near = _pairs(unit, unit, threshold)
     label = np.asarray(label)
+    sought = {"whole files": thumbnails(small_images)}
+    if small_heads is not None:
+        sought["head crops"] = thumbnails(small_heads)
+    pairs = {name: _pairs(unit, unit, threshold) for name, unit in sought.items()}
+    near = np.unique(np.concatenate(list(pairs.values())), axis=0)
+    group = _linked(len(label), [_of_one(patient), _identical(digest), near])
+    distance = f"correlation of {SIDE} x {SIDE} thumbnails"
+    searches = tuple(
+        Search(name, distance, threshold, len(pairs[name]), _next(unit, group))
+        for name, unit in sought.items()
+    )
+    mirrored = thumbnails(np.asarray(small_images)[:, :, ::-1])
     return Audit(
-        group=groups(small_images, digest, threshold, patient),
+        group=group,
         identical=_identical(digest),
         near=near,
-        flipped=_pairs(unit, mirrored, threshold),
+        flipped=_pairs(sought["whole files"], mirrored, threshold),
         across=near[label[near[:, 0]] != label[near[:, 1]]],
+        searches=searches,
     )

@@ -1,7 +1,7 @@
 """A directory tree of images, or an archive of one, to (Dataset, Records)."""
 
 import contextlib
-import hashlib
+import dataclasses
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxbrain.data import archive, cache, duplicates, medical
-from jaxbrain.data.decode import Slices, pictures, read_bytes
+from jaxbrain.data.collect import Collection, Options
+from jaxbrain.data.decode import LeftOutError, Slices, pictures, read_bytes
 from jaxbrain.data.layout import ACCEPTED, CHENG, Layout, find, link_problem, shown
-from jaxbrain.data.preprocess import prepare
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
@@ -30,99 +30,66 @@ class Scan(NamedTuple):
     total: int
 
 
-def read_file(path: Path, root: Path, frames: str, brain_fraction: float) -> Slices:
+def read_file(
+    path: Path, root: Path, frames: str, brain_fraction: float, use_patient: bool = True
+) -> Slices:
     """The pictures of one file, of any kind."""
     if problem := link_problem(path, root):
         raise DataError(problem)
     content = read_bytes(path)
     if medical.kind(content):
-        return medical.read(content, frames, brain_fraction)
+        return medical.read(content, frames, brain_fraction, use_patient)
     return pictures(content, frames)
 
 
-def _decode(root: Path, layout: Layout, image_size, crop, square, frames, brain_fraction):
+def _decode(root: Path, layout: Layout, options: Options):
     """(arrays, about) as the cache keeps them, and the files that cannot be used."""
-    image, label, small, rows, bad = [], [], [], [], []
-    notes, warned = list(layout.notes), {}
-    seen: dict[str, tuple[int, str]] = {}
-    patients: dict[tuple, int] = {}
+    collected = Collection(options, layout.class_names)
+    notes = list(layout.notes)
+    how = options.frames, options.brain_fraction, options.use_patients
     for name, places in layout.classes.items():
-        for split, files in places:
-            for path in files:
-                relative = path.relative_to(root).as_posix()
-                try:
-                    found = read_file(path, root, frames, brain_fraction)
-                except DataError as error:
-                    bad.append((shown(path), str(error)))
+        for split, path in ((split, path) for split, files in places for path in files):
+            relative = path.relative_to(root).as_posix()
+            try:
+                found = read_file(path, root, *how)
+            except LeftOutError as error:
+                notes.append(f"{shown(path)}: {error}: left out")
+                continue
+            except DataError as error:
+                collected.bad.append((shown(path), str(error)))
+                continue
+            if name and found.label and found.label != name:
+                if name.lower() in CHENG:
+                    reason = f"in {name}: it says itself {found.label}"
+                    collected.bad.append((shown(path), reason))
                     continue
-                if name and found.label and found.label != name:
-                    if name.lower() in CHENG:
-                        bad.append((shown(path), f"in {name}: it says itself {found.label}"))
-                        continue
-                    say = "holds a label of its own, which is not used"
-                    warned.setdefault(say, []).append(relative)
-                index = layout.class_names.index(name or found.label)
-                patient = -1
-                if found.patient or len(found.image) > 1:
-                    who = (found.mode, found.patient) if found.patient else (relative,)
-                    patient = patients.setdefault(who, len(patients))
-                if found.note:
-                    warned.setdefault(found.note, []).append(relative)
-                for grey, part in zip(found.image, found.name, strict=True):
-                    digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).hexdigest()
-                    own = shown(path) + part
-                    twin_label, twin = seen.setdefault(digest, (index, own))
-                    if twin_label != index:
-                        bad.append((own, f"the same picture as {twin}, of another class"))
-                    if grey.min() == grey.max():
-                        notes.append(f"{own}: constant image")
-                    image.append(prepare(grey, image_size, crop, square))
-                    label.append(index)
-                    small.append(duplicates.small(grey))
-                    size = [grey.shape[1], grey.shape[0]]
-                    num_bytes = path.stat().st_size
-                    row = [relative + part, found.mode, size, num_bytes, split, digest, patient]
-                    rows.append(row)
-    for note, files in warned.items():
-        notes.append(f"{len(files)} files: {note}, the first is {shown(files[0])}")
-    if not rows:
-        return None, None, bad
-    arrays = {
-        "image": np.stack(image),
-        "label": np.asarray(label, np.int32),
-        "small": np.stack(small),
-    }
-    about = {
-        "rows": rows,
-        "notes": notes,
-        "layout": layout.kind,
-        "class_names": layout.class_names,
-    }
-    return arrays, about, bad
+                collected.say("holds a label of its own, which is not used", relative)
+            label = layout.class_names.index(name or found.label)
+            collected.add(shown(path), relative, found, label, split, path.stat().st_size)
+    arrays, about = collected.finish(notes, layout.warnings, layout.kind) or (None, None)
+    return arrays, about, collected.bad
 
 
 def scan(
     source: Path,
+    options: Options,
     *,
-    image_size: int,
-    crop: str,
-    square: str,
-    dedup: str,
-    duplicate_threshold: float,
-    frames: str,
-    brain_fraction: float,
+    duplicate_threshold: float | None,
     cache_folder: Path | None = None,
 ) -> Scan:
     """Read what can be read of a folder or an archive: see `load_folder`.
 
+    duplicate_threshold: of near-duplicates, which get one group; None looks for none.
+
     Raises:
         DataError: for another layout, an archive that is not safe.
+        ConfigError: if `options.positive` is not one of two classes.
     """
     packed = not os.path.isdir(source)
-    layout = None if packed else find(source)
+    layout = None if packed else find(source, options.positive)
     files = [source] if packed else _files(layout)
-    options = [image_size, crop, square, frames, brain_fraction]
-    name = cache.key([_identity(file) for file in files], options)
+    about_options = dataclasses.asdict(options)
+    name = cache.key(files, about_options) if cache_folder else ""
     kept, bad = cache.read(cache_folder, name), []
     if kept is None:
         with contextlib.ExitStack() as stack:
@@ -132,21 +99,23 @@ def scan(
                 return text.replace(str(root), str(source))
 
             try:
-                layout = layout or find(root)
-                arrays, about, bad = _decode(root, layout, *options)
+                layout = layout or find(root, options.positive)
+                arrays, about, bad = _decode(root, layout, options)
             except DataError as error:
                 raise DataError(named(str(error))) from error
             total = len(_files(layout))
             bad = [(named(path), named(reason)) for path, reason in bad]
         if arrays is None:
             return Scan(None, None, bad, total)
-        about |= {"notes": list(map(named, about["notes"])), "total": total}
-        kept = arrays, about
+        for which in ("notes", "warnings"):
+            about[which] = list(map(named, about[which]))
+        kept = arrays, about | {"total": total}
         if not bad:
             refuse_empty(shown(source), arrays["label"], about["class_names"])
-            cache.write(cache_folder, name, *kept)
-    threshold = duplicate_threshold if dedup == "group" else None
-    data, records = assemble(shown(source), *kept, threshold)
+            # Not of files that were written while they were read.
+            if cache_folder and cache.key(files, about_options) == name:
+                cache.write(cache_folder, name, *kept)
+    data, records = assemble(shown(source), *kept, duplicate_threshold)
     return Scan(data, records, bad, kept[1]["total"])
 
 
@@ -167,12 +136,14 @@ def assemble(
 ) -> tuple[Dataset, Records]:
     """(Dataset, Records) of decoded images.
 
-    arrays: image, label, small; about: rows (path, mode, size, bytes, split, digest,
-    patient), notes, layout, class_names; threshold: of near-duplicates, or None.
+    arrays: image, label, small, small_head; about: rows (path, mode, size, bytes, split,
+    digest, patient), notes, warnings, layout, class_names, ids, positive; threshold: of
+    near-duplicates, or None.
     """
     rows = [[*row[:2], tuple(row[2]), *row[3:]] for row in about["rows"]]
     path, mode, size, num_bytes, split, digest, patient = map(tuple, zip(*rows, strict=True))
-    group = duplicates.groups(arrays["small"], digest, threshold, patient)
+    small, heads = arrays["small"], arrays["small_head"]
+    group = duplicates.groups(small, digest, threshold, patient, heads)
     records = Records(
         root=root,
         layout=about["layout"],
@@ -185,51 +156,51 @@ def assemble(
         digest=digest,
         patient=patient,
         notes=tuple(about["notes"]),
-        small=arrays["small"],
+        small=small,
+        small_head=heads,
+        warnings=tuple(about["warnings"]),
+        ids=tuple(about["ids"]),
+        positive=about["positive"],
     )
     return Dataset(arrays["image"], arrays["label"], group), records
-
-
-def _identity(path: Path) -> list:
-    try:
-        found = path.stat()
-    except OSError:
-        return [str(path), -1, -1]
-    return [str(path.absolute()), found.st_size, found.st_mtime_ns]
 
 
 def load_folder(
     root: str | Path,
     *,
-    image_size: int = 224,
-    crop: str = "none",
-    square: str = "stretch",
     dedup: str = "none",
     duplicate_threshold: float = 0.98,
-    frames: str = "error",
-    brain_fraction: float = 0.1,
     cache_folder: str | Path | None = None,
+    **options,
 ) -> tuple[Dataset, Records]:
     """Read a folder of labelled images, or a zip or tar archive of one.
 
     Layouts: `no` and `yes` (or other spellings), any two or more class folders, or
     Training/Testing folders of those; one more folder may be around all of it; or a folder
-    of Cheng's MATLAB files. Files are decoded by content; names only choose which are
-    images. Label 0 is the normal class where there is one, a class that only says tumour
-    comes last, others in natural order.
+    of Cheng's MATLAB files. Files are found and decoded by content, whatever their names
+    end in. Label 0 is the class whose name negates or means healthy, a class that says
+    tumour comes last, others in natural order.
 
     Args:
         root: the folder or the archive (`archive.unpacked` says what is refused).
-        image_size: side of the result in pixels.
-        crop, square: see `preprocess.prepare`.
         dedup: "group" gives near-duplicates one group (`duplicates.groups` at
-            `duplicate_threshold`); "none" gives every image its own. Images of one patient,
-            volume or film share one either way.
-        frames: of a file of several pictures: "error" refuses it, "first", or "all".
-        brain_fraction: axial slices of a NIfTI volume with less brain than this share of
-            their area are left out.
+            `duplicate_threshold`, of whole files and of head crops); "none" gives every
+            image its own. Images of one patient, volume or film share one either way.
         cache_folder: decoded images are kept there and used again while the files have the
-            same names, sizes and times of change; None keeps none.
+            same names and contents; None keeps none.
+        image_size: side of the result in pixels; 224 by default.
+        crop, square: see `preprocess.prepare`; "none" and "stretch" by default.
+        frames: of a file of several pictures: "error" (the default) refuses it, "first", or
+            "all".
+        brain_fraction: axial slices of a NIfTI volume with less brain than this share of
+            their area (0.1) are left out.
+        positive: of two classes the one that is called positive, label 1; "" (the default)
+            goes by their names.
+        group_by: a regular expression, searched in each file's path: what its groups match
+            says whose the image is. "" looks for patients, subjects and BraTS sequences in
+            file names.
+        patients: "auto" gives images of one patient one group, by DICOM's PatientID, Cheng's
+            PID or file names; "ignore" leaves those ids out.
 
     Returns:
         `Dataset` of NumPy arrays and `Records`, in the same order.
@@ -245,32 +216,14 @@ def load_folder(
         >>> data.image.shape, records.class_names                      # doctest: +SKIP
         ((253, 64, 64, 1), ('no', 'yes'))
     """
-    for name, value, allowed in (
-        ("crop", crop, ("none", "head")),
-        ("square", square, ("stretch", "pad")),
-        ("dedup", dedup, ("none", "group")),
-        ("frames", frames, ("error", "first", "all")),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{name} is {value!r}: expected {' | '.join(allowed)}")
-    if image_size < 1:
-        raise ConfigError(f"image_size is {image_size!r}: expected at least 1 pixel")
+    if dedup not in ("none", "group"):
+        raise ConfigError(f"dedup is {dedup!r}: expected none | group")
     root = Path(root)
-    if not os.path.isdir(root) and not archive.is_archive(root):
-        found = "is a file" if os.path.exists(root) else "does not exist"
-        raise DataError(
-            f"{shown(root)}: {found}: expected a folder of images, or a zip or tar archive of "
-            f"one\n{ACCEPTED}"
-        )
+    refuse_source(root)
     found = scan(
         root,
-        image_size=image_size,
-        crop=crop,
-        square=square,
-        dedup=dedup,
-        duplicate_threshold=duplicate_threshold,
-        frames=frames,
-        brain_fraction=brain_fraction,
+        Options(**options),
+        duplicate_threshold=duplicate_threshold if dedup == "group" else None,
         cache_folder=None if cache_folder is None else Path(cache_folder),
     )
     if found.bad:
@@ -279,4 +232,16 @@ def load_folder(
             "(mend or remove them):\n"
             + "\n".join(f"  {path}: {reason}" for path, reason in found.bad)
         )
+    if found.data is None:
+        raise DataError(f"{shown(root)}: no image in it: all files are left out")
     return found.data, found.records
+
+
+def refuse_source(root: Path) -> None:
+    """Raise a DataError for what is neither a folder nor an archive, saying what it is."""
+    if not os.path.isdir(root) and not archive.is_archive(root):
+        found = archive.looks_like(root) if os.path.exists(root) else "does not exist"
+        raise DataError(
+            f"{shown(root)}: {found}: expected a folder of images, or a zip or tar archive of "
+            f"one\n{ACCEPTED}"
+        )

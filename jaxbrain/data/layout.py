@@ -1,17 +1,23 @@
 """What a folder of labelled images looks like: which of its folders are classes."""
 
 import os
-import re
 import stat
 import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxbrain.data import sniff
+from jaxbrain.data.classes import canonical, letters_of, natural, order
 from jaxbrain.errors import DataError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 MEDICAL = (".dcm", ".nii", ".nii.gz", ".mat")
+# Files beside images that nobody takes for images.
+_DOCUMENTS = set(
+    ".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .htm .pdf .doc .docx .xls .xlsx "
+    ".odt .ini .cfg .log .py .m .r .ipynb .sh .bval .bvec .db .url .lnk .zip .sha256 .md5".split()
+)
 # Unlabelled images and second copies that public sets carry beside their classes.
 _NOT_CLASSES = {"pred", "br35h-mask-rcnn", "__macosx"}
 SPLITS = {
@@ -23,10 +29,6 @@ SPLITS = {
     "valid": "val",
     "validation": "val",
 }
-_NORMAL = {"no", "normal", "healthy", "negative", "control", "controls"} | {
-    f"{prefix}{tumor}" for prefix in ("no", "non", "without") for tumor in ("tumor", "tumour")
-}
-_TUMOUR = {"yes", "positive", "tumor", "tumour", "withtumor", "withtumour"}
 ACCEPTED = """accepted layouts (images directly inside the class folders, at most one
 folder around all of it):
   DIR/no/*.jpg  DIR/yes/*.jpg
@@ -38,12 +40,14 @@ CHENG = ("glioma", "meningioma", "pituitary")
 
 class Layout(NamedTuple):
     """kind: as `Records.layout` says it. classes: class name -> [(split, its files)]; for
-    Cheng's set one entry "" with all files. notes: what was left out."""
+    Cheng's set one entry "" with all files. notes: what was left out; warnings: what of
+    that may be images."""
 
     kind: str
     class_names: tuple[str, ...]
     classes: dict[str, list[tuple[str, list[Path]]]]
     notes: list[str]
+    warnings: list[str]
 
 
 def shown(path) -> str:
@@ -59,40 +63,28 @@ def link_problem(path: Path, root: Path) -> str | None:
         return "a symbolic link to nothing"
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(os.path.realpath(root)):
-        return "a symbolic link out of the folder"
+        return (
+            f"a symbolic link out of the folder, to {target}: where a cache keeps the files, copy "
+            "them (cp -rL follows links), or name the folder that holds them"
+        )
     if path.is_dir() and Path(os.path.realpath(path.parent)).is_relative_to(target):
         return "a symbolic link to a folder around it"
     return None
 
 
-def natural(path: Path) -> list:
-    """Sort key with numbers as numbers (y2 before y10), the same on every system."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(2, 0, path.name)]
-
-
-def letters_of(name: str) -> str:
-    """What is left of a name without case, separators and ways to write an accent."""
-    return re.sub(r"[\s_-]", "", unicodedata.normalize("NFC", name).casefold())
-
-
-def canonical(name: str) -> str:
-    """Common spellings of normal and tumour become "no" and "yes"; others stay."""
-    letters = letters_of(name)
-    if letters in _NORMAL:
-        return "no"
-    return "yes" if letters in _TUMOUR else name
-
-
 def _may_be_image(file: Path) -> bool:
-    """By its name; scanners leave DICOM files without one that says so."""
-    if file.name.lower().endswith(IMAGES + MEDICAL):
+    """By its name, or by its first bytes where that does not say: downloads and scanners
+    give images many suffixes, or none."""
+    name = file.name.lower()
+    if name == "dicomdir":
+        return False
+    if name.endswith(IMAGES + MEDICAL):
         return True
-    if (file.suffix and not file.suffix[1:].isdigit()) or not plain(file):
+    if file.suffix.lower() in _DOCUMENTS or not plain(file):
         return False
     try:
         with file.open("rb") as opened:
-            return opened.read(132)[128:] == b"DICM"
+            return sniff.kind(opened.read(sniff.HEAD)) is not None
     except OSError:
         return False
 
@@ -106,8 +98,8 @@ def plain(path: Path) -> bool:
         return True
 
 
-def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
-    """Sub-folders, image files and the number of other files; hidden ones left out."""
+def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Sub-folders, image files and what is neither, hidden entries among it."""
     try:
         entries = sorted(folder.iterdir(), key=natural)
     except OSError as error:
@@ -118,8 +110,34 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], int]:
     folders = [e for e, is_dir in kinds if is_dir and e.name.lower() not in _NOT_CLASSES]
     files = [entry for entry, is_dir in kinds if not is_dir]
     images = [file for file in files if _may_be_image(file)]
-    left_out = len(entries) - len(folders) - len(images)
-    return folders, images, left_out
+    used = {*folders, *images}
+    return folders, images, [entry for entry in entries if entry not in used]
+
+
+class _Said(NamedTuple):
+    """What a look at a data set found worth saying."""
+
+    notes: list[str]
+    warnings: list[str]
+
+    def left_out(self, folder: Path, entries: list[Path]) -> None:
+        """Hidden entries, documents, and files of kinds that are not read, by suffix."""
+        if not entries:
+            return
+        self.notes.append(f"{folder}: {len(entries)} hidden or other entries left out")
+        files = [
+            entry
+            for entry in entries
+            if not entry.name.startswith(".") and plain(entry) and not os.path.isdir(entry)
+        ]
+        for suffix, count in Counter(file.suffix or file.name for file in files).items():
+            if suffix.lower() in _DOCUMENTS or "." not in suffix:
+                self.notes.append(f"{folder}: {suffix} {count}, left out")
+            else:
+                self.warnings.append(
+                    f"{folder}: {count} files {suffix} are of no kind that is read, and are left "
+                    "out"
+                )
 
 
 def _refuse_links(folders: list[Path], root: Path) -> None:
@@ -132,11 +150,10 @@ def _refuse(folder: Path, found: str) -> DataError:
     return DataError(f"{shown(folder)}: {shown(found)}\n{ACCEPTED}")
 
 
-def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
+def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]:
     """Folders of images by class: class name -> [(split, folder)]."""
     folders, images, left_out = _listing(root)
-    if left_out:
-        notes.append(f"{root}: {left_out} hidden or other entries left out")
+    said.left_out(root, left_out)
     if images:
         raise _refuse(root, f"{len(images)} images outside any class folder")
     if not folders:
@@ -156,8 +173,7 @@ def _class_folders(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Pa
             inner, images, left_out = _listing(place)
             if images:
                 raise _refuse(place, f"{len(images)} images outside any class folder")
-            if left_out:
-                notes.append(f"{place}: {left_out} hidden or other entries left out")
+            said.left_out(place, left_out)
             sources += [(SPLITS[place.name.lower()], folder) for folder in inner]
         if not sources:
             raise _refuse(root, "no class folders in its split folders")
@@ -207,23 +223,28 @@ def _cheng(root: Path) -> list[Path]:
     return slices if len(matlab) == len(images) and not inside else []
 
 
-def find(root: Path) -> Layout:
+def find(root: Path, positive: str = "") -> Layout:
     """The classes of `root`, or of the one folder that wraps them, and their files.
+
+    positive: see `classes.order`.
 
     Raises:
         DataError: for another layout, an empty class, a link to a folder elsewhere.
+        ConfigError: if `positive` is not one of two classes.
     """
-    notes: list[str] = []
+    said = _Said([], [])
+    notes = said.notes
     _refuse_links(_listing(root)[0], root)
     inside = _unwrapped(root)
     for place in dict.fromkeys((root, inside)):
         if files := _cheng(place):
-            return Layout("Cheng's set", CHENG, {"": [("", files)]}, notes)
+            order(CHENG, positive)
+            return Layout("Cheng's set", CHENG, {"": [("", files)]}, notes, [])
     if inside != root:
         notes.append(f"{root}: read from the one folder in it, {inside.name}")
-    classes = _find(inside, notes)
+    classes = _find(inside, said)
     found = {}
-    for name in order(classes):
+    for name in order(classes, positive):
         found[name] = []
         for split, folder in classes[name]:
             _refuse_links([folder], root)
@@ -235,7 +256,7 @@ def find(root: Path) -> Layout:
             found[name].append((split, files))
     splits = any(split for places in classes.values() for split, _ in places)
     kind = "split folders" if splits else "class folders"
-    return Layout(kind, tuple(found), found, list(map(shown, notes)))
+    return Layout(kind, tuple(found), found, list(map(shown, notes)), list(map(shown, said[1])))
 
 
 def _unwrapped(root: Path) -> Path:
@@ -247,21 +268,21 @@ def _unwrapped(root: Path) -> Path:
     return root
 
 
-def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
+def _find(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]:
     """`_class_folders` without a second copy of the same files, each with images."""
-    classes = _class_folders(root, notes)
+    classes = _class_folders(root, said)
     for name, places in list(classes.items()):
         for _, folder in places:
             inner, images, left_out = _listing(folder)
             if images:
-                if left_out:
-                    notes.append(f"{folder}: {left_out} hidden or other entries left out")
+                said.left_out(folder, left_out)
                 for deeper in inner:
                     count = len(_listing(deeper)[1])
-                    notes.append(f"{deeper}: a folder inside a class, left out ({count} images)")
+                    text = f"{deeper}: a folder inside a class, left out ({count} images)"
+                    said.notes.append(text)
                 continue
             if inner and _second_copy(folder, root):
-                notes.append(f"{folder}: a second copy of the same files, left out")
+                said.notes.append(f"{folder}: a second copy of the same files, left out")
                 del classes[name]
                 break
             found = "no images in it"
@@ -271,10 +292,3 @@ def _find(root: Path, notes: list[str]) -> dict[str, list[tuple[str, Path]]]:
     if len(classes) < 2:
         raise _refuse(root, f"one class only: {', '.join(classes)}")
     return classes
-
-
-def order(names) -> tuple[str, ...]:
-    """Normal first, a class that only says tumour last, the others in natural order, so
-    that of two classes the tumour is number 1, the positive one."""
-    rank = {"no": 0, "yes": 2}
-    return tuple(sorted(names, key=lambda n: (rank.get(n, 1), natural(Path(n)))))

@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from jaxbrain.data.decode import refuse_shape
 from jaxbrain.types import Array
 
 
@@ -41,6 +42,32 @@ def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
     """The box around `head`: (top, left, bottom, right), the last two exclusive."""
     rows, columns = ndimage.find_objects(head(image).astype(np.uint8))[0]
     return rows.start, columns.start, rows.stop, columns.stop
+
+
+def isotropic(image: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """A picture whose pixels are not square, resized so that they are.
+
+    Args:
+        image: [H, W] float32 in [0, 1].
+        spacing: distance of rows, and of columns, in one unit. Pixels of less than one per
+            cent from square, and distances that are none, leave the picture as it is.
+
+    Returns:
+        [H', W'] float32 in [0, 1]: the axis of the finer spacing keeps its length, the
+        other grows.
+
+    Raises:
+        DataError: if the picture would be longer than 4 to 1.
+    """
+    height, width = image.shape
+    known = all(np.isfinite(spacing)) and min(spacing) > 0
+    if not known or max(spacing) < 1.01 * min(spacing):
+        return np.ascontiguousarray(image)
+    finest = min(spacing)
+    size = round(width * spacing[1] / finest), round(height * spacing[0] / finest)
+    refuse_shape(*size)
+    picture = Image.fromarray(np.ascontiguousarray(image, np.float32), "F")
+    return np.clip(np.asarray(picture.resize(size, Image.Resampling.BICUBIC)), 0.0, 1.0)
 
 
 def prepare(image: np.ndarray, size: int, crop: str, square: str) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from jaxbrain.data import duplicates
+from jaxbrain.data.classes import why_positive
 from jaxbrain.data.layout import shown
 from jaxbrain.types import Dataset
 
@@ -20,9 +21,11 @@ class Records:
     `size` (width, height), `num_bytes`, `split` ("train", "test", "val", or "" where the
     folders do not say), `digest` (SHA-256 of the decoded pixels), `patient` (a number that
     the images of one patient, volume or file of frames share; -1 where nothing says it),
-    `small` [N, 32, 32] float32 in [0, 1] (the whole file, see `duplicates.small`). For the
-    whole: `class_names` (index = label), `layout`, and `notes` on what was found and left
-    out.
+    `small` and `small_head` [N, 32, 32] float32 in [0, 1] (the whole file, and the head in
+    it, see `duplicates.small`). For the whole: `class_names` (index = label), `layout`,
+    `notes` on what was found and left out, `warnings` (those of them that may spoil a
+    study), `ids` (what tells patients apart, such as "PatientID"; empty where nothing does)
+    and `positive` (of two classes, what made the second the positive one).
     """
 
     root: str
@@ -37,6 +40,14 @@ class Records:
     patient: tuple[int, ...]
     notes: tuple[str, ...]
     small: np.ndarray = dataclasses.field(compare=False, repr=False)
+    small_head: np.ndarray = dataclasses.field(compare=False, repr=False)
+    warnings: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    positive: str = ""
+
+    def positive_class(self) -> str | None:
+        """The name of the positive class, number 1 of two; None of more."""
+        return self.class_names[1] if len(self.class_names) == 2 else None
 
 
 def describe(data: Dataset, records: Records) -> list[str]:
@@ -45,28 +56,32 @@ def describe(data: Dataset, records: Records) -> list[str]:
     per_class = "  ".join(
         f"{shown(name)} {n}" for name, n in zip(records.class_names, counts, strict=True)
     )
+    name = records.positive_class()
     modes = " ".join(f"{mode} {n}" for mode, n in Counter(records.mode).most_common())
     widths, heights = zip(*records.size, strict=True)
     lines = [
         f"data   {records.root}",
         f"data   found {len(records.path)} images in {len(counts)} classes "
         f"({records.layout}): {per_class}"
-        + (f"  (positive: {shown(records.class_names[1])})" if len(counts) == 2 else ""),
+        + (f"  (positive: {shown(name)}, {records.positive})" if name else ""),
         f"data   widths {min(widths)}..{max(widths)}  heights "
         f"{min(heights)}..{max(heights)}  modes {modes}  unreadable 0",
     ]
     num_groups = len(np.unique(data.group))
     if num_groups < len(records.path):
-        known = "patients or " if max(records.patient) >= 0 else ""
+        known = "patients or " if records.ids else ""
         lines.append(f"data   {num_groups} groups of {known}near-duplicates")
-    return lines + [f"note   {note}" for note in records.notes]
+    kinds = {note: "warn  " if note in records.warnings else "note  " for note in records.notes}
+    return lines + [f"{kind} {note}" for note, kind in kinds.items()]
 
 
 def from_arrays(data: Dataset, class_names: tuple[str, ...], root: str) -> Records:
     """`Records` of images that come from no file, such as phantoms."""
+    data.check(num_classes=len(class_names))
     images = np.asarray(data.image)
     size = images.shape[2], images.shape[1]
     count = len(data.label)
+    grey = [np.asarray(one[..., 0] / 255.0, np.float32) for one in images]
     path = [f"{class_names[k]}/{i:04d}" for i, k in enumerate(np.asarray(data.label))]
     return Records(
         root=root,
@@ -80,5 +95,7 @@ def from_arrays(data: Dataset, class_names: tuple[str, ...], root: str) -> Recor
         digest=tuple(hashlib.sha256(one.tobytes()).hexdigest() for one in images),
         patient=(-1,) * count,
         notes=(),
-        small=np.stack([duplicates.small(one[..., 0] / 255.0) for one in images]),
+        small=np.stack([duplicates.small(one) for one in grey]),
+        small_head=np.stack([duplicates.small_head(one) for one in grey]),
+        positive=why_positive(class_names) if len(class_names) == 2 else "",
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jaxbrain.data import tfds
+from jaxbrain.data.collect import Options
 from jaxbrain.data.folder import load_folder
 from jaxbrain.data.records import Records
 from jaxbrain.types import Dataset
@@ -20,10 +21,10 @@ def load_data(source: str | Path, **options) -> tuple[Dataset, Records]:
         >>> data, records = load_data("set.zip", image_size=64)  # doctest: +SKIP
     """
     if str(source).startswith(tfds.PREFIX):
-        known = {
-            name: options[name] for name in ("image_size", "crop", "square") if name in options
-        }
+        # Neither files nor volumes are read, and TFDS is a store of its own.
+        known = set(Options.__dataclass_fields__) - {"frames", "brain_fraction"}
         grouped = options.get("dedup") == "group"
         threshold = options.get("duplicate_threshold", 0.98) if grouped else None
-        return tfds.load(str(source), **known, threshold=threshold)
+        own = {name: value for name, value in options.items() if name in known}
+        return tfds.load(str(source), **own, threshold=threshold)
     return load_folder(source, **options)

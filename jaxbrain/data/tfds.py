@@ -19,11 +19,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from jaxbrain.data import archive, duplicates
-from jaxbrain.data.decode import grey, refuse_shape
+from jaxbrain.data import archive
+from jaxbrain.data.classes import canonical, natural, order
+from jaxbrain.data.collect import Collection, Options
+from jaxbrain.data.decode import Slices, grey, refuse_shape
 from jaxbrain.data.folder import assemble, load_folder, read_file, refuse_empty
-from jaxbrain.data.layout import SPLITS, canonical, find, natural, order
-from jaxbrain.data.preprocess import prepare as prepared
+from jaxbrain.data.layout import SPLITS, find
 from jaxbrain.data.records import Records
 from jaxbrain.errors import DataError
 from jaxbrain.types import Dataset
@@ -92,7 +93,11 @@ def _builder():
                 layout = find(root)
                 places = [(k, *one) for k, many in layout.classes.items() for one in many]
                 chosen = [(k, files) for k, own, files in places if (own or "train") == split]
+                known = {path.partition("#")[0] for path in records.path}
                 for path, label in ((path, k) for k, files in chosen for path in files):
+                    # What `load_folder` left out is left out.
+                    if path.relative_to(root).as_posix() not in known:
+                        continue
                     found = read_file(path, root, "error", 0.1)
                     for image, part in zip(found.image, found.name, strict=True):
                         key = path.relative_to(root).as_posix() + part
@@ -110,7 +115,8 @@ def __getattr__(name: str):
 
 
 def prepare(source: str | Path, data_dir: str | Path) -> Path:
-    """Write a folder or archive of images as a TFDS data set, `brain_mri`.
+    """Write a folder or archive of images as a TFDS data set, `brain_mri`: the images that
+    `load_folder` reads (`experiments.inspect` names what it leaves out).
 
     Returns:
         The directory of the data set, under `data_dir`.
@@ -143,10 +149,8 @@ def prepare(source: str | Path, data_dir: str | Path) -> Path:
 def load(
     name: str,
     *,
-    image_size: int = 224,
-    crop: str = "none",
-    square: str = "stretch",
     threshold: float | None = None,
+    **options,
 ) -> tuple[Dataset, Records]:
     """Read a data set that TFDS has prepared.
 
@@ -154,8 +158,9 @@ def load(
         name: "tfds:NAME" or "tfds:NAME:SPLIT" (slices such as train[:50%] too); NAME may
             hold a config and a version. It is looked for in TFDS_DATA_DIR, or
             ~/tensorflow_datasets. Without SPLIT all splits are read.
-        image_size, crop, square: see `load_folder`.
         threshold: of near-duplicates, which get one group; None gives every image its own.
+        options: `image_size`, `crop`, `square`, `positive`, `group_by` and `patients` of
+            `load_folder`.
 
     Raises:
         DataError: without the extra, for a data set that is not there, is not in the format
@@ -178,10 +183,8 @@ def load(
     image_name = _one(name, features, tfds.features.Image, "image")
     label_name = _one(name, features, tfds.features.ClassLabel, "label")
     given = features[label_name].names
-    names = order({canonical(one) for one in given})
-    arrays: dict[str, list] = {"image": [], "label": [], "small": []}
-    rows, bad, notes = [], [], []
-    seen: dict[str, tuple[int, str]] = {}
+    names = order({canonical(one) for one in given}, options.get("positive", ""))
+    collected = Collection(Options(**options), names)
     all_splits = list(builder.info.splits)
     for part in [split] if split else all_splits:
         try:
@@ -201,46 +204,41 @@ def load(
                 raise DataError(f"{name}: example {i} of {part} is damaged: {reason}") from error
             path = example.get("path", example.get("filename", f"{part}/{i:06d}"))
             path = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
-            try:
-                pixels, mode = _grey(np.asarray(example[image_name]))
-            except DataError as error:
-                bad.append(f"  {path}: {error}")
-                continue
             number = int(example[label_name])
-            if not 0 <= number < len(given):
-                bad.append(f"  {path}: label {number}: expected 0 to {len(given) - 1}")
+            try:
+                if not 0 <= number < len(given):
+                    raise DataError(f"label {number}: expected 0 to {len(given) - 1}")
+                found = _slices(example, image_name, collected.options.use_patients)
+            except DataError as error:
+                collected.bad.append((path, str(error)))
                 continue
             label = names.index(canonical(given[number]))
-            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-            arrays["image"].append(prepared(pixels, image_size, crop, square))
-            twin_label, twin = seen.setdefault(digest, (label, path))
-            if twin_label != label:
-                bad.append(f"  {path}: the same picture as {twin}, of another class")
-            if pixels.min() == pixels.max():
-                notes.append(f"{path}: constant image")
-            arrays["label"].append(label)
-            arrays["small"].append(duplicates.small(pixels))
-            size = [pixels.shape[1], pixels.shape[0]]
-            patient = int(example.get("patient", -1))
-            rows.append([path, mode, size, int(pixels.size), official, digest, patient])
-    if bad or not rows:
-        raise DataError(f"{name}: {len(bad)} images cannot be used\n" + "\n".join(bad))
+            collected.add(path, path, found, label, official, found.image[0].size)
     # TFDS shuffles by hash: back to the order of `load_folder`.
     ranks = {"train": 0, "val": 1, "test": 2}
-    keys = [
-        (label, ranks.get(row[4], 3), natural(PurePosixPath(row[0])), row[0])
-        for label, row in zip(arrays["label"], rows, strict=True)
-    ]
-    places = sorted(range(len(rows)), key=keys.__getitem__)
-    about = {
-        "rows": [rows[i] for i in places],
-        "notes": notes,
-        "layout": f"TFDS {builder.info.full_name}",
-        "class_names": names,
-    }
-    refuse_empty(name, np.asarray(arrays["label"]), names)
-    stacked = {key: np.stack(values)[places] for key, values in arrays.items()}
-    return assemble(name, stacked | {"label": stacked["label"].astype(np.int32)}, about, threshold)
+    collected.files.sort(
+        key=lambda one: (
+            one.label,
+            ranks.get(one.split, 3),
+            natural(PurePosixPath(one.relative)),
+            one.relative,
+        )
+    )
+    result = collected.finish([], [], f"TFDS {builder.info.full_name}")
+    if collected.bad or not result:
+        text = "\n".join(f"  {path}: {reason}" for path, reason in collected.bad)
+        raise DataError(f"{name}: {len(collected.bad)} images cannot be used\n{text}")
+    refuse_empty(name, result[0]["label"], names)
+    return assemble(name, *result, threshold)
+
+
+def _slices(example: dict, image_name: str, use_patient: bool) -> Slices:
+    """The picture of one example, and whose it is where the data set says so."""
+    pixels, mode = _grey(np.asarray(example[image_name]))
+    patient = int(example.get("patient", -1))
+    if patient < 0 or not use_patient:
+        return Slices([pixels], [""], mode)
+    return Slices([pixels], [""], mode, str(patient), "data set")
 
 
 def _parse(name: str) -> tuple[str, str]:

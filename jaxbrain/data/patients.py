@@ -1,0 +1,110 @@
+"""Whose an image is: ids that files carry, and ids in their names."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from jaxbrain.data.layout import shown
+from jaxbrain.errors import ConfigError
+
+# Names of patients as data sets write them: sub-01 (BIDS), patient_12, TCGA_CS_4941.
+_IN_NAMES = (
+    re.compile(r"(?<![a-z0-9])sub-([a-z0-9]+)", re.IGNORECASE),
+    re.compile(
+        r"(?<![a-z0-9])(?:patient|subject|subj|pat)[ _-]?(?:id|no)?[ _-]?0*(\d+)", re.IGNORECASE
+    ),
+    re.compile(r"(?<![a-z0-9])(tcga[_-][a-z0-9]{2}[_-][a-z0-9]{4})(?![a-z0-9])", re.IGNORECASE),
+    # One case in several sequences, as BraTS names them: X_flair.nii.gz, X-t1n.nii.gz.
+    re.compile(
+        r"^(.+)[ _-](?:flair|t1|t1ce|t1gd|t1c|t1n|t1w|t2|t2w|t2f)(?:\.nii)?(?:\.\w+)?$",
+        re.IGNORECASE,
+    ),
+)
+# What is known of a file's patient, by where it says so.
+IDS = ("PatientID", "PID", "file names", "data set")
+
+
+def pattern(group_by: str) -> re.Pattern | None:
+    """The regular expression of `--group-by`, compiled; None without one.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    if not group_by:
+        return None
+    try:
+        return re.compile(group_by)
+    except re.error as error:
+        raise ConfigError(f"group_by {group_by!r}: no regular expression: {error}") from error
+
+
+def of_name(relative: str, group_by: re.Pattern | None) -> str:
+    """The patient that a file's name tells, or "".
+
+    Args:
+        relative: path within the data set; `group_by` is searched in all of it, the known
+            spellings in the file's own name.
+        group_by: its groups, joined, are the id, or the whole match without any; where it
+            does not match nothing is known. None looks for the known spellings.
+
+    Example:
+        >>> of_name("yes/patient_07_slice3.png", None), of_name("yes/Y12.jpg", None)
+        ('7', '')
+        >>> of_name("yes/s3_12.png", re.compile(r"s(\\d+)_"))
+        '3'
+    """
+    if group_by is not None:
+        found = group_by.search(relative)
+        parts = found.groups() or (found[0],) if found else ()
+        return "/".join(part or "" for part in parts)
+    name = PurePosixPath(relative).name
+    for spelling in _IN_NAMES:
+        if found := spelling.search(name):
+            return found[1].lower()
+    return ""
+
+
+def warnings(rows: Sequence[tuple[str, int, int, str]], class_names: Sequence[str]) -> list[str]:
+    """What of patients would spoil a split: one that all files of a class have, and those
+    with images of several classes.
+
+    rows: (file, label, patient or -1, where the id is from) of every image.
+    """
+    files: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    own: dict[int, set[str]] = defaultdict(set)
+    source = {}
+    for file, label, patient, where in rows:
+        own[label].add(file)
+        if patient >= 0 and where in IDS:
+            files[patient][label].add(file)
+            source[patient] = where
+    found = []
+    remedy = "--patients ignore leaves ids out"
+    total = len(set().union(*own.values())) if own else 0
+    for patient, labels in files.items():
+        count = len(set().union(*labels.values()))
+        if count == total > 1:
+            return [f"one id ({source[patient]}) covers all {total} files: {remedy}"]
+        for label, having in labels.items():
+            if having == own[label] and len(having) > 1:
+                found.append(
+                    f"one id ({source[patient]}) covers all {len(having)} files of class "
+                    f"{class_names[label]}: {remedy}"
+                )
+    several = [patient for patient, labels in files.items() if len(labels) > 1]
+    if several:
+        first = min(min(having) for having in files[several[0]].values())
+        found.append(
+            f"{len(several)} ids ({source[several[0]]}) have files of several classes, the first "
+            f"is that of {shown(first)}: they are taken for one patient each; {remedy}"
+        )
+    return found
+
+
+def of_records(records, label) -> list[str]:
+    """`warnings` of images that are read, for an error that they may explain."""
+    source = records.ids[0] if records.ids else ""
+    files = (path.partition("#")[0] for path in records.path)
+    rows = zip(files, map(int, label), records.patient, [source] * len(records.path), strict=True)
+    return warnings(list(rows), records.class_names)

@@ -1,0 +1,53 @@
+"""What a file is, by its first bytes."""
+
+import gzip
+import io
+import zlib
+
+# As much of a file as `kind` looks at.
+HEAD = 2**16
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def kind(head: bytes) -> str | None:
+    """ "picture", "DICOM", "NIfTI" or "MAT" by the first `HEAD` bytes of a file, or None."""
+    if head[128:132] == b"DICM" or bare_dicom(head):
+        return "DICOM"
+    if _HDF5 in (head[512:520], head[:8]):
+        return "MAT"
+    if _nifti(head):
+        return "NIfTI"
+    if head.startswith(_PICTURES + _TIFF):
+        return "picture"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "picture"
+    # Two letters alone would take any text for a bitmap.
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "picture"
+    return None
+
+
+def bare_dicom(head: bytes) -> bool:
+    """Whether a file begins with DICOM's elements, without the preamble that says so: a
+    first element of group 2 or 8, with a length (or a representation) that is one."""
+    if len(head) < 12:
+        return False
+    group = int.from_bytes(head[:2], "little")
+    element = int.from_bytes(head[2:4], "little")
+    if group not in (2, 8) or element > 0x20:
+        return False
+    explicit = head[4:6] in (b"UL", b"CS", b"UI", b"OB", b"SH", b"LO", b"DA", b"TM", b"AE")
+    return explicit or int.from_bytes(head[4:8], "little") < 1024
+
+
+def _nifti(head: bytes) -> bool:
+    if head[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(io.BytesIO(head)) as file:
+                head = file.read(352)
+        except (OSError, EOFError, zlib.error):
+            return False
+    sizes = (348).to_bytes(4, "little"), (348).to_bytes(4, "big")
+    return head[:4] in sizes and head[344:348] in (b"n+1\0", b"ni1\0")
