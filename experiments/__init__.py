@@ -1,1 +1,1 @@
-"""Entry points: `python -m experiments.<name>`."""
+"""`jaxbrain VERB` from a checkout, as `python -m experiments.VERB`; and results in `results/`."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import getpass
 import json
 import math
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxbrain import record
-from jaxbrain.errors import ConfigError, StoppedError
+from jaxbrain.errors import ConfigError, StoppedError, user
 
 try:
     import fcntl
@@ -121,9 +120,7 @@ def _names(path: Path) -> set[str]:
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"workdir {path}: cannot be written by user {getpass.getuser()}: {error.strerror}"
-    )
+    return ConfigError(f"workdir {path}: cannot be written by user {user()}: {error.strerror}")
 
 
 def _keep_old(path: Path) -> Path:

@@ -12,8 +12,8 @@ from unittest import mock
 import jax
 import pytest
 
-from experiments import paper
 from jaxbrain import config
+from jaxbrain.commands import paper
 
 # Implicit promotions hide mistakes; goldens of random draws rest on these defaults.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -114,7 +114,7 @@ SMALL = (
 
 
 def command(*arguments, workdir) -> str:
-    """experiments.paper in this process; returns what it printed."""
+    """`jaxbrain paper` in this process; returns what it printed."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         cache = jax.config.jax_compilation_cache_dir

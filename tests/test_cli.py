@@ -1,13 +1,28 @@
 """What entry points share."""
 
+import contextlib
+import io
 from pathlib import Path
 
 import pytest
 
-from experiments import cli
+from jaxbrain.commands import common
+from jaxbrain.errors import ConfigError
 
 
 @pytest.mark.parametrize("text, cache", [("off", "off"), ("auto", "auto"), ("x", Path("x"))])
 def test_cache_is_a_word_or_a_folder(text, cache):
-    got = cli.parse(cli.Hardware, ["--cache", text], default=cli.Hardware())
+    got = common.parse(common.Hardware, ["--cache", text], default=common.Hardware())
     assert got.cache == cache
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_a_refusal_is_one_line_whatever_the_terminal(encoding):
+    """tyro draws its box of other signs where standard output is not UTF-8."""
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with contextlib.redirect_stdout(terminal), pytest.raises(ConfigError) as caught:
+        common.parse(common.Hardware, ["--parallel", "all"], default=common.Hardware())
+    assert str(caught.value) == (
+        "invalid choice 'all' for argument '--parallel'. Expected one of "
+        "('none', 'pmap', 'sharded')."
+    )

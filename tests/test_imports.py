@@ -6,7 +6,7 @@ from pathlib import Path
 import jaxbrain
 
 ROOT = Path(jaxbrain.__file__).parents[1]
-BELOW = {"types": set(), "errors": set()}
+BELOW = {"errors": set(), "types": {"errors"}}
 BELOW["config"] = {"types", "errors"}
 BASE = {"types", "errors", "config"}
 for name in ("nn", "losses", "metrics", "optim", "augment", "data"):
@@ -38,6 +38,8 @@ BELOW["ladder"] |= {"scores", "report_ladder"}
 BELOW["ablations"] = BELOW["ladder"] | {"ladder"}
 BELOW["report_table4"] = BELOW["report_ladder"] | {"report_ladder"}
 BELOW["table4"] = BELOW["ladder"] | {"ladder", "report_table4"}
+BELOW["commands"] = set(BELOW)
+BELOW["__main__"] = {"commands"}
 # What a user of the library must not be made to import, or only inside a function.
 FORBIDDEN = {
     "experiments",
@@ -110,8 +112,27 @@ def test_nothing_forbidden_and_heavy_imports_are_lazy():
     for path in files("jaxbrain"):
         for dotted, top in imported(path):
             package = dotted.split(".")[0]
-            assert package not in FORBIDDEN, f"{path}: imports {package}"
+            allowed = package == "tyro" and module(path) == "commands"
+            assert allowed or package not in FORBIDDEN, f"{path}: imports {package}"
             assert not (top and package in LAZY), f"{path}: {package} at module level"
+
+
+def test_the_library_imports_no_entry_point():
+    """What `import jaxbrain` imports, followed from file to file."""
+    seen, waiting = set(), ["jaxbrain"]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / name.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in seen or not path.is_file():
+            continue
+        seen.add(name)
+        for dotted, _ in imported(path):
+            assert dotted.split(".")[0] != "tyro", path
+            parts = dotted.split(".")
+            waiting += [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+    assert {"jaxbrain.ladder", "jaxbrain.table4", "jaxbrain.nn.ops", "jaxbrain.data.tfds"} <= seen
+    assert not {name for name in seen if name.startswith("jaxbrain.commands")}
 
 
 def test_no_code_is_ever_loaded():

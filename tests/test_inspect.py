@@ -1,8 +1,9 @@
-"""What `experiments.inspect` says of a set, and its exit status."""
+"""What `jaxbrain inspect` says of a set, and its exit status."""
 
 import contextlib
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import inspect as entry
 from jaxbrain import inspection
+from jaxbrain.commands import inspect as entry
 from jaxbrain.errors import ConfigError
 
 
@@ -46,6 +47,55 @@ def test_a_plain_set_is_usable(tmp_path):
     code, out = look(root, sheet=tmp_path / "sheet.png")
     assert code == 0
     assert "layout class folders: no 12  yes 12" in out and "sheet.png" in out
+
+
+def test_which_class_is_positive(tmp_path):
+    root = fill(tmp_path / "set", {"no_glioma": (40, 40), "glioma": (40, 40)})
+    code, out = look(root, "--json", sheet=tmp_path / "s.png")
+    assert (code, json.loads(out)["positive"]) == (0, "glioma")
+    code, out = look(root, "--positive", "no_glioma", sheet=tmp_path / "s.png")
+    assert code == 0 and "class  positive: no_glioma (as asked)" in out
+    with pytest.raises(ConfigError, match="positive is 'x': expected one of two classes"):
+        entry.main([str(root), "--positive", "x"])
+
+
+def test_suffixes(tmp_path):
+    """Images are found by what they hold; what is of no kind that is read is counted."""
+    root = fill(tmp_path / "set", {"no": (40, 40), "yes": (40, 40)})
+    names = "jfif", "jpe", "JPG_large", "webp", "dib", "png~", "part"
+    formats = "JPEG", "JPEG", "JPEG", "WEBP", "BMP", "PNG", "TIFF"
+    rng = np.random.default_rng(9)
+    for name, form in zip(names, formats, strict=True):
+        coarse = Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).resize((40, 40))
+        coarse.save(root / "yes" / f"web.{name}", form)
+    coarse.save(root / "yes" / "no suffix", "PNG")
+    (root / "yes" / "boxes.xml").write_text("<a/>")
+    (root / "no" / "README").write_text("words")
+    code, out = look(root, "--json", sheet=tmp_path / "s.png")
+    found = json.loads(out)
+    assert (code, found["counts"]) == (1, {"no": 12, "yes": 20})
+    # The last two pictures are one.
+    assert [one["kind"] for one in found["duplicates"]] == ["identical"]
+    assert len(found["warnings"]) == 1
+    for i in range(5):
+        (root / "no" / f"{i}.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99))
+    code, out = look(root, "--json", sheet=tmp_path / "s.png")
+    warnings = json.loads(out)["warnings"]
+    assert any("no: 5 files .jp2 are of no kind that is read" in one for one in warnings)
+
+
+def test_one_file_is_one(tmp_path):
+    """A film in two classes: of its pictures many are bad, of the files one."""
+    root = fill(tmp_path / "set", {"no": (40, 40), "yes": (40, 40)}, count=2)
+    pages = [Image.open(root / "no" / f"{i}.png").rotate(90 * i) for i in (0, 1)] * 2
+    for name in ("no", "yes"):
+        pages[0].save(root / name / "film.tiff", save_all=True, append_images=pages[1:])
+    code, out = look(root, "--json", "--frames", "all", sheet=tmp_path / "s.png")
+    found = json.loads(out)
+    assert (code, len(found["unreadable"])) == (2, 1)
+    assert found["error"].endswith("1 of 6 files cannot be used")
+    (one,) = found["unreadable"]
+    assert one["path"] == "yes/film.tiff#0" and "3 more of its pictures" in one["reason"]
 
 
 def test_copies_are_listed(tmp_path):
@@ -162,12 +212,14 @@ def test_flags_are_checked(tmp_path):
 
 
 def test_the_kaggle_set(kaggle, tmp_path):
-    """EVALUATION.md 10 and DATASETS.md C.2."""
+    """Facts of the set, and how little time a look at it takes."""
+    started = time.perf_counter()
     code, out = look(kaggle, "--json", sheet=tmp_path / "s.png")
     found = json.loads(out)
     assert code == 1
-    assert found["counts"] == {"no": 98, "yes": 155}
-    assert found["groups"] == {"total": 209, "no": 76, "yes": 133}
+    assert time.perf_counter() - started < 30
+    assert (found["counts"], found["positive"]) == ({"no": 98, "yes": 155}, "yes")
+    assert found["groups"] == {"total": 199, "no": 76, "yes": 123}
     assert found["modes"] == {"RGB": 217, "L": 30, "RGBA": 5, "P": 1}
     assert found["sizes"]["distinct"] == 184
     assert found["looks_like"].startswith("Kaggle navoneel")

@@ -32,7 +32,7 @@ ENVIRONMENT = os.environ | {"NPROC": "2", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 def command(kind: str, workdir: Path) -> list[str]:
     name, flags = ("ladder", LADDER) if kind == "study" else ("paper", PAPER)
     cache = ["--cache", jax.config.jax_compilation_cache_dir]
-    return [sys.executable, "-m", f"experiments.{name}", *flags, "--workdir", str(workdir), *cache]
+    return [sys.executable, "-m", "jaxbrain", name, *flags, "--workdir", str(workdir), *cache]
 
 
 def finish(kind: str, workdir: Path) -> str:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import ablations as ablations_entry
-from experiments import ladder as entry
 from jaxbrain import lab, ladder, report_ladder
+from jaxbrain.commands import ablations as ablations_entry
+from jaxbrain.commands import ladder as entry
 from jaxbrain.errors import ConfigError, DataError, StoppedError
 
 FAST = "--seeds 6 --data.n-per-class 60 --data.image-size 32 --gan.image-size 32".split()
@@ -271,7 +271,7 @@ def test_ablations(tmp_path, monkeypatch):
 
 MEMORY = """
 import resource, sys
-from experiments import ladder
+from jaxbrain.commands import ladder
 ladder.main(sys.argv[1:])
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

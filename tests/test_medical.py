@@ -180,7 +180,7 @@ def test_patients_are_groups_and_nothing_personal_is_left(tmp_path):
     assert group["no/0_0.dcm"] == group["no/0_1.dcm"] == group["no/burned.dcm"]
     assert len(set(group.values())) == 6
     assert any("1 files: may have text burned" in note for note in records.notes)
-    command = [sys.executable, "-m", "experiments.inspect", str(root)]
+    command = [sys.executable, "-m", "jaxbrain", "inspect", str(root)]
     command += ["--sheet", str(tmp_path / "out" / "sheet.png")]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr

@@ -14,8 +14,8 @@ from conftest import SMALL, command, rows
 from PIL import Image
 from sklearn import metrics as reference
 
-from experiments import cli, paper
 from jaxbrain import checkpoint, classifier, config, gan, pooled, run, train
+from jaxbrain.commands import common, paper
 from jaxbrain.data import phantom
 from jaxbrain.errors import ConfigError, DataError, DivergedError
 
@@ -157,7 +157,7 @@ def test_environment_and_config_files(finished):
     assert set(env["seconds"]) >= {"gan_compile", "gan_train", "classifier_train", "total"}
     saved = json.loads((workdir / "config.json").read_text())
     assert saved["config"]["gan"]["filters"] == 4
-    assert saved["command"].startswith("python -m experiments.paper")
+    assert saved["command"].startswith("jaxbrain paper --data.n-per-class 12 --data.image-size 16")
 
 
 def test_sheets_grow_with_the_training(finished):
@@ -194,7 +194,7 @@ def test_checkpoints_predict_what_was_predicted(finished, seed):
 
 def paper_config() -> config.Config:
     default = paper.Arguments(preset="tiny", cfg=config.tiny())
-    return cli.parse(paper.Arguments, SMALL, default=default).cfg
+    return common.parse(paper.Arguments, SMALL, default=default).cfg
 
 
 def folder(root: Path, **counts) -> Path:
@@ -330,7 +330,7 @@ def test_entry_point_errors(tmp_path):
         assert message in str(caught.value)
         assert str(path) in str(caught.value)
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.paper", "--data", str(one)],
+        [sys.executable, "-m", "jaxbrain", "paper", "--data", str(one)],
         capture_output=True,
         text=True,
         env=os.environ | {"COLUMNS": "40"},

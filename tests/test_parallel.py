@@ -219,7 +219,7 @@ def curves(workdir) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
 
 
-COMMAND = [sys.executable, "-m", "experiments.paper", *SMALL]
+COMMAND = [sys.executable, "-m", "jaxbrain", "paper", *SMALL]
 COMMAND += ["--gan.dropout", "0", "--hybrid.dropout", "0"]
 # Compilation is most of the time of these runs.
 ENVIRONMENT = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}

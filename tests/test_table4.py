@@ -1,4 +1,4 @@
-"""experiments.table4: every row on phantoms, its numbers, its errors, resuming."""
+"""`jaxbrain table4`: every row on phantoms, its numbers, its errors, resuming."""
 
 import contextlib
 import csv
@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from experiments import table4 as entry
 from jaxbrain import config, ladder, stats, table4
 from jaxbrain.baselines import heads, methods
+from jaxbrain.commands import table4 as entry
 from jaxbrain.errors import ConfigError, DataError, StoppedError
 from jaxbrain.nn.vgg import VGG16Tumour, convolutions
 

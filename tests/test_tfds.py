@@ -163,7 +163,7 @@ def test_refusals(tmp_path, monkeypatch):
 def test_the_entry_point_without_tensorflow(folder, prepared, tmp_path):
     """`--data tfds:` in a process of its own: nothing of TensorFlow is imported."""
     code = (
-        "import sys; from experiments import inspect\n"
+        "import sys; from jaxbrain.commands import inspect\n"
         "try: inspect.main(sys.argv[1:])\n"
         "finally: assert 'tensorflow' not in sys.modules\n"
     )

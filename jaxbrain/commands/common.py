@@ -1,5 +1,6 @@
 """What every entry point shares: presets, flags, one clear message on errors."""
 
+import atexit
 import contextlib
 import dataclasses
 import datetime
@@ -7,7 +8,9 @@ import difflib
 import io
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,9 +19,11 @@ from unittest import mock
 import jax
 import tyro
 
-from jaxbrain import config, load_data, parallel, phantom
+from jaxbrain import config, parallel
+from jaxbrain.data import load_data, phantom
 from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError, StoppedError
 
+_NO_HOME = "the home directory is not known here"
 PRESETS = {
     "tiny": config.tiny,
     "cpu": config.cpu,
@@ -35,6 +40,16 @@ class Start:
     data: str | None = None
     # Whose defaults the other flags take (README.md); by itself tiny, with data cpu.
     preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
+    # How --data is read: the same as --data.positive, --data.group-by, --data.patients.
+    positive: str = ""  # of two classes the positive one; by their names without it
+    group_by: str = ""  # regular expression; images whose paths match alike share a group
+    patients: Literal["auto", "ignore"] | None = None  # ignore leaves ids of patients out
+
+    def read_as(self, cfg: config.Config) -> config.Config:
+        """`cfg` with the flags above in their fields."""
+        given = {"positive": self.positive, "group_by": self.group_by, "patients": self.patients}
+        given = {name: value for name, value in given.items() if value}
+        return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, **given))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,21 +77,31 @@ class Hardware:
                 "--parallel pmap or sharded"
             )
 
-    def cache_folder(self) -> Path | None:
-        """Where compiled programs and decoded images are kept, or None."""
+    def cache_folder(self) -> tuple[Path | None, str]:
+        """(where compiled programs and decoded images are kept or None, a note why not).
+
+        Raises:
+            ConfigError: if a folder that the user named cannot be written.
+        """
         if self.cache == "off":
-            return None
-        path = os.environ.get("JAX_COMPILATION_CACHE_DIR") or "~/.cache/jaxbrain"
-        path = Path(path if self.cache == "auto" else self.cache).expanduser()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cache {path}: cannot be made: {error.strerror}") from error
-        return path
+            return None, ""
+        named = os.environ.get("JAX_COMPILATION_CACHE_DIR") if self.cache == "auto" else self.cache
+        path = Path(named or "~/.cache/jaxbrain")
+        problem = unwritable(path)
+        if not problem:
+            return path.expanduser(), ""
+        if named:
+            raise ConfigError(f"cache {path}: cannot be written: {problem}")
+        note = f"note   no cache: {path} cannot be written ({problem}); --cache DIR names another"
+        return None, f"{note} place"
 
     def start(self) -> None:
         """Set JAX up; before anything else of it runs."""
-        if path := self.cache_folder():
+        _do_without_home()
+        path, note = self.cache_folder()
+        if note:
+            print(note)
+        if path:
             jax.config.update("jax_compilation_cache_dir", str(path))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         else:
@@ -90,6 +115,8 @@ class Hardware:
         given = (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
         if self.cluster or given:
             parallel.start(self.coordinator, self.num_processes, self.process_id)
+        # Not earlier: processes meet before JAX looks for devices.
+        start_devices()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +130,15 @@ class Study(Start):
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
 
-def main(run: Callable[[list[str]], None]) -> None:
-    """Call `run(arguments)`; a user's error becomes one message on standard error and
+def main(run: Callable[[], None]) -> None:
+    """Call `run` as a whole process; a user's error becomes one message on standard error and
     exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names may hold what the terminal cannot show.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        run(sys.argv[1:])
+        run()
     except JaxbrainError as error:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, StoppedError):
@@ -120,6 +151,53 @@ def main(run: Callable[[list[str]], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _do_without_home() -> None:
+    """A temporary folder for matplotlib and its fonts where there is no home: they would warn
+    line after line, and older ones fail when the figures are drawn."""
+    if "MPLCONFIGDIR" in os.environ or not unwritable(Path("~/.cache")):
+        return
+    folder = tempfile.mkdtemp(prefix="jaxbrain-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["MPLCONFIGDIR"] = folder
+    os.environ.setdefault("XDG_CACHE_HOME", folder)
+
+
+def unwritable(folder: Path) -> str:
+    """Why no file can be made in a folder, which is made if missing; empty if one can."""
+    try:
+        folder = folder.expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        # The folder may be there and be another user's.
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    except RuntimeError:
+        return _NO_HOME
+
+
+def start_devices() -> None:
+    """Have JAX find its devices.
+
+    Raises:
+        ConfigError: if it finds none, or not those that JAX_PLATFORMS names.
+    """
+    try:
+        jax.devices()
+    # Of a GPU that is not there JAX says no more than an assertion.
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or "there is no such device").splitlines()[0]
+        reason = reason.partition(" (set JAX_PLATFORMS")[0].rstrip(".")
+        if names := jax.config.jax_platforms:
+            raise ConfigError(
+                f"JAX_PLATFORMS is {names!r}: JAX cannot start it here ({reason}): install its "
+                'plugin, e.g. pip install -U "jax[cuda13]", or unset JAX_PLATFORMS'
+            ) from error
+        raise ConfigError(
+            f"JAX cannot start here ({reason}): JAX_PLATFORMS=cpu takes the processor"
+        ) from error
 
 
 def parse(kind: type, arguments: list[str], **options):
@@ -142,14 +220,29 @@ def parse(kind: type, arguments: list[str], **options):
         raise ConfigError(_refusal(kind, options)) from None
     if unknown and options.get("add_help", True):
         raise ConfigError(_unknown(unknown[0], options["default"]))
-    return known
+    return _at_home(known)
+
+
+def _at_home(options):
+    """`options` with the `~` of its paths replaced: shells leave it in --workdir=~/x."""
+    paths = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, Path):
+            try:
+                paths[field.name] = value.expanduser()
+            except RuntimeError as error:
+                raise ConfigError(f"{field.name} {value}: {_NO_HOME}") from error
+    return dataclasses.replace(options, **paths)
 
 
 def _refusal(kind: type, options: dict) -> str:
     """tyro's message without the box it draws, which would break long paths."""
     caught = io.StringIO()
     wide = mock.patch.dict(os.environ, {"COLUMNS": "10000"})
-    with wide, contextlib.redirect_stderr(caught), contextlib.suppress(SystemExit):
+    # The box has other lines where standard output is not UTF-8.
+    drawn = contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    with wide, drawn, contextlib.redirect_stderr(caught), contextlib.suppress(SystemExit):
         tyro.cli(kind, **options)
     message = []
     # A title line, the message, a rule, and help that repeats the flags.
@@ -192,11 +285,12 @@ def study_preset(start: Start) -> tuple[str, config.Config]:
     return preset, cfg
 
 
-def parse_study(kind: type, arguments: list[str], name: str):
-    """The arguments of the entry point `name`, a `Study`, with its preset's defaults."""
+def parse_study(kind: type, arguments: list[str], prog: str):
+    """The arguments of an entry point, a `Study`, with its preset's defaults."""
     preset, cfg = study_preset(parse(Start, arguments, add_help=False))
     default = kind(preset=preset, cfg=cfg)
-    return parse(kind, arguments, default=default, prog=f"python -m experiments.{name}")
+    options = parse(kind, arguments, default=default, prog=prog)
+    return dataclasses.replace(options, cfg=options.read_as(options.cfg))
 
 
 def load(source: str | None, cfg: config.Config, hardware: Hardware):
@@ -204,8 +298,11 @@ def load(source: str | None, cfg: config.Config, hardware: Hardware):
     size in use."""
     size = max(cfg.data.image_size, cfg.gan.image_size)
     if source is None:
+        for name in ("positive", "group_by"):
+            if getattr(cfg.data, name):
+                raise ConfigError(f"{name} is {getattr(cfg.data, name)!r}: expected with --data")
         return phantom.folder(cfg.data, size)
-    cache = hardware.cache_folder()
+    cache, _ = hardware.cache_folder()
     return load_data(
         source,
         image_size=size,
@@ -215,6 +312,9 @@ def load(source: str | None, cfg: config.Config, hardware: Hardware):
         duplicate_threshold=cfg.data.duplicate_threshold,
         frames=cfg.data.frames,
         brain_fraction=cfg.data.brain_fraction,
+        positive=cfg.data.positive,
+        group_by=cfg.data.group_by,
+        patients=cfg.data.patients,
         cache_folder=cache and cache / "images",
     )
 
@@ -229,6 +329,6 @@ def new_workdir(name: str) -> Path:
     return path
 
 
-def command(module: str) -> str:
-    """The command line of this process, as one would type it."""
-    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+def command(prog: str, arguments: list[str]) -> str:
+    """The command line, as one would type it."""
+    return shlex.join([*prog.split(), *arguments])

@@ -1,0 +1,41 @@
+"""Entry points: `jaxbrain VERB`, a module each; nothing of the library imports them."""
+
+import difflib
+import importlib
+
+from jaxbrain.commands import common
+from jaxbrain.errors import ConfigError
+
+VERBS = {
+    "inspect": "what a set of images is, before anything is trained",
+    "paper": "the paper from images to tables, by its own protocol",
+    "ladder": "the protocols P0 to P3 beside each other: what each leak is worth",
+    "table4": "the methods of the paper's Table 4 on the same folds",
+    "ablations": "what the GAN and the LSTM are worth",
+}
+
+
+def run(verb: str, arguments: list[str], prog: str) -> None:
+    """Do what a verb is for, as a whole process: see `common.main`.
+
+    Args:
+        verb: as it was typed.
+        arguments: what came after it.
+        prog: what came before them, such as "jaxbrain paper", for `--help` and `config.json`.
+    """
+
+    def chosen():
+        if verb not in VERBS:
+            near = difflib.get_close_matches(verb, VERBS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "--help lists the verbs"
+            raise ConfigError(f"unknown verb {verb}: {hint}")
+        importlib.import_module(f"jaxbrain.commands.{verb}").main(arguments, prog)
+
+    common.main(chosen)
+
+
+def usage(prog: str) -> str:
+    """The verbs, a line each."""
+    lines = [f"  {verb:<11}{text}" for verb, text in VERBS.items()]
+    head = f"usage: {prog} VERB [flags]"
+    return "\n".join([head, "", *lines, "", f"{prog} VERB --help lists the flags of a verb."])

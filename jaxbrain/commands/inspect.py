@@ -1,0 +1,58 @@
+"""What a set of images is, before anything is trained: jaxbrain inspect DIR.
+
+Counts, sizes, modes, files that cannot be read, duplicates, labels that leak through the
+files; and a contact sheet. Exit status: 0 usable, 1 usable with warnings, 2 refused.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxbrain import inspection
+from jaxbrain.commands import common
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Look at a folder, an archive or a TFDS data set of images."""
+
+    data: Annotated[str, tyro.conf.Positional]  # folder, zip, tar, or tfds:NAME[:SPLIT]
+    json: bool = False  # print one JSON object, and nothing else
+    # The contact sheet; runs/<date>_<time>_inspect/contact_sheet.png without it.
+    sheet: Path | None = None
+    duplicate_threshold: float = 0.98  # correlation of thumbnails
+    frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
+    brain_fraction: float = 0.1  # slices of volumes with less brain than this are left out
+    positive: str = ""  # of two classes the positive one; by their names without it
+    group_by: str = ""  # regular expression; images whose paths match alike share a group
+    patients: Literal["auto", "ignore"] = "auto"  # ignore leaves ids of patients out
+
+
+def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
+    default = Arguments(data=tyro.MISSING)
+    options = common.parse(Arguments, arguments, default=default, prog=prog)
+    sheet = options.sheet or common.new_workdir("inspect") / "contact_sheet.png"
+    found = inspection.inspect(
+        options.data,
+        duplicate_threshold=options.duplicate_threshold,
+        sheet=sheet,
+        frames=options.frames,
+        brain_fraction=options.brain_fraction,
+        positive=options.positive,
+        group_by=options.group_by,
+        patients=options.patients,
+    )
+    if found["counts"]:
+        found["sheet"] = str(sheet)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for line in inspection.lines(found):
+            print(line)
+        if found["counts"]:
+            print(f"sheet  {sheet}")
+    sys.exit(found["status"])

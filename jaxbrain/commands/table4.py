@@ -1,0 +1,68 @@
+"""Table 4 on one footing: jaxbrain table4 [--data DIR] [flags].
+
+The methods that the paper quotes and its CNN-LSTM, on the same images, folds and seeds,
+under P0 (the paper's protocol) and P3 (nothing leaks). Without --data phantoms with planted
+copies. Needs the extra `baselines`.
+
+    jaxbrain table4
+    jaxbrain table4 --data DIR --rows glrlm_cslbp_ann radiomics_svm hbtc_mlp
+    jaxbrain table4 --data DIR --generator cgan --weights vgg16.safetensors
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from jaxbrain import protocols, table4
+from jaxbrain.commands import common
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(common.Study):
+    """The compared methods, built and measured on the same folds."""
+
+    # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
+    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge.
+    # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
+    rows: tuple[str, ...] = ()
+    generator: Literal["linear", "cgan", "none"] = "linear"  # of synthetic images
+    seeds: int = 1  # how often the folds are drawn
+    folds: int = 5  # every image is tested once a seed
+    # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout).
+    weights: Path | None = None
+    mapping: Literal["auto", "map", "vmap", "devices"] = "auto"  # see jaxbrain ladder --help
+
+
+def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
+    options = common.parse_study(Arguments, arguments, prog)
+    weights = str(options.weights or "")
+    options.hardware.start()
+    accelerator = jax.default_backend() != "cpu"
+    rows, left_out = table4.rows_or_default(options.cfg, options.rows, weights, accelerator)
+    if "vgg16_transfer" in options.rows and not weights:
+        print("note   vgg16_transfer needs --weights: vgg16_scratch instead, without them")
+    study = protocols.StudyConfig(
+        split="kfold",
+        seeds=options.seeds,
+        folds=options.folds,
+        generators=(options.generator,),
+        classifiers=rows,
+        mapping=options.mapping,
+        weights=weights,
+    )
+    data, records = common.load(options.data, options.cfg, options.hardware)
+    workdir = options.workdir or common.new_workdir("table4")
+    table4.table4(
+        options.cfg,
+        data,
+        records,
+        workdir,
+        options=study,
+        left_out=left_out,
+        command=common.command(prog, arguments),
+        num_devices=options.hardware.devices,
+        fresh=options.fresh,
+    )
+    print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")
