@@ -241,7 +241,7 @@ class Config:
 
 
 def paper() -> Config:
-    """The paper's setting, read literally (PAPER.md 1.7).
+    """The paper's setting, read literally (README.md, What the paper leaves open).
 
     MathWorks' conditional GAN at 64 px for 500 updates, a pool of 400 images, a CNN on
     224 px trained for 20 epochs of SGDM, then the LSTM hybrid on its features as one

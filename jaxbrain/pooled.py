@@ -80,7 +80,7 @@ def select(cfg: Config, data: Dataset, seed: int) -> np.ndarray:
 def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
     """Synthetic images at the classifier's size: label [M] int32 -> [M, S, S, 1] uint8.
 
-    Drawn at the GAN's size and enlarged by bicubic interpolation (PAPER.md 1.7). They
+    Drawn at the GAN's size and enlarged by bicubic interpolation (README.md). They
     are rounded to bytes as real images are, so that depth does not tell them apart, and
     drawn `gan.batch_size` at a time, in bounded memory. The key is consumed.
     """

@@ -1,6 +1,6 @@
 """The protocols P0 to P3: who is fitted on what, and who is tested, as index arrays.
 
-Leaks (PAPER.md 1.6): L1 the generator saw test images, L2 synthetic images are tested,
+Leaks: L1 the generator saw test images, L2 synthetic images are tested,
 L3 exact copies and L4 near-duplicates fall on both sides of the split.
 
 P0, the paper's (L1 to L4). The generator is fitted on every real image; real and synthetic

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-# Table 4 of the paper as it quotes it, and what each figure really was (PAPER.md 2).
+# Table 4 of the paper as it quotes it, and what each figure really was (README.md).
 TABLE4 = (
     ("ANN [26]", 94.0, "benign/malignant, other data"),
     ("Linear SVM [27]", 89.6, "an AUC x 100, other data"),

@@ -17,7 +17,7 @@ from jaxbrain.ladder import ladder
 from jaxbrain.protocols import StudyConfig, base
 from jaxbrain.types import Dataset
 
-# What the paper's Table 4 quotes, per cent, and what it really was (PAPER.md section 2).
+# What the paper's Table 4 quotes, per cent, and what it really was (README.md).
 QUOTED = {
     "glrlm_cslbp_ann": (94.0, "[26] benign against malignant tumours, segmented, other images"),
     "radiomics_svm": (89.6, "[27] an AUC of .896, glioblastoma against metastasis, lesion masks"),

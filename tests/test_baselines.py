@@ -60,7 +60,7 @@ def test_majority(task):
 
 
 def test_metadata_alone_beats_chance_on_the_kaggle_files(kaggle):
-    """PAPER.md 2: about 74 % from the files' sizes, modes, borders and brightness."""
+    """About 74 % from the files' sizes, modes, borders and brightness."""
     data, records = load_folder(kaggle, image_size=8)
     features = floors.file_features(records)
     assert features.shape == (253, 6 + len(set(records.mode)))

@@ -24,7 +24,7 @@ def test_presets_differ():
 
 
 def test_paper_is_the_papers():
-    """PAPER.md 1.7 and Table 2, field by field."""
+    """MATLAB's defaults and Table 2, field by field."""
     cfg = config.paper()
     gan, cnn, hybrid, training = cfg.gan, cfg.cnn, cfg.hybrid, cfg.classifier
     assert (gan.latent_size, gan.embedding_size, gan.filters) == (100, 50, 64)

@@ -1,4 +1,4 @@
-"""The import arrows of DESIGN.md: a module imports only what stands below it."""
+"""The import arrows: a module imports only what stands below it."""
 
 import ast
 from pathlib import Path

@@ -301,19 +301,19 @@ def test_memory_does_not_grow_with_cells(tmp_path):
 
 
 def test_the_kaggle_ladder(kaggle, tmp_path):
-    """PAPER.md 1.6 with 20 seeds; the reference's own spread is about a point."""
+    """README's table, of 100 draws, with 20; it spreads by about a point."""
     command = ["--data", str(kaggle), "--classifiers", "ridge", "nn1", "--seeds", "20"]
     run(entry, *command, "--workdir", str(tmp_path / "run"))
     found, results = cells(tmp_path / "run")
-    assert results["groups"] == {"total": 209, "no": 76, "yes": 133}
+    assert results["groups"] == {"total": 199, "no": 76, "yes": 123}
     wanted = {
-        ("P0", "linear", "true"): 0.932,
-        ("P1", "linear", "true"): 0.885,
-        ("P2", "linear", "true"): 0.756,
-        ("P3", "linear", "true"): 0.724,
-        ("P3", "none", "true"): 0.726,
-        ("P0", "linear", "shuffled"): 0.885,
-        ("P3", "linear", "shuffled"): 0.487,
+        ("P0", "linear", "true"): 0.929,
+        ("P1", "linear", "true"): 0.895,
+        ("P2", "linear", "true"): 0.763,
+        ("P3", "linear", "true"): 0.700,
+        ("P3", "none", "true"): 0.696,
+        ("P0", "linear", "shuffled"): 0.890,
+        ("P3", "linear", "shuffled"): 0.502,
     }
     for (protocol, generator, labels), accuracy in wanted.items():
         got = found[protocol, generator, "ridge", labels]["accuracy"]

@@ -59,7 +59,7 @@ def test_equal_scikit_learn(num_classes, seed):
 
 
 def test_paper_table_3():
-    """TP 60, FP 1, FN 0, TN 59 (PAPER.md R3, R4)."""
+    """TP 60, FP 1, FN 0, TN 59 (the paper's Table 3)."""
     label = np.repeat([1, 0], 60).astype(np.int32)
     guess = np.concatenate([np.ones(60), [1], np.zeros(59)])
     probability = np.stack([1 - guess, guess], 1).astype(np.float32)

@@ -139,7 +139,7 @@ def test_cnn_pools(cfg, key, pool):
 
 
 def test_paper_parameter_counts():
-    """Goldens by hand from PAPER.md 1.7."""
+    """Goldens by hand from the layers of README's table."""
     cfg = config.paper()
     state = jax.eval_shape(lambda: gan.init(cfg, jax.random.key(0)))
     generator = (

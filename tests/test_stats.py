@@ -17,7 +17,7 @@ def test_equals_scipy(successes, total, confidence):
 
 
 def test_interval_of_the_real_half():
-    """PAPER.md 1.5: 59 of 60 gives [91.1, 99.7]."""
+    """59 of 60 gives [91.1, 99.7]."""
     low, high = stats.wilson(59, 60)
     assert (round(100 * low, 1), round(100 * high, 1)) == (91.1, 99.7)
 

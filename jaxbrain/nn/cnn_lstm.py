@@ -13,7 +13,7 @@ class CNN(nn.Module):
     """Two convolutions with ReLU, two pools, FC to features, FC to classes.
 
     References:
-        The paper, section 2-3-1, equations (1) and (2); PAPER.md 1.7 for the widths.
+        The paper, section 2-3-1, equations (1) and (2); README.md for the widths.
     """
 
     cfg: Config
