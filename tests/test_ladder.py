@@ -241,6 +241,7 @@ def test_ablations(tmp_path, monkeypatch):
     arguments = [*NETS, "--data.image-size", "48", "--data.n-per-class", "30"]
     run(ablations_entry, *arguments, "--generator", "linear", "--workdir", str(workdir))
     results = json.loads((workdir / "ablations.json").read_text())
+    assert results["positive"] == "yes"
     kinds = {row["ablation"] for row in results["rows"]}
     assert kinds == {
         "GAN",

@@ -102,6 +102,7 @@ def test_results_follow_from_predictions(finished):
     assert summary["accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
     assert summary["interval"][0] < summary["accuracy"] < summary["interval"][1]
     assert "seconds" not in json.dumps(results)
+    assert results["positive"] == "yes"
 
 
 def test_report_and_what_the_gan_is_said_to_be(finished):

@@ -68,6 +68,7 @@ def finished(weights, tmp_path_factory):
 def test_every_row(finished):
     workdir, text = finished
     results = json.loads((workdir / "table4.json").read_text())
+    assert results["positive"] == "yes"
     assert [row["name"] for row in results["rows"]] == ROWS
     for row in results["rows"]:
         assert row["quoted"] == table4.quoted(row["name"])[0]
