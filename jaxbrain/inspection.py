@@ -113,12 +113,7 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
     copies = _copies(audit, records)
     widths, heights = zip(*records.size, strict=True)
     metadata = _metadata(records, label, audit.group)
-    constant = [one for one in records.warnings if one.endswith("constant image")]
-    warnings = _some(constant, "images that are constant")
-    warnings += [one for one in records.warnings if one not in constant]
-    for name, count in counts.items():
-        if not count:
-            warnings.append(f"class {name} has no image that can be read")
+    warnings = _of_files(records, counts)
     if copies:
         groups = audit.counts(label, names)["total"]
         among = len({path for one in copies for path in one["paths"]})
@@ -167,6 +162,17 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
         "notes": list(map(shown, records.notes)),
         "warnings": list(map(shown, warnings)),
     }
+
+
+def _of_files(records: Records, counts: dict[str, int]) -> list[str]:
+    """Warnings on what was read, one by one."""
+    constant = [one for one in records.warnings if one.endswith("constant image")]
+    empty = [name for name, count in counts.items() if not count]
+    return [
+        *_some(constant, "images that are constant"),
+        *(one for one in records.warnings if one not in constant),
+        *(f"class {name} has no image that can be read" for name in empty),
+    ]
 
 
 def _some(texts: list[str], what: str) -> list[str]:

@@ -187,23 +187,8 @@ def load(
     collected = Collection(Options(**options), names)
     all_splits = list(builder.info.splits)
     for part in [split] if split else all_splits:
-        try:
-            source = builder.as_data_source(split=part)
-            count = len(source)
-        except Exception as error:
-            raise DataError(
-                f"{name}: split {part!r} cannot be read: {str(error).splitlines()[0]}: expected "
-                f"the format array_record, and of the splits {', '.join(all_splits)}"
-            ) from error
         official = "" if split or len(all_splits) == 1 else SPLITS.get(part.lower(), part)
-        for i in range(count):
-            try:
-                example = source[i]
-            except Exception as error:  # The reader raises many types on damaged files.
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise DataError(f"{name}: example {i} of {part} is damaged: {reason}") from error
-            path = example.get("path", example.get("filename", f"{part}/{i:06d}"))
-            path = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
+        for path, example in _examples(name, builder, part):
             number = int(example[label_name])
             try:
                 if not 0 <= number < len(given):
@@ -230,6 +215,27 @@ def load(
         raise DataError(f"{name}: {len(collected.bad)} images cannot be used\n{text}")
     refuse_empty(name, result[0]["label"], names)
     return assemble(name, *result, threshold)
+
+
+def _examples(name: str, builder, part: str):
+    """(path, example) of every example of a split."""
+    try:
+        source = builder.as_data_source(split=part)
+        count = len(source)
+    except Exception as error:
+        raise DataError(
+            f"{name}: split {part!r} cannot be read: {str(error).splitlines()[0]}: expected the "
+            f"format array_record, and of the splits {', '.join(builder.info.splits)}"
+        ) from error
+    for i in range(count):
+        try:
+            example = source[i]
+        except Exception as error:  # The reader raises many types on damaged files.
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"{name}: example {i} of {part} is damaged: {reason}") from error
+        path = example.get("path", example.get("filename", f"{part}/{i:06d}"))
+        path = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
+        yield path, example
 
 
 def _slices(example: dict, image_name: str, use_patient: bool) -> Slices:
