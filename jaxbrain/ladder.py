@@ -92,7 +92,8 @@ def ladder(
     try:
         planned = plan(cfg, options, label, found.group)
     except DataError as error:
-        raise DataError("; ".join([str(error), *patients.of_records(records, label)])) from error
+        why = [text for text in records.warnings if text.startswith(patients.COVERS)]
+        raise DataError("; ".join([str(error), *why])) from error
     for name in set(METHODS) & set(options.classifiers):
         # Refused before the directory is theirs: no extra, or a file that cannot be used.
         method(name, options.weights)

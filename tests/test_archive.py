@@ -224,6 +224,19 @@ def test_archives_that_are_cut(folder, tmp_path, form):
     if form == "w":
         with tarfile.open(path) as opened:
             places.append(opened.getmembers()[-1].offset)
+        # Of before POSIX, without the word that says tar.
+        old = bytearray(whole)
+        with tarfile.open(path) as opened:
+            for member in opened.getmembers():
+                header = old[member.offset : member.offset + 512]
+                header[257:265], header[148:156] = bytes(8), b" " * 8
+                header[148:156] = b"%06o\0 " % sum(header)
+                old[member.offset : member.offset + 512] = header
+        path.write_bytes(old)
+        assert len(load_data(path, image_size=16)[0].label) == 6
+        path.write_bytes(old[: places[-1]])
+        with pytest.raises(DataError, match="cut off"):
+            load_data(path)
     for size in places:
         path.write_bytes(whole[:size])
         with pytest.raises(DataError, match="cut off"):

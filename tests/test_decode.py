@@ -278,8 +278,9 @@ def test_a_photograph_of_several_pictures():
         np.testing.assert_allclose(found.image[0], 90 / 255, atol=0.01)
 
 
+@pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("what", ["profile", "text", "many texts"])
-def test_large_texts_of_png(what):
+def test_large_texts_of_png(what, behind):
     """What stands beside the pixels may be of any size."""
     picture = Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20))
     about = PngInfo()
@@ -288,4 +289,10 @@ def test_large_texts_of_png(what):
             about.add_text(f"a{i}", "x" * (1_100_000 if what == "text" else 1_000_000), zip=True)
     profile = bytes(1_100_000) if what == "profile" else None
     content = stored(picture, "PNG", pnginfo=about, icc_profile=profile)
+    if behind:
+        # Texts may stand after the pixels, too.
+        plain = stored(picture, "PNG")
+        start, data = content.index(b"IDAT") - 4, plain.index(b"IDAT") - 4
+        content = plain[:-12] + content[33:start] + plain[-12:]
+        assert start > 60 and data == 33
     np.testing.assert_array_equal(pictures(content).image[0] * 255, np.asarray(picture))

@@ -154,7 +154,10 @@ def bare(content: bytes) -> bytes:
 def test_without_a_preamble(tmp_path):
     content = dicom(RAMP, RescaleSlope=2, RescaleIntercept=-5)
     want = read(content).image[0]
-    for one in (bare(content), content[132:]):
+    no_meta = content[:132] + bare(content)
+    modality = bare(dicom(RAMP, RescaleSlope=2, RescaleIntercept=-5, Modality="MR"))
+    modality = modality[modality.index(b"\x08\x00\x60\x00") :]
+    for one in (bare(content), content[132:], no_meta, modality):
         assert medical.kind(one) == "DICOM"
         np.testing.assert_array_equal(read(one).image[0], want)
     # Implicit VR, as old archives have it.
@@ -172,6 +175,9 @@ def test_without_a_preamble(tmp_path):
         (tmp_path / name / "IM2.dcm").write_bytes(bare(dicom(pixels.T, PatientID=str(k))))
     data, records = load_folder(tmp_path, image_size=16)
     assert set(records.mode) == {"DICOM"} and data.group.tolist() == [0, 0, 1, 1]
+    big = b"\x00\x08\x00\x05CS\x00\x0aISO_IR 100" + bytes(40)
+    with pytest.raises(DataError, match="DICOM"):
+        read(big)
     for text in (b"\x08\x00", b"\x08\x00\x05\x00" + b"\xff" * 40, b"words" * 9):
         assert medical.kind(text) is None
 
@@ -184,12 +190,17 @@ def test_what_is_no_picture(tmp_path):
     for name in ("no", "yes"):
         dicom(RNG.integers(0, 900, (40, 40)), tmp_path / name / "1.dcm", PatientID=name)
         dicom(RAMP, tmp_path / name / "2.dcm", SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
+    meta_only = dicom(RAMP, drop=["SOPClassUID", "PixelData"])
+    old, new = b"1.2.840.10008.5.1.4.1.1.4\0", b"1.2.840.10008.1.3.10".ljust(26, b"\0")
+    (tmp_path / "no" / "index.dcm").write_bytes(meta_only.replace(old, new, 1))
     (tmp_path / "DICOMDIR").write_bytes(dicom(RAMP))
+    (tmp_path / "yes" / "DICOMDIR;1").write_bytes(dicom(RAMP))
     _, records = load_folder(tmp_path, image_size=16)
     assert records.path == ("no/1.dcm", "yes/1.dcm")
     text = "\n".join(records.notes)
     assert f"{tmp_path}: DICOMDIR 1, left out" in text
     assert "no/2.dcm: a DICOM segmentation: left out" in text
+    assert "no/index.dcm: a DICOMDIR, the list of a medium: left out" in text
 
 
 def test_a_package_that_decodes_is_named():

@@ -1,10 +1,11 @@
 """Copies: pairs, groups, mirrored pairs, and what is planted in phantoms."""
 
 import numpy as np
+import pytest
 
 from jaxbrain import load_folder
 from jaxbrain.config import DataConfig
-from jaxbrain.data import duplicates, phantom
+from jaxbrain.data import duplicates, phantom, preprocess
 
 
 def test_thumbnails_are_correlations():
@@ -121,6 +122,18 @@ def test_one_head_in_two_frames_is_a_pair():
     groups = duplicates.groups(whole, digest, 0.98, (), heads)
     assert groups.tolist() == [0, 0, 1]
     assert duplicates.groups(whole, digest, 0.98).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
+def test_a_head_in_a_border_of_any_grey(grey):
+    one = head_picture(1, (120, 100), (10, 10, 110, 90))
+    other = np.pad(one, ((200, 150), (40, 220)), constant_values=grey)
+    assert preprocess.without_border(other).shape[0] <= 120
+    heads = np.stack([duplicates.small_head(picture) for picture in (one, other)])
+    unit = duplicates.thumbnails(heads)
+    assert unit[0] @ unit[1] > 0.98
+    plain = np.full((30, 30), grey, np.float32)
+    np.testing.assert_array_equal(preprocess.without_border(plain), plain)
 
 
 def test_a_spot_is_no_head():

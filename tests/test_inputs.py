@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -270,6 +272,17 @@ def test_the_cache_goes_by_what_files_hold(tmp_path, counted):
     assert not np.array_equal(changed.image[0], swapped.image[0])
 
 
+def test_what_is_left_out_is_said_of_a_cache_too(root, tmp_path, counted):
+    options = dict(image_size=16, cache_folder=tmp_path / "cache")
+    assert load_folder(root, **options)[1].warnings == ()
+    for i in range(4):
+        (root / "yes" / f"{i}.jp2").write_bytes(b"x")
+    for _ in range(2):
+        (text,) = load_folder(root, **options)[1].warnings
+        assert text.endswith("4 files .jp2 are of no kind that is read, and are left out")
+    assert len(counted) == 12
+
+
 def test_a_poisoned_cache_is_not_used(root, tmp_path, counted):
     options = dict(image_size=16, cache_folder=tmp_path / "cache")
     want, _ = load_folder(root, **options)
@@ -348,3 +361,25 @@ def test_a_folder_that_may_not_be_searched(root):
 
 def test_a_name_longer_than_any_file(tmp_path):
     assert "does not exist" in refusal(tmp_path / ("x" * 300))
+
+
+def test_names_mean_the_same_in_every_locale(tmp_path):
+    """Where the system takes names for ASCII they are the letters that they are."""
+    for name in ("sağlıklı", "tümör"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            noise(i + len(name)).save(tmp_path / name / f"ü{i}.png")
+    code = (
+        "import sys; from jaxbrain.data import load_folder; from pathlib import Path\n"
+        "assert sys.getfilesystemencoding() != 'utf-8'\n"
+        "_, records = load_folder(Path(sys.argv[1]), image_size=16)\n"
+        "print(ascii((records.class_names, records.path)))"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    _, records = load_folder(tmp_path, image_size=16)
+    assert done.stdout.strip() == ascii((records.class_names, records.path))
+    assert records.class_names == ("sağlıklı", "tümör")

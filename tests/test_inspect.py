@@ -77,6 +77,11 @@ def test_suffixes(tmp_path):
     # The last two pictures are one.
     assert [one["kind"] for one in found["duplicates"]] == ["identical"]
     assert len(found["warnings"]) == 1
+    for i in range(3):
+        (root / "no" / f"scan{i}").write_bytes(b"P5 9 9 255 " + bytes(81))
+    code, out = look(root, "--json", sheet=tmp_path / "s.png")
+    warnings = json.loads(out)["warnings"]
+    assert any("no: 3 files without a suffix are of no kind that is read" in w for w in warnings)
     for i in range(5):
         (root / "no" / f"{i}.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99))
     code, out = look(root, "--json", sheet=tmp_path / "s.png")

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from jaxbrain.data import load_folder, masks
 from jaxbrain.data.decode import pictures
+from jaxbrain.errors import DataError
 
 RNG = np.random.default_rng(0)
 
@@ -38,6 +39,7 @@ def scan(side: int = 64) -> np.ndarray:
 def test_label_maps_are_seen(levels):
     assert masks.looks_like_labels(blobs(levels))
     assert masks.looks_like_labels(blobs(levels) * 17 - 3)
+    assert masks.is_label_volume(np.repeat(blobs(levels)[..., None], 3, axis=2))
 
 
 def test_images_are_not():
@@ -45,17 +47,45 @@ def test_images_are_not():
     # Few levels alone make no label map: a scan in 16 greys is noisy.
     noisy = np.round((blobs(3) * 4 + RNG.normal(0, 1.5, (64, 64))).clip(0, 15))
     assert not masks.looks_like_labels(noisy)
-    assert not masks.looks_like_labels(RNG.normal(size=(20, 20, 8)))
+    # Nearly black, nearly empty, and a scan whose window is narrow.
+    dark = np.zeros((64, 64))
+    dark[20:30, 20:30] = RNG.uniform(0, 255, (10, 10))
+    assert not masks.looks_like_labels(dark)
+    assert not masks.looks_like_labels(RNG.normal(8, 3, (64, 64)).clip(0, 255))
+    assert not masks.looks_like_labels((scan() * 3.0 - 200).clip(0, 255))
+
+
+@pytest.mark.parametrize("outside", [0, -100, -1024, 1000])
+def test_volumes_that_are_no_label_maps(outside):
+    """However far from the brain its background lies."""
+    inside = np.repeat(ndimage.binary_erosion(np.ones((48, 48)), iterations=10)[..., None], 6, 2)
+    for mean, spread in ((0, 1), (30, 8), (1054, 8)):
+        values = np.where(inside, RNG.normal(mean, spread, inside.shape), outside)
+        assert not masks.is_label_volume(values.astype(np.float32))
+        if spread > 1:
+            assert not masks.is_label_volume(np.where(inside, values + 500, 0).round())
+
+
+def test_thin_regions_of_a_volume():
+    """Tissue of a few whole numbers in bits of few voxels."""
+    coarse = np.kron(RNG.integers(0, 5, (16, 16, 3)), np.ones((3, 3, 1)))
+    assert masks.is_label_volume(coarse) and masks.is_label_volume(coarse[::2])
+    assert not masks.is_label_volume(coarse + 0.5 * RNG.uniform(size=coarse.shape).round(1))
 
 
 def test_masks_that_were_stored_with_losses():
-    memory = io.BytesIO()
-    Image.fromarray((blobs(2) * 255).astype(np.uint8)).save(memory, "JPEG", quality=80)
-    found = pictures(memory.getvalue())
-    assert len(np.unique(found.image[0])) > 10 and found.labels
-    memory = io.BytesIO()
-    Image.fromarray(scan()).save(memory, "JPEG", quality=80)
-    assert not pictures(memory.getvalue()).labels
+    y, x = np.mgrid[:256, :256] - 128
+    discs = [(y**2 + x**2 < radius**2) * 255.0 for radius in (12, 30, 90)]
+    for quality in (60, 75, 95):
+        for mask in [255 * blobs(2), *discs]:
+            for form in ("JPEG", "WEBP"):
+                memory = io.BytesIO()
+                Image.fromarray(mask.astype(np.uint8)).save(memory, form, quality=quality)
+                found = pictures(memory.getvalue())
+                assert len(np.unique(found.image[0])) > 5 and found.labels
+        memory = io.BytesIO()
+        Image.fromarray(scan()).save(memory, "JPEG", quality=quality)
+        assert not pictures(memory.getvalue()).labels
 
 
 def test_names():
@@ -63,8 +93,6 @@ def test_names():
         assert masks.named_like_one(name), name
     for name in ("unmasked1.png", "Y1.png", "labelled.png"):
         assert not masks.named_like_one(name), name
-    assert masks.ends_like_one("sub-1_label-GM_probseg")
-    assert not masks.ends_like_one("sub-1_mask_applied_T1w")
 
 
 def save(root, files: dict[str, np.ndarray]):
@@ -77,12 +105,15 @@ def test_masks_beside_pictures(tmp_path):
     """Named as one and made as one: left out. Made as one alone: kept, and warned of."""
     files = {f"{name}/{i}.png": scan() for name in ("no", "yes") for i in range(2)}
     files |= {f"yes/{i}_mask.png": 255 * blobs(2) for i in range(2)}
-    files |= {"yes/drawing.png": 255 * blobs(2), "no/shot_mask.png": scan()}
+    # Of a slice without a lesion the mask is black, in both classes.
+    files |= {f"{name}/mask_{i}.png": np.zeros((64, 64)) for name in ("no", "yes") for i in (7, 8)}
+    files |= {"yes/drawing.png": 255 * blobs(2), "no/mask_001.png": scan()}
     save(tmp_path, files)
     _, records = load_folder(tmp_path, image_size=16)
-    assert set(files) - set(records.path) == {"yes/0_mask.png", "yes/1_mask.png"}
+    black = {f"{name}/mask_{i}.png" for name in ("no", "yes") for i in (7, 8)}
+    assert set(files) - set(records.path) == {"yes/0_mask.png", "yes/1_mask.png"} | black
     text = "\n".join(records.warnings)
-    assert "2 files: look like masks or label maps" in text and "left out" in text
+    assert "6 files: look like masks or label maps" in text and "left out" in text
     assert "1 files: look like masks or label maps (few values, in patches): kept" in text
     assert "1 files: are named like masks and do not look like one: kept, the first is no/" in text
 
@@ -121,3 +152,14 @@ def test_where_all_volumes_look_like_labels_they_are_kept(tmp_path):
     assert len(data.label) == 8
     assert data.image[0].max() == 255 and data.image[0].min() == 0
     assert "2 files: look like masks" in records.warnings[0] and "kept" in records.warnings[0]
+
+
+def test_a_class_of_masks_alone(tmp_path):
+    """What became of the files is said where none is left."""
+    files = {f"no/{i}.png": scan() for i in range(3)}
+    save(tmp_path, files | {f"yes/{i}_mask.png": 255 * blobs(2) for i in range(3)})
+    with pytest.raises(DataError, match=r"no 3, yes 0: .*3 files: look like masks.*left out"):
+        load_folder(tmp_path, image_size=16)
+    save(tmp_path / "all", {f"{k}/{i}_mask.png": 255 * blobs(2) for k in "ab" for i in range(2)})
+    with pytest.raises(DataError, match="no image is left of 4 files: 4 files: look like masks"):
+        load_folder(tmp_path / "all", image_size=16)

@@ -73,7 +73,7 @@ def test_what_is_said_of_patients(root, tmp_path):
     assert "carry no patient ids" in report_ladder.remains(unknown)
     known = report_ladder.remains({"data": {"patient_ids": ["PatientID"]}})
     assert "kept together, by PatientID" in known and "no patient ids" not in known
-    for regex, ids in ((r"patient_(\w+)\.", ["file names"]), ("", [])):
+    for regex, ids in ((r"patient_(\w+)\.", ["--group-by"]), ("", [])):
         workdir = tmp_path / (regex and "known" or "unknown")
         flag = ["--group-by", regex] if regex else []
         run("--data", root, *FLOORS, *flag, "--workdir", workdir)

@@ -131,3 +131,23 @@ def test_spacing_that_makes_no_picture():
     volume = np.where(inside(empty=0), brain(100, 5), 0)
     with pytest.raises(DataError, match="longer than 4 to 1"):
         read(packed(volume, (9, 1, 1)))
+
+
+def test_scaled_whole_numbers_are_what_they_stand_for():
+    """0, stored as a number that slope and intercept make 0 but for rounding, is black."""
+    values = np.where(inside(empty=0), brain(300, 40), 0)
+    image = nibabel.Nifti1Image(np.round((values - 100) / 0.01 / 4).astype(np.int16), np.eye(4))
+    image.header.set_slope_inter(0.04, 100)
+    one, two = read(image.to_bytes()), read(packed(values))
+    np.testing.assert_allclose(one.image, two.image, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_headers_without_a_spacing(value):
+    """Read as they are stored, and said so."""
+    image = nibabel.Nifti1Image(np.where(inside(empty=0), brain(100, 5), 0).astype("f4"), None)
+    image.header["sform_code"] = image.header["qform_code"] = 0
+    content = bytearray(image.to_bytes())
+    content[80:84], content[84:88] = np.float32(value).tobytes(), np.float32(2).tobytes()
+    found = read(bytes(content))
+    assert found.image[0].shape == (48, 48) and "taken as it is stored" in found.remark

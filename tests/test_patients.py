@@ -73,7 +73,7 @@ def test_images_of_one_patient_are_one_group(tmp_path):
     assert len(set(found.values())) == 5 and records.ids == ()
     found, records = groups(tmp_path, group_by=r"/([xyp])")
     # x, y, and everything of patients.
-    assert len(set(found.values())) == 3 and records.ids == ("file names",)
+    assert len(set(found.values())) == 3 and records.ids == ("--group-by",)
     assert any("of several classes" in one for one in records.warnings)
 
 
@@ -92,6 +92,15 @@ def test_warnings():
     more = [("yes/9", 1, 2, "PID"), ("no/0", 0, 2, "PID"), ("no/1", 0, 3, "PID")]
     (one,) = patients.warnings(rows + more, ("no", "yes"))
     assert one.startswith("1 ids (PID) have files of several classes, the first is that of no/0")
+    # The remedy is one that helps.
+    series = [(f"{k}/{i}", k, 0, "series") for k in (0, 1) for i in range(3)]
+    (one,) = patients.warnings(series, ("no", "yes"))
+    assert (
+        one == "one id (series) covers all 6 files: --group-by REGEX groups by file names instead"
+    )
+    asked = [row[:3] + ("--group-by",) for row in series]
+    (one,) = patients.warnings(asked, ("no", "yes"))
+    assert one.endswith("covers all 6 files: another expression tells them apart")
     # Slices of one volume are no patient that anything names.
     assert patients.warnings([("no/0", 0, 0, "file")] * 5, ("no", "yes")) == []
     apart = [(f"yes/{i}", 1, i, "PatientID") for i in range(3)]

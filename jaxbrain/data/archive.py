@@ -97,12 +97,14 @@ class _Reader:
         return self.stream.read(size)
 
 
+_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+
 @contextlib.contextmanager
 def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     with path.open("rb") as file:
         head = file.read(6)
-    kinds = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-    opener = next((kinds[magic] for magic in kinds if head.startswith(magic)), open)
+    opener = next((_PACKED[magic] for magic in _PACKED if head.startswith(magic)), open)
     with opener(path, "rb") as stream, tarfile.open(fileobj=_Reader(stream), mode="r:") as opened:
         yield opened
 
@@ -183,7 +185,7 @@ def _refuse_cut(path: Path) -> None:
     """Refuse a tar that does not end as one: one that was cut between two members would
     lack the rest without a word. A compressed one cannot be read past a cut."""
     with path.open("rb") as file:
-        if file.read(262)[257:] != b"ustar":
+        if file.read(6).startswith(tuple(_PACKED)):
             return
         file.seek(-512, os.SEEK_END)
         if file.read().strip(b"\0"):

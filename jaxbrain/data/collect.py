@@ -13,7 +13,7 @@ from jaxbrain.data.classes import why_positive
 from jaxbrain.data.decode import Slices
 from jaxbrain.data.layout import shown
 from jaxbrain.data.preprocess import prepare
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Options:
         return patients.pattern(self.group_by)
 
 
+_LIKE_MASKS = "look like masks or label maps (few values, in patches)"
+
+
 class _File(NamedTuple):
     """What is kept of a decoded file. found: without its images; parts: of each image its
     (image, small, small_head, size, digest, constant)."""
@@ -66,6 +69,10 @@ class _File(NamedTuple):
     num_bytes: int
     found: Slices
     parts: list[tuple]
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.relative).name
 
 
 class Collection:
@@ -103,21 +110,20 @@ class Collection:
         kept = []
         # Where all volumes look like label maps, they are what there is to learn from.
         volumes = [one.found.labels for one in self.files if one.found.mode == "NIfTI"]
-        some = any(volumes) and not all(volumes)
+        some_volumes = any(volumes) and not all(volumes)
+        named = {one.path for one in self.files if masks.named_like_one(one.name)}
         for one in self.files:
-            name = PurePosixPath(one.relative).name
-            stem = name.split(".")[0]
-            if not one.found.labels:
-                if masks.ends_like_one(stem):
-                    self.say("are named like masks and do not look like one: kept", one.relative)
-                kept.append(one)
-            elif masks.named_like_one(name) or (some and one.found.mode == "NIfTI"):
-                say = "look like masks or label maps (few values, in patches): left out"
-                self.say(say, one.relative)
-            else:
-                say = "look like masks or label maps (few values, in patches): kept"
-                self.say(say, one.relative)
-                kept.append(one)
+            # A mask of nothing is black.
+            black = all(constant for *_, constant in one.parts)
+            look = one.found.labels or black
+            if look and (one.path in named or (some_volumes and one.found.mode == "NIfTI")):
+                self.say(f"{_LIKE_MASKS}: left out", one.relative)
+                continue
+            kept.append(one)
+            if one.found.labels:
+                self.say(f"{_LIKE_MASKS}: kept", one.relative)
+            elif one.path in named and len(named) < len(self.files):
+                self.say("are named like masks and do not look like one: kept", one.relative)
         return kept
 
     def _patient(self, one: _File) -> tuple[str, str]:
@@ -125,7 +131,7 @@ class Collection:
         options, found = self.options, one.found
         if options.group_by:
             if asked := patients.of_name(one.relative, options.pattern()):
-                return asked, "file names"
+                return asked, "--group-by"
         if found.patient and found.source in patients.IDS:
             return f"{found.mode} {found.patient}", found.source
         if options.use_patients and not options.group_by:
@@ -171,6 +177,8 @@ class Collection:
         warnings += [_counted(text, files) for text, files in self.said.items()]
         warnings += patients.warnings(whose, self.class_names)
         if not rows:
+            if not self.bad and warnings:
+                raise DataError(f"no image is left of {len(self.files)} files: {warnings[0]}")
             return None
         image, small, head = (np.stack(kind) for kind in zip(*images, strict=True))
         arrays = {"image": image, "small": small, "small_head": head}

@@ -167,16 +167,6 @@ def _without_text(content: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _opened(content: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(content), formats=FORMATS)
-    except ValueError as error:
-        # Pillow's limits on what stands beside the pixels, which are not looked at here.
-        if "MAX_TEXT" not in str(error):
-            raise
-        return Image.open(io.BytesIO(_without_text(content)), formats=FORMATS)
-
-
 def pictures(content: bytes, frames: str = "error") -> Slices:
     """The pictures of an image file, by its content, whatever its name says.
 
@@ -198,7 +188,13 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _pictures(_opened(content), content, frames)
+            try:
+                return _pictures(content, frames)
+            except ValueError as error:
+                # Pillow's limits on what stands beside the pixels, which is not looked at.
+                if "MAX_TEXT" not in str(error):
+                    raise
+                return _pictures(_without_text(content), frames)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -209,7 +205,8 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
         raise DataError(f"damaged image: {error}") from error
 
 
-def _pictures(image: Image.Image, content: bytes, frames: str) -> Slices:
+def _pictures(content: bytes, frames: str) -> Slices:
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
     size, mode = image.size, image.mode
     width, height = size
     # Pillow's own limit is larger than ours, which is checked from the header.

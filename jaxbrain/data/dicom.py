@@ -46,6 +46,9 @@ _NOT_PICTURES = {
 }
 
 
+_BARE = "DICOM without preamble or file meta"
+
+
 def read(content: bytes, frames: str, use_patient: bool) -> Slices:
     """The picture, or the frames, of a DICOM file: see `medical.read`.
 
@@ -96,31 +99,40 @@ def read(content: bytes, frames: str, use_patient: bool) -> Slices:
 
 
 def _dataset(content: bytes):
-    """The listed tags, and the transfer syntax (one that fits, where no preamble names it)."""
+    """The listed tags, and the transfer syntax (one that fits, where the file names none)."""
     import pydicom
 
     preamble = content[128:132] == b"DICM"
+    elements = content[132:] if preamble else content
     # Group 2 is never compressed.
     meta = pydicom.filereader.read_dataset(
-        io.BytesIO(content[132 if preamble else 0 :]),
-        False,
-        True,
-        stop_when=lambda tag, vr, length: tag.group != 2,
+        io.BytesIO(elements), False, True, stop_when=lambda tag, vr, length: tag.group != 2
     )
+    if what := _NOT_PICTURES.get(str(meta.get("MediaStorageSOPClassUID", ""))):
+        raise LeftOutError(what)
     syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))
     if syntax and syntax.is_deflated:
         # Inflated as a whole before a tag is read, however long it is.
         raise DataError("DICOM deflated as a whole: save it uncompressed")
-    if preamble:
+    if syntax and preamble:
         return pydicom.dcmread(io.BytesIO(content), specific_tags=list(TAGS)), syntax
-    # Without a preamble nothing but the first element, which was looked at, says DICOM.
-    dataset = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=list(TAGS))
+    return _bare(elements, syntax)
+
+
+def _bare(elements: bytes, syntax):
+    """A file without preamble or file meta; that it begins as one was looked at."""
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(elements), force=True, specific_tags=list(TAGS))
+    except Exception as error:
+        raise DataError(f"{_BARE}: it cannot be read so ({type(error).__name__})") from None
     if not syntax:
         implicit, little = dataset.original_encoding
         syntax = pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
         syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else syntax
         if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
-            raise DataError("DICOM without preamble, and compressed: save it with its file meta")
+            raise DataError(f"{_BARE}, and compressed: save it with them")
         dataset.file_meta.TransferSyntaxUID = syntax
     return dataset, syntax
 

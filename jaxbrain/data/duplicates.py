@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from jaxbrain.data.preprocess import head_box
+from jaxbrain.data.preprocess import head_box, without_border
 
 SIDE = 32
 # Of pictures without a head the largest bright spot, of which all look alike, is no crop.
@@ -72,8 +72,9 @@ def small(image: np.ndarray) -> np.ndarray:
 
 
 def small_head(image: np.ndarray) -> np.ndarray:
-    """`small` of the box around the head (`preprocess.head_box`), or of the whole picture
-    where that box is less than a tenth of it."""
+    """`small` of the box around the head (`preprocess.head_box`) of a picture without its
+    plain border, or of all of that where the box is less than a tenth of it."""
+    image = without_border(image)
     top, left, bottom, right = head_box(image)
     if (bottom - top) * (right - left) < _LEAST_HEAD * image.size:
         return small(image)

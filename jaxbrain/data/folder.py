@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxbrain.data import archive, cache, duplicates, medical
+from jaxbrain.data.classes import text_of
 from jaxbrain.data.collect import Collection, Options
 from jaxbrain.data.decode import LeftOutError, Slices, pictures, read_bytes
 from jaxbrain.data.layout import ACCEPTED, CHENG, Layout, find, link_problem, shown
@@ -49,7 +50,7 @@ def _decode(root: Path, layout: Layout, options: Options):
     how = options.frames, options.brain_fraction, options.use_patients
     for name, places in layout.classes.items():
         for split, path in ((split, path) for split, files in places for path in files):
-            relative = path.relative_to(root).as_posix()
+            relative = text_of(path.relative_to(root).as_posix())
             try:
                 found = read_file(path, root, *how)
             except LeftOutError as error:
@@ -89,6 +90,9 @@ def scan(
     layout = None if packed else find(source, options.positive)
     files = [source] if packed else _files(layout)
     about_options = dataclasses.asdict(options)
+    if layout:
+        # What is left out is no part of what was decoded, and is said all the same.
+        about_options |= {"notes": layout.notes, "warnings": layout.warnings}
     name = cache.key(files, about_options) if cache_folder else ""
     kept, bad = cache.read(cache_folder, name), []
     if kept is None:
@@ -111,7 +115,7 @@ def scan(
             about[which] = list(map(named, about[which]))
         kept = arrays, about | {"total": total}
         if not bad:
-            refuse_empty(shown(source), arrays["label"], about["class_names"])
+            refuse_empty(shown(source), arrays["label"], about["class_names"], about["warnings"])
             # Not of files that were written while they were read.
             if cache_folder and cache.key(files, about_options) == name:
                 cache.write(cache_folder, name, *kept)
@@ -123,12 +127,13 @@ def _files(layout: Layout) -> list[Path]:
     return [file for places in layout.classes.values() for _, files in places for file in files]
 
 
-def refuse_empty(source: str, label: np.ndarray, class_names) -> None:
-    """Raise a DataError for a class without an image."""
+def refuse_empty(source: str, label: np.ndarray, class_names, warnings=()) -> None:
+    """Raise a DataError for a class without an image, with what was left out, if anything."""
     counts = np.bincount(label, minlength=len(class_names)).tolist()
     if 0 in counts:
         found = ", ".join(f"{name} {n}" for name, n in zip(class_names, counts, strict=True))
-        raise DataError(f"{source}: {shown(found)}: expected images of every class")
+        left_out = "".join(f"; {text}" for text in warnings if "left out" in text)
+        raise DataError(f"{source}: {shown(found)}: expected images of every class{left_out}")
 
 
 def assemble(

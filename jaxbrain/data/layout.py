@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxbrain.data import sniff
-from jaxbrain.data.classes import canonical, letters_of, natural, order
+from jaxbrain.data.classes import canonical, letters_of, natural, order, text_of
 from jaxbrain.errors import DataError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
@@ -17,6 +17,10 @@ MEDICAL = (".dcm", ".nii", ".nii.gz", ".mat")
 _DOCUMENTS = set(
     ".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .htm .pdf .doc .docx .xls .xlsx "
     ".odt .ini .cfg .log .py .m .r .ipynb .sh .bval .bvec .db .url .lnk .zip .sha256 .md5".split()
+)
+_PLAIN_DOCUMENTS = set(
+    "license licence copying readme changelog changes authors citation notice attribution version "
+    "manifest md5sums sha256sums thumbs desktop dicomdir".split()
 )
 # Unlabelled images and second copies that public sets carry beside their classes.
 _NOT_CLASSES = {"pred", "br35h-mask-rcnn", "__macosx"}
@@ -72,15 +76,21 @@ def link_problem(path: Path, root: Path) -> str | None:
     return None
 
 
+def _is_document(file: Path) -> bool:
+    name = file.name.lower()
+    return file.suffix.lower() in _DOCUMENTS or name.split(".")[0] in _PLAIN_DOCUMENTS
+
+
 def _may_be_image(file: Path) -> bool:
     """By its name, or by its first bytes where that does not say: downloads and scanners
     give images many suffixes, or none."""
     name = file.name.lower()
-    if name == "dicomdir":
+    # However a system spelled it: DICOMDIR;1, DICOMDIR.dcm.
+    if name.startswith("dicomdir"):
         return False
     if name.endswith(IMAGES + MEDICAL):
         return True
-    if file.suffix.lower() in _DOCUMENTS or not plain(file):
+    if _is_document(file) or not plain(file):
         return False
     try:
         with file.open("rb") as opened:
@@ -130,14 +140,14 @@ class _Said(NamedTuple):
             for entry in entries
             if not entry.name.startswith(".") and plain(entry) and not os.path.isdir(entry)
         ]
-        for suffix, count in Counter(file.suffix or file.name for file in files).items():
-            if suffix.lower() in _DOCUMENTS or "." not in suffix:
-                self.notes.append(f"{folder}: {suffix} {count}, left out")
-            else:
-                self.warnings.append(
-                    f"{folder}: {count} files {suffix} are of no kind that is read, and are left "
-                    "out"
-                )
+        documents = [file for file in files if _is_document(file)]
+        for kind, count in Counter(file.suffix or file.name for file in documents).items():
+            self.notes.append(f"{folder}: {kind} {count}, left out")
+        others = [file.suffix or "without a suffix" for file in files if file not in documents]
+        for kind, count in Counter(others).items():
+            self.warnings.append(
+                f"{folder}: {count} files {kind} are of no kind that is read, and are left out"
+            )
 
 
 def _refuse_links(folders: list[Path], root: Path) -> None:
@@ -182,7 +192,8 @@ def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]
     spelled: dict[str, str] = {}
     for split, folder in sources:
         # One class in two spellings takes the first.
-        name = spelled.setdefault(letters_of(canonical(folder.name)), canonical(folder.name))
+        name = canonical(text_of(folder.name))
+        name = spelled.setdefault(letters_of(name), name)
         places = classes.setdefault(name, [])
         for other_split, other in places:
             if other_split == split:

@@ -4,55 +4,71 @@ import numpy as np
 
 from jaxbrain.data.classes import words_of
 
-_MANY = 16
+_FEW = 16
+# Regions of an atlas.
+_MANY = 256
 # Of the pairs of neighbours off the background, how many are equal at least. Noise makes
 # neighbours of an image differ.
-_FLAT = 0.7
+_FLAT = 0.6
 _SAMPLE = 1_000_000
 _NAMES = set(
-    "mask masks masked seg segs segm segmentation segmentations dseg probseg label labels labelmap "
-    "roi rois gt groundtruth annotation annotations aseg aparc parc parcellation atlas".split()
+    "mask masks seg segs segm segmentation segmentations dseg probseg label labels labelmap roi "
+    "rois gt groundtruth annotation annotations aseg aparc parc parcellation atlas".split()
 )
-_ENDS = {"mask", "masks", "seg", "dseg", "probseg", "segmentation", "labels", "labelmap"}
 
 
-def looks_like_labels(values: np.ndarray, most: int = _MANY) -> bool:
-    """Whether an array holds regions of few values each, as masks and label maps do.
+def looks_like_labels(picture: np.ndarray) -> bool:
+    """Whether a picture holds regions of few values each, as masks and label maps do.
 
-    values: [H, W] or [X, Y, Z], of any scale. most: values that a label map may hold; of
-    more than two its neighbours, along each of the first two axes, must be equal as a rule.
-    Masks that were stored with losses, so that nearly all of their pixels are close to one
-    of two values, count too.
+    picture: [H, W], of any scale. It has two values; or few, with neighbours that are equal
+    as a rule; or nearly all of its pixels are close to one of two values, as in a mask that
+    was stored with losses.
     """
-    step = max(1, values.size // _SAMPLE)
-    if len(np.unique(values.reshape(-1)[::step])) <= most:
-        found, counts = np.unique(values, return_counts=True)
-        if len(found) <= 2:
-            return True
-        if len(found) <= most:
-            background = found[counts.argmax()]
-            return min(_flat(values, axis, background) for axis in (0, 1)) >= _FLAT
-    return _two_with_losses(values.reshape(-1)[::step])
+    found, counts = np.unique(picture, return_counts=True)
+    if len(found) <= 2:
+        return True
+    if len(found) <= _FEW and _flat(picture, found[counts.argmax()]) >= _FLAT:
+        return True
+    return _two_with_losses(picture)
 
 
-def _flat(values: np.ndarray, axis: int, background) -> float:
-    one, two = (np.take(values, range(s, values.shape[axis] - 1 + s), axis) for s in (0, 1))
-    inside = (one != background) | (two != background)
-    return float((one == two)[inside].mean()) if inside.any() else 1.0
+def is_label_volume(volume: np.ndarray) -> bool:
+    """Whether a volume [X, Y, Z] is a mask or a label map: it has two values, or few whole
+    ones, or many whole ones with neighbours that are equal as a rule."""
+    step = max(1, volume.size // _SAMPLE)
+    if len(np.unique(volume.reshape(-1)[::step])) > _MANY:
+        return False
+    found, counts = np.unique(volume, return_counts=True)
+    if len(found) <= 2:
+        return True
+    if len(found) > _MANY or (found != np.round(found)).any():
+        return False
+    return len(found) <= _FEW or _flat(volume, found[counts.argmax()]) >= _FLAT
 
 
-def _two_with_losses(values: np.ndarray) -> bool:
-    low, high = float(values.min()), float(values.max())
+def _flat(values: np.ndarray, background) -> float:
+    """The share of equal neighbours off the background, along the worse of two axes."""
+    shares = []
+    for axis in (0, 1):
+        one, two = (np.take(values, range(s, values.shape[axis] - 1 + s), axis) for s in (0, 1))
+        inside = (one != background) | (two != background)
+        shares.append(float((one == two)[inside].mean()) if inside.any() else 1.0)
+    return min(shares)
+
+
+def _two_with_losses(picture: np.ndarray) -> bool:
+    """Two narrow clusters at the ends, each larger than all that lies between them: around
+    the edges of regions alone a lossy file leaves other values."""
+    low, high = float(picture.min()), float(picture.max())
     margin = 0.06 * (high - low)
-    below, above = (values < low + margin).mean(), (values > high - margin).mean()
-    return bool(min(below, above) > 0.01 and below + above > 0.98)
+    ends = picture[picture < low + margin], picture[picture > high - margin]
+    between = picture.size - sum(end.size for end in ends)
+    if min(end.size for end in ends) <= max(between, 1e-3 * picture.size):
+        return False
+    near = [np.abs(end - np.median(end)) < 0.02 * (high - low) for end in ends]
+    return all(one.mean() > 0.75 for one in near)
 
 
 def named_like_one(name: str) -> bool:
     """Whether a file's name says mask, segmentation or labels."""
     return bool(_NAMES & set(words_of(name)))
-
-
-def ends_like_one(stem: str) -> bool:
-    """Whether a file's name, without its suffixes, ends as those of masks do."""
-    return bool(_ENDS & set(words_of(stem)[-1:]))

@@ -17,15 +17,20 @@ MAX_VOXELS = 256_000_000
 _HEADER = 2**24
 # A tenth of the range of a volume's values: what is darker is no brain.
 _DARK = 0.1
-# Regions of an atlas.
-_MANY_LABELS = 256
 
 
 def read(content: bytes, brain_fraction: float) -> Slices:
     """The axial slices of a volume that hold brain: see `medical.read`."""
     import nibabel
 
-    image = nibabel.Nifti1Image.from_bytes(_uncompressed(content))
+    content = _uncompressed(content)
+    image = nibabel.Nifti1Image.from_bytes(content)
+    # As it stands in the file: nibabel puts 1 where there is 0.
+    spacing = nibabel.Nifti1Header(content[:348], check=False)["pixdim"][1:4]
+    remark = ""
+    if not _placed(image, spacing):
+        image = nibabel.Nifti1Image(image.dataobj, np.eye(4))
+        remark = "says nothing of its axes and spacing that can be used: taken as it is stored"
     image = nibabel.as_closest_canonical(image)
     volume = np.asarray(image.dataobj, np.float32)
     volume = volume.reshape(volume.shape[:3])
@@ -34,8 +39,7 @@ def read(content: bytes, brain_fraction: float) -> Slices:
         volume = np.nan_to_num(volume, nan=np.nanmin(volume) - 1.0)
     if not np.isfinite(volume).all():
         raise DataError("it holds NaN or infinite pixels")
-    whole = bool((volume == np.round(volume)).all())
-    labels = masks.looks_like_labels(volume, _MANY_LABELS if whole else 2)
+    labels = masks.is_label_volume(volume)
     scaled, share = brain(volume)
     chosen = np.flatnonzero(share >= brain_fraction)
     if not len(chosen) and not labels:
@@ -44,9 +48,19 @@ def read(content: bytes, brain_fraction: float) -> Slices:
     right, forward, _ = nibabel.affines.voxel_sizes(image.affine)
     pictures = [isotropic(scaled[::-1, ::-1, z].T, (forward, right)) for z in chosen]
     turned = bool(pictures) and pictures[0].shape != scaled.shape[1::-1]
-    remark = "voxels made square by their spacing" if turned else ""
+    remark = "voxels made square by their spacing" if turned else remark
     names = [f"#z{z:03d}" for z in chosen]
     return Slices(pictures, names, "NIfTI", remark=remark, labels=labels)
+
+
+def _placed(image, spacing: np.ndarray) -> bool:
+    """Whether a volume's header gives its axes and a spacing that is one."""
+    matrix = image.affine[:3, :3]
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(matrix)) < 1e-12:
+        return False
+    # Without a matrix of its own the spacing is all there is, and 0 stands for unknown.
+    by_spacing = int(image.header["sform_code"]) == 0
+    return not by_spacing or bool((spacing != 0).all())
 
 
 def _uncompressed(content: bytes) -> bytes:
@@ -131,7 +145,9 @@ def brain(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if inside.any():
         values = volume[inside]
         low, high = np.percentile(values, (0.5, 99.5))
-        if outside[0] == outside[1] == 0.0 and values.min() >= 0.0:
+        # Scaled whole numbers are not quite what they stand for.
+        least = 1e-5 * float(high - low)
+        if max(map(abs, outside)) <= least and values.min() >= -least:
             low = 0.0
         if high <= low:
             low, high = min(float(values.min()), outside[0]), float(values.max())

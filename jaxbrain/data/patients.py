@@ -22,7 +22,11 @@ _IN_NAMES = (
     ),
 )
 # What is known of a file's patient, by where it says so.
-IDS = ("PatientID", "PID", "file names", "data set")
+IDS = ("PatientID", "PID", "file names", "data set", "--group-by")
+_REMEDY = {
+    "series": "--group-by REGEX groups by file names instead",
+    "--group-by": "another expression tells them apart",
+}
 
 
 def pattern(group_by: str) -> re.Pattern | None:
@@ -65,6 +69,9 @@ def of_name(relative: str, group_by: re.Pattern | None) -> str:
     return ""
 
 
+COVERS = "one id ("
+
+
 def warnings(rows: Sequence[tuple[str, int, int, str]], class_names: Sequence[str]) -> list[str]:
     """What of patients would spoil a split: one that all files of a class have, and those
     with images of several classes.
@@ -76,35 +83,31 @@ def warnings(rows: Sequence[tuple[str, int, int, str]], class_names: Sequence[st
     source = {}
     for file, label, patient, where in rows:
         own[label].add(file)
-        if patient >= 0 and where in IDS:
+        if patient >= 0 and where in (*IDS, "series"):
             files[patient][label].add(file)
             source[patient] = where
     found = []
-    remedy = "--patients ignore leaves ids out"
+
+    def remedy(patient: int) -> str:
+        return _REMEDY.get(source[patient], "--patients ignore leaves ids out")
+
     total = len(set().union(*own.values())) if own else 0
     for patient, labels in files.items():
         count = len(set().union(*labels.values()))
         if count == total > 1:
-            return [f"one id ({source[patient]}) covers all {total} files: {remedy}"]
+            return [f"{COVERS}{source[patient]}) covers all {total} files: {remedy(patient)}"]
         for label, having in labels.items():
             if having == own[label] and len(having) > 1:
                 found.append(
-                    f"one id ({source[patient]}) covers all {len(having)} files of class "
-                    f"{class_names[label]}: {remedy}"
+                    f"{COVERS}{source[patient]}) covers all {len(having)} files of class "
+                    f"{class_names[label]}: {remedy(patient)}"
                 )
     several = [patient for patient, labels in files.items() if len(labels) > 1]
     if several:
         first = min(min(having) for having in files[several[0]].values())
         found.append(
             f"{len(several)} ids ({source[several[0]]}) have files of several classes, the first "
-            f"is that of {shown(first)}: they are taken for one patient each; {remedy}"
+            f"is that of {shown(first)}: they are taken for one patient each; "
+            f"{remedy(several[0])}"
         )
     return found
-
-
-def of_records(records, label) -> list[str]:
-    """`warnings` of images that are read, for an error that they may explain."""
-    source = records.ids[0] if records.ids else ""
-    files = (path.partition("#")[0] for path in records.path)
-    rows = zip(files, map(int, label), records.patient, [source] * len(records.path), strict=True)
-    return warnings(list(rows), records.class_names)

@@ -44,6 +44,17 @@ def head_box(image: np.ndarray) -> tuple[int, int, int, int]:
     return rows.start, columns.start, rows.stop, columns.stop
 
 
+def without_border(image: np.ndarray) -> np.ndarray:
+    """A picture [H, W] in [0, 1] without the plain rows and columns at its edges, of any
+    grey; a plain picture as it is. Plain is what varies by less than eight of 255 levels."""
+    rows = np.flatnonzero(np.ptp(image, axis=1) > 8 / 255)
+    if not len(rows):
+        return image
+    image = image[rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(np.ptp(image, axis=0) > 8 / 255)
+    return image[:, columns[0] : columns[-1] + 1] if len(columns) else image
+
+
 def isotropic(image: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     """A picture whose pixels are not square, resized so that they are.
 

@@ -29,17 +29,27 @@ def kind(head: bytes) -> str | None:
     return None
 
 
+_REPRESENTATIONS = {
+    b"AE", b"AS", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"LT", b"OB", b"PN", b"SH", b"ST",
+    b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
+}  # fmt: skip
+
+
 def bare_dicom(head: bytes) -> bool:
     """Whether a file begins with DICOM's elements, without the preamble that says so: a
-    first element of group 2 or 8, with a length (or a representation) that is one."""
+    first element of group 2, 8 or 16, with a representation or a length that is one."""
     if len(head) < 12:
         return False
-    group = int.from_bytes(head[:2], "little")
-    element = int.from_bytes(head[2:4], "little")
-    if group not in (2, 8) or element > 0x20:
+    explicit = head[4:6] in _REPRESENTATIONS
+    if explicit and head[:2] in (b"\0\x08", b"\0\x10"):
+        return True
+    group, element, length = (int.from_bytes(head[i:j], "little") for i, j in _TAG)
+    if group not in (2, 8, 16) or element > 0x3000:
         return False
-    explicit = head[4:6] in (b"UL", b"CS", b"UI", b"OB", b"SH", b"LO", b"DA", b"TM", b"AE")
-    return explicit or int.from_bytes(head[4:8], "little") < 1024
+    return explicit or (length < 1024 and length % 2 == 0 and 8 + length < len(head))
+
+
+_TAG = (0, 2), (2, 4), (4, 8)
 
 
 def _nifti(head: bytes) -> bool:
