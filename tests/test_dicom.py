@@ -201,6 +201,10 @@ def test_what_is_no_picture(tmp_path):
     assert f"{tmp_path}: DICOMDIR 1, left out" in text
     assert "no/2.dcm: a DICOM segmentation: left out" in text
     assert "no/index.dcm: a DICOMDIR, the list of a medium: left out" in text
+    for name in ("no", "yes"):
+        (tmp_path / name / "1.dcm").unlink()
+    with pytest.raises(DataError, match="no image is left: .*a DICOM segmentation: left out"):
+        load_folder(tmp_path, image_size=16)
 
 
 def test_a_package_that_decodes_is_named():

@@ -161,5 +161,5 @@ def test_a_class_of_masks_alone(tmp_path):
     with pytest.raises(DataError, match=r"no 3, yes 0: .*3 files: look like masks.*left out"):
         load_folder(tmp_path, image_size=16)
     save(tmp_path / "all", {f"{k}/{i}_mask.png": 255 * blobs(2) for k in "ab" for i in range(2)})
-    with pytest.raises(DataError, match="no image is left of 4 files: 4 files: look like masks"):
+    with pytest.raises(DataError, match="all: no image is left: 4 files: look like masks"):
         load_folder(tmp_path / "all", image_size=16)

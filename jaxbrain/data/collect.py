@@ -13,7 +13,7 @@ from jaxbrain.data.classes import why_positive
 from jaxbrain.data.decode import Slices
 from jaxbrain.data.layout import shown
 from jaxbrain.data.preprocess import prepare
-from jaxbrain.errors import ConfigError, DataError
+from jaxbrain.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +90,10 @@ class Collection:
     def say(self, text: str, relative: str) -> None:
         """A warning that files share."""
         self.said.setdefault(text, []).append(relative)
+
+    def shared(self) -> list[str]:
+        """What was said, with the number of files that share it."""
+        return [_counted(text, files) for text, files in self.said.items()]
 
     def add(
         self, path: str, relative: str, found: Slices, label: int, split: str, num_bytes: int
@@ -174,11 +178,9 @@ class Collection:
                 reason = f"the same picture as {twin}, of another class{others}"
                 self.bad.append((one.path + name, reason))
         notes += [_counted(text, files) for text, files in remarks.items()]
-        warnings += [_counted(text, files) for text, files in self.said.items()]
+        warnings += self.shared()
         warnings += patients.warnings(whose, self.class_names)
         if not rows:
-            if not self.bad and warnings:
-                raise DataError(f"no image is left of {len(self.files)} files: {warnings[0]}")
             return None
         image, small, head = (np.stack(kind) for kind in zip(*images, strict=True))
         arrays = {"image": image, "small": small, "small_head": head}

@@ -67,7 +67,11 @@ def _decode(root: Path, layout: Layout, options: Options):
                 collected.say("holds a label of its own, which is not used", relative)
             label = layout.class_names.index(name or found.label)
             collected.add(shown(path), relative, found, label, split, path.stat().st_size)
-    arrays, about = collected.finish(notes, layout.warnings, layout.kind) or (None, None)
+    found = collected.finish(notes, layout.warnings, layout.kind)
+    if found is None and not collected.bad:
+        why = "; ".join(collected.shared() or notes)
+        raise DataError(f"{shown(root)}: no image is left: {why}")
+    arrays, about = found or (None, None)
     return arrays, about, collected.bad
 
 
@@ -91,7 +95,7 @@ def scan(
     files = [source] if packed else _files(layout)
     about_options = dataclasses.asdict(options)
     if layout:
-        # What is left out is no part of what was decoded, and is said all the same.
+        # Files that are left out may be others while those that are read are the same.
         about_options |= {"notes": layout.notes, "warnings": layout.warnings}
     name = cache.key(files, about_options) if cache_folder else ""
     kept, bad = cache.read(cache_folder, name), []
@@ -237,8 +241,6 @@ def load_folder(
             "(mend or remove them):\n"
             + "\n".join(f"  {path}: {reason}" for path, reason in found.bad)
         )
-    if found.data is None:
-        raise DataError(f"{shown(root)}: no image in it: all files are left out")
     return found.data, found.records
 
 

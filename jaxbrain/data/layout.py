@@ -140,10 +140,10 @@ class _Said(NamedTuple):
             for entry in entries
             if not entry.name.startswith(".") and plain(entry) and not os.path.isdir(entry)
         ]
-        documents = [file for file in files if _is_document(file)]
-        for kind, count in Counter(file.suffix or file.name for file in documents).items():
+        documents = Counter(file.suffix or file.name for file in files if _is_document(file))
+        for kind, count in documents.items():
             self.notes.append(f"{folder}: {kind} {count}, left out")
-        others = [file.suffix or "without a suffix" for file in files if file not in documents]
+        others = [file.suffix or "without a suffix" for file in files if not _is_document(file)]
         for kind, count in Counter(others).items():
             self.warnings.append(
                 f"{folder}: {count} files {kind} are of no kind that is read, and are left out"
