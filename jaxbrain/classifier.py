@@ -101,17 +101,22 @@ def standardised(cfg: Config, state: ClassifierState, features: Array, weight: A
     return state._replace(feature_mean=mean, feature_scale=scale)
 
 
+def require_weights(weight: Array, label: Array) -> None:
+    """Raise a DataError unless there is a weight for each label."""
+    # JAX would read the last row in place of a missing one.
+    if weight.shape != label.shape:
+        raise DataError(
+            f"weight has shape {list(weight.shape)}: expected {list(label.shape)}, one per image"
+        )
+
+
 def class_weight(cfg: Config, label: Array, weight: Array) -> Array:
     """The weights [N] of examples, balanced over the classes where cfg says so.
 
     Raises:
         DataError: unless there is one for each label.
     """
-    # JAX would read the last row in place of a missing one.
-    if weight.shape != label.shape:
-        raise DataError(
-            f"weight has shape {list(weight.shape)}: expected {list(label.shape)}, one per image"
-        )
+    require_weights(weight, label)
     if cfg.classifier.class_weight == "none":
         return weight
     truth = jax.nn.one_hot(label, cfg.data.num_classes)

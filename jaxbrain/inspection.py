@@ -73,7 +73,7 @@ def inspect(
         "warnings": [],
     }
     try:
-        result = _scan(source, duplicate_threshold, options)
+        result = _scan(source, options)
     except DataError as error:
         return found | {"error": str(error)}
     prefix = f"{shown(source)}/"
@@ -94,14 +94,15 @@ def inspect(
     return found | {"status": 1 if found["warnings"] else 0}
 
 
-def _scan(source, threshold: float, options: dict) -> Scan:
+def _scan(source, options: dict) -> Scan:
     if str(source).startswith(tfds.PREFIX):
         data, records = load_data(source, image_size=_SIZE, **options)
         return Scan(data, records, [], len(data.label))
     source = Path(source)
     refuse_source(source)
     options = Options(image_size=_SIZE, square="pad", **options)
-    return scan(source, options, duplicate_threshold=threshold)
+    # Copies are looked for where they are reported.
+    return scan(source, options, duplicate_threshold=None)
 
 
 def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:

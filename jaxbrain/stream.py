@@ -124,6 +124,7 @@ def init_classifier(
     """`train.init_classifier` with images on the host, checked as there."""
     data.check(cfg.data.image_size)
     used = np.ones(len(data.label), bool) if weight is None else np.asarray(weight) > 0
+    classifier.require_weights(used, data.label)
     total = jnp.zeros(data.image.shape[1:], jnp.int32)
     for rows in _slices(len(used)):
         total = total + _byte_sum(np.asarray(data.image[rows]), used[rows])

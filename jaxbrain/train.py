@@ -276,6 +276,7 @@ def init_classifier(
     """
     data.check(cfg.data.image_size)
     weight = jnp.ones(data.label.shape) if weight is None else weight
+    classifier.require_weights(weight, data.label)
     used = weight > 0
     total = byte_sum(data.image, used)
     return fitted(cfg, key, data.label.shape[0], total, used.sum().astype(jnp.float32))

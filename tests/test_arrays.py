@@ -321,10 +321,15 @@ def test_labels_of_every_integer_dtype_train_alike(key):
         assert run[0].step.shape == ()
 
 
-@pytest.mark.parametrize("wrong", [11, 1])
+@pytest.mark.parametrize("wrong", [11, 13, 1])
 def test_weights_are_one_per_image(key, wrong):
     cfg, data = change(small(), "data", normalise="minmax"), plain()
+    weight = np.ones(wrong, np.float32)
+    match = rf"weight has shape \[{wrong}\]: expected \[12\]"
     state = train.init_classifier(cfg, data, key)
-    for function in (train.train_classifier, stream.train_classifier):
-        with pytest.raises(DataError, match=rf"weight has shape \[{wrong}\]: expected \[12\]"):
-            function(cfg, data, key, weight=np.ones(wrong, np.float32), state=state)
+    for module in (train, stream):
+        for how in ({}, {"state": state}):
+            with pytest.raises(DataError, match=match):
+                module.train_classifier(cfg, data, key, weight=weight, **how)
+        with pytest.raises(DataError, match=match):
+            module.init_classifier(cfg, data, key, weight)

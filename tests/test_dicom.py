@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+from jaxbrain.data import dicom as dicom_module
 from jaxbrain.data import load_folder, medical
 from jaxbrain.data.decode import LeftOutError
 from jaxbrain.errors import DataError
@@ -243,3 +244,11 @@ def test_one_id_over_everything(tmp_path):
         dicom(RNG.integers(0, 900, (40, 40)), path, PatientID="A", SeriesInstanceUID=uid)
     data, records = load_folder(tmp_path, image_size=16, patients="ignore")
     assert len(set(data.group.tolist())) == 7
+
+
+@pytest.mark.parametrize(("centre", "width"), [("nan", 5), (5, "inf")])
+def test_windows_that_are_no_numbers(centre, width):
+    one = item(PhotometricInterpretation="MONOCHROME2")
+    one.WindowCenter, one.WindowWidth = float(centre), float(width)
+    with pytest.raises(DataError, match="expected a number"):
+        dicom_module._windowed(np.zeros((4, 4)), one, 0)

@@ -383,3 +383,33 @@ def test_names_mean_the_same_in_every_locale(tmp_path):
     _, records = load_folder(tmp_path, image_size=16)
     assert done.stdout.strip() == ascii((records.class_names, records.path))
     assert records.class_names == ("sağlıklı", "tümör")
+
+
+def test_the_cache_reads_archives_of_any_size(tmp_path):
+    """A single file of more bytes is never decoded; an archive is."""
+    path = tmp_path / "set.zip"
+    path.write_bytes(b"one")
+    names = {cache.key([path], {}, None)}
+    path.write_bytes(b"two")
+    assert cache.key([path], {}, None) not in names
+    assert cache.key([path], {}, 2) == cache.key([path], {}, 1)
+
+
+def test_files_that_only_begin_like_images(root):
+    """Two small numbers, and HDF5 under another name, are left out with a warning."""
+    (root / "no" / "raw.dat").write_bytes(np.arange(2, 40, 6, dtype="<i4").tobytes())
+    (root / "no" / "pair.dat").write_bytes(np.array([2, 4, 7, 9, 0, 0], "<i4").tobytes())
+    (root / "yes" / "volume.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(600))
+    data, records = load_folder(root, image_size=16)
+    assert len(data.label) == 6
+    assert sorted(one.split(": ")[1].split(" are")[0] for one in records.warnings) == [
+        "1 files .h5",
+        "2 files .dat",
+    ]
+
+
+def test_a_picture_among_matlab_files_has_no_class(tmp_path):
+    noise(1).save(tmp_path / "1.png")
+    (tmp_path / "1.png").rename(tmp_path / "1.mat")
+    text = refusal(tmp_path)
+    assert "1.mat: says no class: expected a file of Cheng's set" in text

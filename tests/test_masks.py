@@ -163,3 +163,16 @@ def test_a_class_of_masks_alone(tmp_path):
     save(tmp_path / "all", {f"{k}/{i}_mask.png": 255 * blobs(2) for k in "ab" for i in range(2)})
     with pytest.raises(DataError, match="all: no image is left: 4 files: look like masks"):
         load_folder(tmp_path / "all", image_size=16)
+
+
+def test_label_volumes_without_a_slice_are_listed(tmp_path):
+    nibabel = pytest.importorskip("nibabel", reason="needs jaxbrain[medical]")
+    for name in ("no", "yes"):
+        (tmp_path / name).mkdir()
+        for i, side in enumerate((3, 20)):
+            one = np.zeros((32, 32, 4), np.float32)
+            one[:side, : side + (name == "yes")] = 1
+            nibabel.Nifti1Image(one, np.eye(4)).to_filename(tmp_path / name / f"{i}.nii")
+    with pytest.raises(DataError, match="2 of 4 files cannot be used") as caught:
+        load_folder(tmp_path, image_size=32)
+    assert str(caught.value).count("0.nii: no slice of it holds enough brain") == 2

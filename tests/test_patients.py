@@ -105,3 +105,16 @@ def test_warnings():
     assert patients.warnings([("no/0", 0, 0, "file")] * 5, ("no", "yes")) == []
     apart = [(f"yes/{i}", 1, i, "PatientID") for i in range(3)]
     assert patients.warnings(apart + [("no/0", 0, 7, "PatientID")], ("no", "yes")) == []
+
+
+def test_a_group_by_that_matches_little_is_said(tmp_path):
+    names = [
+        f"{name}/patient_{i}_{part}.png" for name in ("no", "yes") for i in "12" for part in "ab"
+    ]
+    root = folder(tmp_path, names)
+    for regex, count in (("zzz", 0), ("no/patient_(.)", 4)):
+        _, records = groups(root, group_by=regex)
+        (text,) = [one for one in records.warnings if one.startswith("--group-by")]
+        assert text.startswith(f"--group-by matches {count} of 8 files")
+    _, records = groups(root, group_by=r"(\w+/patient_.)")
+    assert not any(one.startswith("--group-by") for one in records.warnings)

@@ -31,7 +31,8 @@ def folder(tmp_path_factory) -> Path:
         for i in range(11):
             shape = (32 + i, 40, 3) if mode == "RGB" else (32 + i, 40)
             picture = Image.fromarray(rng.integers(0, 255, shape, np.uint8))
-            picture.save(root / name / f"{name}{i}.png")
+            # A name may hold what marks the slices of a volume.
+            picture.save(root / name / f"{name}{'#' if i == 3 else ''}{i}.png")
     return root
 
 

@@ -23,18 +23,20 @@ VERSION = 3
 _KEEP = 8
 
 
-def key(files: list[Path], options: dict) -> str:
+def key(files: list[Path], options: dict, largest: int | None = MAX_BYTES) -> str:
     """The name of what was made of these files with these options (JSON values). Sizes and
-    times can stay equal while a file changes: what it holds is read."""
-    text = json.dumps([VERSION, [_identity(file) for file in files], options], sort_keys=True)
+    times can stay equal while a file changes: what it holds is read, but of files larger
+    than `largest`, which are never decoded."""
+    identities = [_identity(file, largest) for file in files]
+    text = json.dumps([VERSION, identities, options], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _identity(path: Path) -> list[str]:
+def _identity(path: Path, largest: int | None) -> list[str]:
     try:
         found = path.stat()
-        # No file that is decoded.
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+        too_large = largest is not None and found.st_size > largest
+        if not stat.S_ISREG(found.st_mode) or too_large:
             return [str(path.absolute()), ""]
         with path.open("rb") as file:
             return [str(path.absolute()), hashlib.file_digest(file, "sha256").hexdigest()]

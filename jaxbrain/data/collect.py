@@ -123,6 +123,9 @@ class Collection:
             if look and (one.path in named or (some_volumes and one.found.mode == "NIfTI")):
                 self.say(f"{_LIKE_MASKS}: left out", one.relative)
                 continue
+            if not one.parts:
+                self.bad.append((one.path, "no slice of it holds enough brain"))
+                continue
             kept.append(one)
             if one.found.labels:
                 self.say(f"{_LIKE_MASKS}: kept", one.relative)
@@ -136,7 +139,7 @@ class Collection:
         if options.group_by:
             if asked := patients.of_name(one.relative, options.pattern()):
                 return asked, "--group-by"
-        if found.patient and found.source in patients.IDS:
+        if found.patient and found.source in (*patients.IDS, "data set"):
             return f"{found.mode} {found.patient}", found.source
         if options.use_patients and not options.group_by:
             if named := patients.of_name(one.relative, None):
@@ -179,6 +182,12 @@ class Collection:
                 self.bad.append((one.path + name, reason))
         notes += [_counted(text, files) for text, files in remarks.items()]
         warnings += self.shared()
+        asked = {file for file, *_, source in whose if source == "--group-by"}
+        if self.options.group_by and len(asked) < len(self.files):
+            warnings.append(
+                f"--group-by matches {len(asked)} of {len(self.files)} files: the others go by "
+                "the ids that they carry, if any"
+            )
         warnings += patients.warnings(whose, self.class_names)
         if not rows:
             return None

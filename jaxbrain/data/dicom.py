@@ -244,7 +244,10 @@ def _first(item, name: str) -> float | None:
     if value is None or value == "":
         return None
     many = isinstance(value, list | tuple) or hasattr(value, "append")
-    return float(value[0] if many else value)
+    number = float(value[0] if many else value)
+    if not np.isfinite(number):
+        raise DataError(f"{name} is {number}: expected a number")
+    return number
 
 
 def _spacing(dataset, frame: int) -> tuple[float, float]:

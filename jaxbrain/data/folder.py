@@ -11,7 +11,7 @@ import numpy as np
 from jaxbrain.data import archive, cache, duplicates, medical
 from jaxbrain.data.classes import text_of
 from jaxbrain.data.collect import Collection, Options
-from jaxbrain.data.decode import LeftOutError, Slices, pictures, read_bytes
+from jaxbrain.data.decode import MAX_BYTES, LeftOutError, Slices, pictures, read_bytes
 from jaxbrain.data.layout import ACCEPTED, CHENG, Layout, find, link_problem, shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
@@ -65,6 +65,10 @@ def _decode(root: Path, layout: Layout, options: Options):
                     collected.bad.append((shown(path), reason))
                     continue
                 collected.say("holds a label of its own, which is not used", relative)
+            if not (name or found.label):
+                reason = "says no class: expected a file of Cheng's set"
+                collected.bad.append((shown(path), reason))
+                continue
             label = layout.class_names.index(name or found.label)
             collected.add(shown(path), relative, found, label, split, path.stat().st_size)
     found = collected.finish(notes, layout.warnings, layout.kind)
@@ -97,7 +101,8 @@ def scan(
     if layout:
         # Files that are left out may be others while those that are read are the same.
         about_options |= {"notes": layout.notes, "warnings": layout.warnings}
-    name = cache.key(files, about_options) if cache_folder else ""
+    largest = None if packed else MAX_BYTES
+    name = cache.key(files, about_options, largest) if cache_folder else ""
     kept, bad = cache.read(cache_folder, name), []
     if kept is None:
         with contextlib.ExitStack() as stack:
@@ -121,7 +126,7 @@ def scan(
         if not bad:
             refuse_empty(shown(source), arrays["label"], about["class_names"], about["warnings"])
             # Not of files that were written while they were read.
-            if cache_folder and cache.key(files, about_options) == name:
+            if cache_folder and cache.key(files, about_options, largest) == name:
                 cache.write(cache_folder, name, *kept)
     data, records = assemble(shown(source), *kept, duplicate_threshold)
     return Scan(data, records, bad, kept[1]["total"])

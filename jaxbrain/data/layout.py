@@ -94,7 +94,8 @@ def _may_be_image(file: Path) -> bool:
         return False
     try:
         with file.open("rb") as opened:
-            return sniff.kind(opened.read(sniff.HEAD)) is not None
+            # Any HDF5 file looks like Cheng's, which are named .mat.
+            return sniff.kind(opened.read(sniff.HEAD)) not in (None, "MAT")
     except OSError:
         return False
 

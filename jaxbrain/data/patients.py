@@ -22,7 +22,7 @@ _IN_NAMES = (
     ),
 )
 # What is known of a file's patient, by where it says so.
-IDS = ("PatientID", "PID", "file names", "data set", "--group-by")
+IDS = ("PatientID", "PID", "file names", "--group-by")
 _REMEDY = {
     "series": "--group-by REGEX groups by file names instead",
     "--group-by": "another expression tells them apart",

@@ -5,7 +5,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from jaxbrain.data.decode import refuse_shape
+from jaxbrain.data.decode import MAX_PIXELS, refuse_shape
+from jaxbrain.errors import DataError
 from jaxbrain.types import Array
 
 
@@ -77,6 +78,8 @@ def isotropic(image: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     finest = min(spacing)
     size = round(width * spacing[1] / finest), round(height * spacing[0] / finest)
     refuse_shape(*size)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise DataError(f"{size[0]}x{size[1]} with square pixels, more than {MAX_PIXELS}")
     picture = Image.fromarray(np.ascontiguousarray(image, np.float32), "F")
     return np.clip(np.asarray(picture.resize(size, Image.Resampling.BICUBIC)), 0.0, 1.0)
 

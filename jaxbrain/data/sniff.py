@@ -37,19 +37,28 @@ _REPRESENTATIONS = {
 
 def bare_dicom(head: bytes) -> bool:
     """Whether a file begins with DICOM's elements, without the preamble that says so: a
-    first element of group 2, 8 or 16, with a representation or a length that is one."""
+    first element of group 2, 8 or 16, and one that may follow it where it ends."""
     if len(head) < 12:
         return False
     explicit = head[4:6] in _REPRESENTATIONS
     if explicit and head[:2] in (b"\0\x08", b"\0\x10"):
         return True
-    group, element, length = (int.from_bytes(head[i:j], "little") for i, j in _TAG)
-    if group not in (2, 8, 16) or element > 0x3000:
-        return False
-    return explicit or (length < 1024 and length % 2 == 0 and 8 + length < len(head))
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(head[start : start + size], "little")
+
+    start, length = 8, number(4, 4)
+    if explicit:
+        long = head[4:6] in (b"OB", b"UN", b"UT")
+        start, length = (12, number(8, 4)) if long else (8, number(6, 2))
+    first = number(0, 2), number(2, 2)
+    after = number(start + length, 2), number(start + length + 2, 2)
+    fits = length % 2 == 0 and start + length + 4 <= len(head)
+    return fits and first[0] in (2, 8, 16) and first < after and after[0] in _GROUPS
 
 
-_TAG = (0, 2), (2, 4), (4, 8)
+# Of the elements that stand at the beginning of an image.
+_GROUPS = (2, 8, 16, 24, 32, 40)
 
 
 def _nifti(head: bytes) -> bool:

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from jaxbrain.data import archive
-from jaxbrain.data.classes import canonical, natural, order
+from jaxbrain.data.classes import canonical, natural, order, text_of
 from jaxbrain.data.collect import Collection, Options
-from jaxbrain.data.decode import Slices, grey, refuse_shape
+from jaxbrain.data.decode import LeftOutError, Slices, grey, refuse_shape
 from jaxbrain.data.folder import assemble, load_folder, read_file, refuse_empty
 from jaxbrain.data.layout import SPLITS, find
 from jaxbrain.data.records import Records
@@ -93,14 +93,17 @@ def _builder():
                 layout = find(root)
                 places = [(k, *one) for k, many in layout.classes.items() for one in many]
                 chosen = [(k, files) for k, own, files in places if (own or "train") == split]
-                known = {path.partition("#")[0] for path in records.path}
                 for path, label in ((path, k) for k, files in chosen for path in files):
-                    # What `load_folder` left out is left out.
-                    if path.relative_to(root).as_posix() not in known:
+                    relative = text_of(path.relative_to(root).as_posix())
+                    try:
+                        found = read_file(path, root, "error", 0.1)
+                    except LeftOutError:
                         continue
-                    found = read_file(path, root, "error", 0.1)
                     for image, part in zip(found.image, found.name, strict=True):
-                        key = path.relative_to(root).as_posix() + part
+                        key = relative + part
+                        # What `load_folder` left out is left out.
+                        if key not in place:
+                            continue
                         patient = records.patient[place[key]]
                         example = {"label": label or found.label, "path": key, "patient": patient}
                         yield key, example | {"image": _png(image)}
