@@ -1,5 +1,9 @@
 """Which class is the positive one: names that negate, names that mean healthy, `positive`."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -125,3 +129,23 @@ def test_a_spelling_of_the_folder_is_enough(tmp_path):
     root = folder(tmp_path, "tumor", "notumor")
     assert load_folder(root, image_size=16)[1].class_names == ("no", "yes")
     assert load_folder(root, image_size=16, positive="notumor")[1].class_names == ("yes", "no")
+
+
+def test_names_mean_the_same_in_every_locale(tmp_path):
+    """Where the system takes names for ASCII they are the letters that they are."""
+    folder(tmp_path, "sağlıklı", "tümör")
+    (tmp_path / "tümör" / "1.png").rename(tmp_path / "tümör" / "ü.png")
+    code = (
+        "import sys; from jaxbrain.data import load_folder; from pathlib import Path\n"
+        "assert sys.getfilesystemencoding() != 'utf-8'\n"
+        "_, records = load_folder(Path(sys.argv[1]), image_size=16)\n"
+        "print(ascii((records.class_names, records.path)))"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    _, records = load_folder(tmp_path, image_size=16)
+    assert done.stdout.strip() == ascii((records.class_names, records.path))
+    assert records.class_names == ("sağlıklı", "tümör")

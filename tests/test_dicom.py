@@ -143,7 +143,7 @@ def test_spacing_of_pixels():
     assert read(dicom(RAMP, PixelAspectRatio=[2, 1])).image[0].shape == (80, 50)
     shared = enhanced([RAMP, RAMP], shared=group(spacing=(1.5, 1.0)))
     assert [one.shape for one in shared] == [(60, 50)] * 2
-    with pytest.raises(DataError, match="less than|longer than 4 to 1"):
+    with pytest.raises(DataError, match="longer than 4 to 1"):
         read(dicom(RAMP, PixelSpacing=[0.1, 1.0]))
 
 
@@ -177,7 +177,7 @@ def test_without_a_preamble(tmp_path):
     data, records = load_folder(tmp_path, image_size=16)
     assert set(records.mode) == {"DICOM"} and data.group.tolist() == [0, 0, 1, 1]
     big = b"\x00\x08\x00\x05CS\x00\x0aISO_IR 100" + bytes(40)
-    with pytest.raises(DataError, match="DICOM"):
+    with pytest.raises(DataError, match="DICOM without pixel data"):
         read(big)
     for text in (b"\x08\x00", b"\x08\x00\x05\x00" + b"\xff" * 40, b"words" * 9):
         assert medical.kind(text) is None

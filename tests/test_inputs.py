@@ -2,8 +2,6 @@
 
 import errno
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -361,28 +359,6 @@ def test_a_folder_that_may_not_be_searched(root):
 
 def test_a_name_longer_than_any_file(tmp_path):
     assert "does not exist" in refusal(tmp_path / ("x" * 300))
-
-
-def test_names_mean_the_same_in_every_locale(tmp_path):
-    """Where the system takes names for ASCII they are the letters that they are."""
-    for name in ("sağlıklı", "tümör"):
-        (tmp_path / name).mkdir()
-        for i in range(2):
-            noise(i + len(name)).save(tmp_path / name / f"ü{i}.png")
-    code = (
-        "import sys; from jaxbrain.data import load_folder; from pathlib import Path\n"
-        "assert sys.getfilesystemencoding() != 'utf-8'\n"
-        "_, records = load_folder(Path(sys.argv[1]), image_size=16)\n"
-        "print(ascii((records.class_names, records.path)))"
-    )
-    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    _, records = load_folder(tmp_path, image_size=16)
-    assert done.stdout.strip() == ascii((records.class_names, records.path))
-    assert records.class_names == ("sağlıklı", "tümör")
 
 
 def test_the_cache_reads_archives_of_any_size(tmp_path):
