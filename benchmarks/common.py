@@ -15,7 +15,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxbrain import ConfigError, JaxbrainError, config, record
+from jaxbrain import ConfigError, JaxbrainError, config
+from jaxbrain.runs import record
 
 Preset = Literal["tiny", "cpu", "recommended", "paper"]
 

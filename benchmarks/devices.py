@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common
-from jaxbrain import config, parallel, phantom, train
+from jaxbrain import config, phantom
+from jaxbrain.training import devices, loops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +46,8 @@ def subjects(cfg: config.Config, options: Options) -> dict:
         phantom.dataset(key, options.images, size, cfg.data.difficulty)
         for size in (cfg.data.image_size, cfg.gan.image_size)
     ]
-    states = train.init_classifier(cfg, images[0], key), train.init_gan(cfg, key)
-    runs = {"classifier": train.train_classifier, "gan": train.train_gan}
+    states = loops.init_classifier(cfg, images[0], key), loops.init_gan(cfg, key)
+    runs = {"classifier": loops.train_classifier, "gan": loops.train_gan}
     found = {}
     for (name, run), data, state in zip(runs.items(), images, states, strict=True):
 
@@ -63,7 +64,7 @@ class Training:
     def __init__(self, training, data, state, how: str, count: int, steps: int):
         self.args = data, jax.random.key(0), jnp.int32(steps)
         self.start, self.steps = state, steps
-        step = parallel.training(training, how, count)
+        step = devices.training(training, how, count)
         began = time.perf_counter()
         self.step = step.lower(self.state(), *self.args).compile()
         self.compile = time.perf_counter() - began

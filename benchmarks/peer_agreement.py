@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from benchmarks import peer_torch
-from jaxbrain import Config, classifier, gan
+from jaxbrain import Config
 from jaxbrain.nn.discriminator import Discriminator
+from jaxbrain.training import classifier, gan
 
 
 def _turned(kernel) -> torch.Tensor:

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common, step
-from jaxbrain import Dataset, config, stream, train
+from jaxbrain import Dataset, config
+from jaxbrain.training import loops, streamed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Whole:
         self.host = Dataset(image, label, np.arange(count, dtype=np.int32))
         self.device = jax.tree.map(jnp.asarray, self.host)
         self.cfg, self.steps, self.key = cfg, steps, jax.random.key(0)
-        self.state = jax.device_get(stream.init_classifier(cfg, self.host, self.key))
+        self.state = jax.device_get(streamed.init_classifier(cfg, self.host, self.key))
 
         def run(state, data, key, stop):
-            return train.train_classifier(cfg, data, key, state=state, stop=stop)
+            return loops.train_classifier(cfg, data, key, state=state, stop=stop)
 
         lowered = jax.jit(run, donate_argnums=0).lower(
             self.state, self.device, self.key, jnp.int32(0)
@@ -73,7 +74,7 @@ class Whole:
 
     def streamed(self) -> float:
         def run(state):
-            return stream.train_classifier(
+            return streamed.train_classifier(
                 self.cfg, self.host, self.key, state=state, stop=self.steps
             )
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common
-from jaxbrain import config, phantom, train
+from jaxbrain import config, phantom
+from jaxbrain.training import loops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,9 @@ def one(cfg: config.Config, net: str, data, steps: int):
 
     def run(key):
         if net == "gan":
-            state, history = train.train_gan(cfg, data, key, stop=steps)
+            state, history = loops.train_gan(cfg, data, key, stop=steps)
             return state.generator.params, history.metrics["generator_loss"][steps - 1]
-        state, history = train.train_classifier(cfg, data, key, stop=steps)
+        state, history = loops.train_classifier(cfg, data, key, stop=steps)
         return state.cnn.params, history.metrics["loss"][steps - 1]
 
     return run

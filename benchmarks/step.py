@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common
-from jaxbrain import Batch, ConfigError, classifier, config, gan
+from jaxbrain import Batch, ConfigError, config
 from jaxbrain.nn import ops
+from jaxbrain.training import classifier, gan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What does a whole training cost, and does its memory depend on its length?
 
-Runs `train.train_gan` and `train.train_classifier` (end to end) on phantoms from the first
+Runs `loops.train_gan` and `loops.train_classifier` (end to end) on phantoms from the first
 step to the last, each as the one compiled program that a run uses: compilation, whole
 training, images per second, and the program's memory at its length and at four times its
 length. With --peer torch the classifier's whole training in PyTorch, in every mode. With
---p0 the whole paper (GAN, synthesis, classifier, evaluation) by `run.paper`, seconds by
+--p0 the whole paper (GAN, synthesis, classifier, evaluation) by `paper.paper`, seconds by
 part.
 """
 
@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import common
-from jaxbrain import config, phantom, run, train
+from jaxbrain import config, phantom
+from jaxbrain import paper as run_paper
+from jaxbrain.training import loops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +50,19 @@ class Training:
     def __init__(self, cfg: config.Config, name: str, images: int):
         self.key = jax.random.key(0)
         if name == "gan":
-            whole, size, batch = train.train_gan, cfg.gan.image_size, cfg.gan.batch_size
+            whole, size, batch = loops.train_gan, cfg.gan.image_size, cfg.gan.batch_size
         else:
             whole, size, batch = (
-                train.train_classifier,
+                loops.train_classifier,
                 cfg.data.image_size,
                 cfg.classifier.batch_size,
             )
         self.data = phantom.dataset(self.key, images, size, cfg.data.difficulty)
-        init = train.init_gan if name == "gan" else train.init_classifier
+        init = loops.init_gan if name == "gan" else loops.init_classifier
         args = (self.key,) if name == "gan" else (self.data, self.key)
         self.init = lambda: jax.jit(init, static_argnums=0)(cfg, *args)
         count = len(self.data.label)
-        self.steps = cfg.gan.steps if name == "gan" else train.classifier_steps(cfg, count)[1]
+        self.steps = cfg.gan.steps if name == "gan" else loops.classifier_steps(cfg, count)[1]
         self.images = self.steps * batch
 
         def chunk(state, data, key, stop):
@@ -133,7 +135,7 @@ def paper(cfg: config.Config) -> dict:
     size = max(cfg.data.image_size, cfg.gan.image_size)
     data, records = phantom.folder(cfg.data, size)
     with tempfile.TemporaryDirectory() as folder:
-        run.paper(cfg, data, records, folder, phantoms=True)
+        run_paper.paper(cfg, data, records, folder, phantoms=True)
         seconds = json.loads((Path(folder) / "env.json").read_text())["seconds"]
     compiling = sum(value for name, value in seconds.items() if name.endswith("_compile"))
     return seconds | {"total_after_compilation": round(seconds["total"] - compiling, 2)}

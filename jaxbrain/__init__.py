@@ -1,25 +1,8 @@
 """A conditional GAN, a CNN-LSTM and the study that joins them, as pure functions."""
 
-from jaxbrain import (
-    ablations,
-    classifier,
-    config,
-    gan,
-    lab,
-    ladder,
-    losses,
-    metrics,
-    optim,
-    parallel,
-    pooled,
-    protocols,
-    run,
-    stats,
-    stream,
-    study,
-    table4,
-    train,
-)
+import importlib
+
+from jaxbrain import config, study
 from jaxbrain.config import Config
 from jaxbrain.data import Records, load_data, load_folder, phantom
 from jaxbrain.errors import (
@@ -29,7 +12,10 @@ from jaxbrain.errors import (
     DivergedError,
     JaxbrainError,
 )
-from jaxbrain.train import train_classifier, train_gan
+from jaxbrain.scoring import intervals, metrics
+from jaxbrain.study import lab, pooled, protocols
+from jaxbrain.training import classifier, devices, gan, loops, losses, optim, streamed
+from jaxbrain.training.loops import train_classifier, train_gan
 from jaxbrain.types import (
     Batch,
     ClassifierState,
@@ -39,6 +25,9 @@ from jaxbrain.types import (
     History,
     NetState,
 )
+
+# Whole runs bring checkpoints and figures with them: imported where they are used.
+_RUNS = "ablations", "checkpoint", "ladder", "paper", "table4"
 
 __all__ = [
     "Batch",
@@ -56,26 +45,33 @@ __all__ = [
     "NetState",
     "Records",
     "ablations",
+    "checkpoint",
     "classifier",
     "config",
+    "devices",
     "gan",
+    "intervals",
     "lab",
     "ladder",
     "load_data",
     "load_folder",
+    "loops",
     "losses",
     "metrics",
     "optim",
-    "parallel",
+    "paper",
     "phantom",
     "pooled",
     "protocols",
-    "run",
-    "stats",
-    "stream",
+    "streamed",
     "study",
     "table4",
-    "train",
     "train_classifier",
     "train_gan",
 ]
+
+
+def __getattr__(name: str):
+    if name in _RUNS:
+        return importlib.import_module(f"jaxbrain.runs.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

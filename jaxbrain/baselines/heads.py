@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbrain import classifier, optim, train
 from jaxbrain.config import OptimConfig
+from jaxbrain.training import classifier, loops, optim
 from jaxbrain.types import Array, NetState, Params
 
 
@@ -31,10 +31,10 @@ def fit(module: nn.Module, recipe: Recipe, inputs: Array, label: Array, key: Arr
         inputs: [N, ...], what it reads; label: [N] int32.
         key: of the whole training.
     """
-    init_key, plan_key, step_key = train.split_key(key)
+    init_key, plan_key, step_key = loops.split_key(key)
     params = module.init(init_key, inputs[:1], False)["params"]
     net = NetState(params, {}, optim.make(recipe.optim).init(params))
-    plan = train.Plan(len(label), recipe.batch_size, recipe.batch_size, "every_epoch", "pad")
+    plan = loops.Plan(len(label), recipe.batch_size, recipe.batch_size, "every_epoch", "pad")
     total = recipe.epochs * plan.steps()
 
     def update(state, index, weight):
@@ -49,9 +49,9 @@ def fit(module: nn.Module, recipe: Recipe, inputs: Array, label: Array, key: Arr
         )
         return (step + 1, nets["net"]), sums
 
-    history = train.empty_history(train.CLASSIFIER_METRICS, total)
+    history = loops.empty_history(loops.CLASSIFIER_METRICS, total)
     carry = (jnp.int32(0), net), history
-    (_, net), _ = train.run_plan(plan, plan_key, update, carry, 0, total)
+    (_, net), _ = loops.run_plan(plan, plan_key, update, carry, 0, total)
     return net.params
 
 
@@ -62,7 +62,7 @@ def probability(module: nn.Module, params: Params, inputs: Array) -> Array:
     def some(part):
         return jax.nn.softmax(module.apply({"params": params}, part, False))[:, 1]
 
-    return train.map_batches(some, inputs, 16)
+    return loops.map_batches(some, inputs, 16)
 
 
 def fit_predict(

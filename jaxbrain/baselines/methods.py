@@ -16,13 +16,13 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from jaxbrain import train
 from jaxbrain.baselines import heads, radiomics, texture, weights
 from jaxbrain.config import OptimConfig
 from jaxbrain.data import preprocess
 from jaxbrain.errors import ConfigError
 from jaxbrain.nn.mlp import MLP
 from jaxbrain.nn.vgg import Tumour, VGG16Tumour
+from jaxbrain.training import loops
 from jaxbrain.types import Array
 
 # Images at a time: co-occurrence matrices of more do not fit a processor's caches.
@@ -244,7 +244,7 @@ def _enlarged(image: Array) -> Array:
 def enlarged(image: np.ndarray) -> np.ndarray:
     """[N, S, S, 1] uint8 -> [N, 224, 224, 1] uint8."""
     bytes_of = jax.jit(lambda some: jnp.round(_enlarged(some)).astype(jnp.uint8))
-    return np.asarray(train.map_batches(bytes_of, jnp.asarray(image), 8))
+    return np.asarray(loops.map_batches(bytes_of, jnp.asarray(image), 8))
 
 
 def vgg_features(pretrained: weights.Pretrained, image: np.ndarray) -> np.ndarray:
@@ -263,7 +263,7 @@ def _vgg_features(module, arrays, image):
         rgb = (rgb - mean.reshape(1, 1, 1, 3)) / scale.reshape(1, 1, 1, 3)
         return module.apply({"params": params}, rgb, method="features")
 
-    return train.map_batches(some, image, 8)
+    return loops.map_batches(some, image, 8)
 
 
 METHODS = {

@@ -9,8 +9,9 @@ training a GAN, in a fraction of the time.
 import dataclasses
 from typing import Literal
 
-from jaxbrain import ablations, protocols
 from jaxbrain.commands import common
+from jaxbrain.runs import ablations
+from jaxbrain.study import protocols
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,10 @@ from unittest import mock
 import jax
 import tyro
 
-from jaxbrain import config, parallel
+from jaxbrain import config
 from jaxbrain.data import load_data, phantom
 from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError, StoppedError
+from jaxbrain.training import devices
 
 _NO_HOME = "the home directory is not known here"
 PRESETS = {
@@ -109,12 +110,12 @@ class Hardware:
         if self.parallel != "none" and self.devices:
             # Of a CPU backend only; others have the devices they have.
             own = -(-self.devices // (self.num_processes or 1))
-            # Where JAX runs already, `parallel.devices` says what there is.
+            # Where JAX runs already, `devices.devices` says what there is.
             with contextlib.suppress(RuntimeError):
                 jax.config.update("jax_num_cpu_devices", own)
         given = (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
         if self.cluster or given:
-            parallel.start(self.coordinator, self.num_processes, self.process_id)
+            devices.start(self.coordinator, self.num_processes, self.process_id)
         # Not earlier: processes meet before JAX looks for devices.
         start_devices()
 
@@ -131,7 +132,7 @@ class Study(Start):
 
 
 def main(run: Callable[[], None]) -> None:
-    """Call `run` as a whole process; a user's error becomes one message on standard error and
+    """Call `paper` as a whole process; a user's error becomes one message on standard error and
     exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
     for stream in (sys.stdout, sys.stderr):
         # Names may hold what the terminal cannot show.

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxbrain import inspection
 from jaxbrain.commands import common
+from jaxbrain.runs import inspect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     default = Arguments(data=tyro.MISSING)
     options = common.parse(Arguments, arguments, default=default, prog=prog)
     sheet = options.sheet or common.new_workdir("inspect") / "contact_sheet.png"
-    found = inspection.inspect(
+    found = inspect.inspect(
         options.data,
         duplicate_threshold=options.duplicate_threshold,
         sheet=sheet,
@@ -51,7 +51,7 @@ def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     if options.json:
         print(json.dumps(found, indent=2))
     else:
-        for line in inspection.lines(found):
+        for line in inspect.lines(found):
             print(line)
         if found["counts"]:
             print(f"sheet  {sheet}")

@@ -18,8 +18,9 @@ from typing import Annotated
 
 import tyro
 
-from jaxbrain import ladder, protocols
 from jaxbrain.commands import common
+from jaxbrain.runs import ladder
+from jaxbrain.study import protocols
 
 
 @dataclasses.dataclass(frozen=True)

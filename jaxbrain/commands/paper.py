@@ -11,8 +11,9 @@ from typing import Annotated
 
 import tyro
 
-from jaxbrain import config, run
+from jaxbrain import config
 from jaxbrain.commands import common
+from jaxbrain.runs import paper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
     cfg = options.read_as(options.cfg)
     data, records = common.load(options.data, cfg, options.hardware)
     workdir = options.workdir or common.new_workdir("paper")
-    run.paper(
+    paper.paper(
         cfg,
         data,
         records,

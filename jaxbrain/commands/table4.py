@@ -15,8 +15,9 @@ from typing import Literal
 
 import jax
 
-from jaxbrain import protocols, table4
 from jaxbrain.commands import common
+from jaxbrain.runs import table4
+from jaxbrain.study import protocols
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@
 Each network is written here a second time, in PyTorch's own layers, on random weights.
 The file holds, under `<net>/`: `params/<path>` (in the project's layouts: HWIO kernels,
 [D, features] dense kernels, gates i f g o), inputs, `output`, `cotangent`, and
-`grads/<path>`, the gradients of sum(output * cotangent). tests/test_parity.py compares.
+`grads/<path>`, the gradients of sum(output * cotangent). tests/test_nn_parity.py compares.
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@
 
 The network is written in PyTorch's own layers with torchvision's names (`features.0.weight`
 and so on, [out, in, k, k] kernels, the map flattened by channels). The file holds the
-tensors under those names, and `logits` of `image()`; tests/test_vgg.py compares.
+tensors under those names, and `logits` of `image()`; tests/test_nn_vgg.py compares.
 """
 
 from pathlib import Path

@@ -1,0 +1,296 @@
+"""The ladder as a table, a figure and a page, from what `ladder.json` holds."""
+
+from pathlib import Path
+
+from jaxbrain.reports.paper import markdown, new_figure, new_table, percent
+
+_TRUE = ("P0", "P1", "P2", "P3")
+# Heading, protocol, generator (None: the row's own), labels.
+COLUMNS = (
+    *((protocol, protocol, None, "true") for protocol in _TRUE),
+    ("P3 without synthesis", "P3", "none", "true"),
+    ("shuffled, P0", "P0", None, "shuffled"),
+    ("shuffled, P3", "P3", None, "shuffled"),
+)
+MEANING = {
+    "L2": "P0 - P1: synthetic images in the test set",
+    "L1": "P1 - P2: the generator saw the test's real images",
+    "L3+L4": "P2 - P3: copies on both sides of the split",
+    "synthesis": "P3 - P3 without synthesis: what synthetic images add when nothing leaks",
+}
+_UNKNOWN = (
+    "What remains: the images carry no patient ids, so slices of one patient that do not look "
+    "alike cannot be recognised, and P3 is still an upper estimate."
+)
+_INTERVALS = (
+    "Intervals resample groups of near-duplicates with all seeds' answers (one seed of a "
+    "holdout: Wilson); they hold the uncertainty about images, not about other training runs. "
+    "Research only: not a medical device."
+)
+
+
+def remains(results: dict) -> str:
+    """What the numbers cannot say, for the end of a page."""
+    known = " and ".join(results["data"].get("patient_ids", ()))
+    first = _UNKNOWN
+    if known:
+        first = (
+            f"Images of one patient are kept together, by {known}: as far as those ids are true."
+        )
+    return f"{first} {_INTERVALS}"
+
+
+def _cells(results: dict) -> dict:
+    names = "protocol", "generator", "classifier", "labels"
+    return {tuple(cell[name] for name in names): cell for cell in results["cells"]}
+
+
+def _rows(results: dict) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((c["classifier"], c["generator"]) for c in results["cells"]))
+
+
+def _lookup(cells: dict, results: dict, row: tuple[str, str], column) -> dict | None:
+    _, protocol, generator, labels = column
+    classifier, own = row
+    # Floors see other pictures beside a GAN's images than without: not one scale.
+    other_view = own.startswith("cgan") and classifier not in results["prepared"]
+    if generator == "none" and other_view:
+        return None
+    return cells.get((protocol, generator or own, classifier, labels))
+
+
+def _accuracy(cell: dict | None) -> str:
+    if cell is None:
+        return "-"
+    text = f"{100 * cell['accuracy']:.1f}"
+    if cell["interval"]:
+        low, high = cell["interval"]
+        text += f" ({100 * low:.1f}..{100 * high:.1f})"
+    return text
+
+
+def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
+    cells = _cells(results)
+    header = ["classifier", "generator", *(column[0] for column in COLUMNS)]
+    rows = [
+        [*row, *(_accuracy(_lookup(cells, results, row, column)) for column in COLUMNS)]
+        for row in _rows(results)
+    ]
+    return header, rows
+
+
+def _leaks(results: dict) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for leak in results["leaks"]:
+        interval = leak["interval"]
+        shown = f"{100 * interval[0]:+.1f}..{100 * interval[1]:+.1f}" if interval else "-"
+        rows.append(
+            [
+                leak["classifier"],
+                leak["generator"],
+                leak["leak"],
+                f"{100 * leak['difference']:+.1f}",
+                shown,
+            ]
+        )
+    return ["classifier", "generator", "leak", "points", "95 % interval"], rows
+
+
+def _parts(results: dict) -> tuple[list[str], list[list[str]]]:
+    """Accuracy by what is tested: real images with and without a twin, synthetic ones."""
+    header = ["protocol", "generator", "classifier", "labels", "all", "real"]
+    header += ["real, twin in training", "real, no twin", "synthetic", "n"]
+    names = "accuracy", "accuracy_real", "accuracy_twin", "accuracy_no_twin", "accuracy_synthetic"
+    rows = []
+    for cell in results["cells"]:
+        own = [cell["protocol"], cell["generator"], cell["classifier"], cell["labels"]]
+        rows.append([*own, *(percent(cell[name]) for name in names), str(cell["n"])])
+    return header, rows
+
+
+def _metrics(results: dict) -> tuple[list[str], list[list[str]]]:
+    chosen = [
+        c for c in results["cells"] if c["labels"] == "true" and c["protocol"] in ("P0", "P3")
+    ]
+    names = list(chosen[0]["metrics"]) if chosen else []
+    rows = []
+    for cell in chosen:
+        values = (cell["metrics"][name] for name in names)
+        shown = ["-" if value is None else f"{value:.3f}" for value in values]
+        rows.append([cell["protocol"], cell["generator"], cell["classifier"], *shown])
+    return ["protocol", "generator", "classifier", *names], rows
+
+
+def _comparisons(results: dict) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for one in results["comparisons"]:
+        values = one["mcnemar_p_median"], one["corrected_t_p"], one.get("corrected_t_p_holm")
+        shown = ["-" if value is None else f"{value:.3f}" for value in values]
+        first, second = (" + ".join(reversed(one[name])) for name in ("first", "second"))
+        rows.append([first, second, f"{100 * one['difference']:+.1f}", *shown])
+    header = ["first", "second", "points", "McNemar p (median of seeds)", "corrected t p", "Holm"]
+    return header, rows
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _identity(results: dict) -> list[str]:
+    """What P0's accuracy is made of: A = w * A_synthetic + (1 - w) * A_real."""
+    lines = []
+    for cell in results["cells"]:
+        if cell["protocol"] == "P0" and cell["labels"] == "true" and cell["generator"] != "none":
+            w = 1.0 - cell["n_real"] / cell["n"]
+            lines.append(
+                f"P0, {cell['classifier']} + {cell['generator']}: {percent(cell['accuracy'])} = "
+                f"{w:.3f} x {percent(cell['accuracy_synthetic'])} (synthetic) + {1 - w:.3f} x "
+                f"{percent(cell['accuracy_real'])} (real)"
+            )
+    return lines
+
+
+def heading(results: dict) -> list[str]:
+    """Lines that say what was studied."""
+    data, groups, audit = results["data"], results["groups"], results["audit"]
+    by_class = ", ".join(f"{n} {name}" for name, n in data["found"].items())
+    of_groups = ", ".join(f"{groups[name]} {name}" for name in data["found"])
+    how = "each its own draw and test set"
+    if results["split"] == "kfold":
+        how = f"{results['folds']} folds each"
+    positive = f" (positive: {results['positive']})" if results.get("positive") else ""
+    return [
+        f"{data['source']}: {by_class}{positive}; {groups['total']} groups ({of_groups}), "
+        f"{audit['distinct']} distinct pictures, {audit['near_pairs']} near pairs, "
+        f"{audit['across_classes']} across classes, {audit['flipped_pairs']} when mirrored",
+        f"{results['split']}, seeds {results['seeds']}, {how}",
+    ]
+
+
+def page(results: dict) -> str:
+    """`report.md`."""
+    parts = [
+        "# The ladder",
+        *map(markdown, heading(results)),
+        "Accuracy in per cent, 95 % intervals.",
+    ]
+    parts.append(_markdown(*_ladder(results)))
+    if results["leaks"]:
+        parts += ["## What each leak is worth", _markdown(*_leaks(results))]
+        parts.append("\n".join(f"- {leak}: {text}" for leak, text in MEANING.items()))
+    parts += ["## What is tested", *_identity(results), _markdown(*_parts(results))]
+    probes = [c for c in results["cells"] if c["labels"] == "origin"]
+    if probes:
+        parts.append("## Real or synthetic? (0.5: cannot tell)")
+        rows = [[c["classifier"], c["generator"], _accuracy(c)] for c in probes]
+        parts.append(_markdown(["classifier", "generator", "accuracy"], rows))
+    parts += ["## Metrics under P0 and P3", _markdown(*_metrics(results))]
+    if results["comparisons"]:
+        parts += ["## Paired comparisons under P3", _markdown(*_comparisons(results))]
+    parts.append(remains(results))
+    return "\n\n".join(parts) + "\n"
+
+
+def show(console, results: dict) -> None:
+    """Print the ladder, then what each leak is worth."""
+    pictures = [("The ladder: accuracy, % (95 % interval)", _ladder(results))]
+    if results["leaks"]:
+        pictures.append(("What each leak is worth, points", _leaks(results)))
+    for title, (header, rows) in pictures:
+        shown = new_table(title)
+        for name in header:
+            shown.add_column(name, overflow="fold")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+    meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
+    for line in [*meaning, *_identity(results), remains(results)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def picture(path: Path, results: dict) -> None:
+    """`ladder.png`: accuracies down the ladder with their intervals, the controls with
+    shuffled labels, and what each leak is worth."""
+    canvas, (left, right) = new_figure(13, 5.2, 2)
+    cells, rows = _cells(results), _rows(results)
+    colours = {row: f"C{i % 10}" for i, row in enumerate(rows)}
+    width = 0.6 / max(len(rows), 1)
+    for r, row in enumerate(rows):
+        name = row[0] if row[1] == "none" else f"{row[0]} + {row[1]}"
+        shift = (r - (len(rows) - 1) / 2) * width
+        found = [
+            (x, cell)
+            for x, column in enumerate(COLUMNS)
+            if (cell := _lookup(cells, results, row, column))
+            and (column[2], row[1]) != ("none", "none")
+        ]
+        for labels, style in (("true", "o-"), ("shuffled", "s--")):
+            own = [(x, cell) for x, cell in found if cell["labels"] == labels]
+            if not own:
+                continue
+            x = [place + shift for place, _ in own]
+            y = [100 * cell["accuracy"] for _, cell in own]
+            ends = [cell["interval"] or [cell["accuracy"]] * 2 for _, cell in own]
+            error = [
+                [max(value - 100 * end[0], 0) for value, end in zip(y, ends, strict=True)],
+                [max(100 * end[1] - value, 0) for value, end in zip(y, ends, strict=True)],
+            ]
+            left.errorbar(
+                x,
+                y,
+                yerr=error,
+                fmt=style,
+                color=colours[row],
+                mfc=colours[row] if labels == "true" else "white",
+                capsize=2,
+                lw=1,
+                ms=4,
+                label=name if labels == "true" else None,
+            )
+    left.axhline(50, color="0.6", lw=1, ls=":")
+    left.axvline(4.5, color="0.8", lw=1)
+    left.set_xticks(range(len(COLUMNS)), [c[0].replace(" ", "\n", 1) for c in COLUMNS], fontsize=8)
+    left.set(ylabel="accuracy, %", title="Accuracy down the ladder (95 % intervals)")
+    left.grid(axis="y", alpha=0.3)
+    left.legend(fontsize=7, frameon=False)
+    leaks = results["leaks"][::-1]
+    for place, leak in enumerate(leaks):
+        value = 100 * leak["difference"]
+        low, high = (100 * end for end in (leak["interval"] or [leak["difference"]] * 2))
+        colour = colours[leak["classifier"], leak["generator"]]
+        error = [[max(value - low, 0)], [max(high - value, 0)]]
+        right.barh(place, value, xerr=error, color=colour, alpha=0.7, capsize=2)
+    names = [f"{k['leak']}  {k['classifier']} + {k['generator']}" for k in leaks]
+    right.set_yticks(range(len(leaks)), names, fontsize=7)
+    right.axvline(0, color="0.3", lw=1)
+    right.set(xlabel="points of accuracy", title="What each leak is worth")
+    right.grid(axis="x", alpha=0.3)
+    canvas.savefig(path)
+
+
+def ablation_picture(path: Path, results: dict) -> None:
+    """`ablations.png`: the accuracy of every setting with its interval, by ablation."""
+    rows = results["rows"]
+    canvas, (axis,) = new_figure(9, 1.5 + 0.26 * len(rows))
+    kinds = list(dict.fromkeys(row["ablation"] for row in rows))
+    place, ticks, names = 0.0, [], []
+    for number, kind in enumerate(kinds):
+        for row in (row for row in rows if row["ablation"] == kind):
+            if row["accuracy"] is not None:
+                value = 100 * row["accuracy"]
+                low, high = (100 * end for end in (row["interval"] or [row["accuracy"]] * 2))
+                error = [[max(value - low, 0)], [max(high - value, 0)]]
+                axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{number % 10}", capsize=3)
+                axis.text(101, place, f"{value:.1f}", va="center", fontsize=8)
+            ticks.append(place)
+            names.append(f"{kind}: {row['setting']}")
+            place -= 1.0
+        place -= 0.6
+    axis.set_yticks(ticks, names, fontsize=8)
+    axis.axvline(50, color="0.6", lw=1, ls=":")
+    axis.set(xlim=(0, 108), xlabel="accuracy, % (95 % interval)")
+    axis.set_title("Under P3 unless another protocol is named")
+    axis.grid(axis="x", alpha=0.3)
+    canvas.savefig(path)

@@ -1,0 +1,128 @@
+"""Table 4 as it should have been: a table, Figure 6, a page, from what `table4.json` holds."""
+
+from pathlib import Path
+
+from jaxbrain.reports.ladder import heading, remains
+from jaxbrain.reports.paper import markdown, new_figure, new_table
+
+P0 = (
+    "P0 is the paper's protocol: the generator sees every real image and synthetic ones are "
+    "tested too. "
+)
+P0_WITHOUT = "Without a generator P0 is the split by images: copies may stand on both sides. "
+READ = (
+    "P3 leaks nothing that can be known: a generator is fitted on training images, copies stay on "
+    "one side, real images alone are tested. Quoted figures come from other images "
+    "or tasks, as said beside them: they are not to be compared with ours. AUROC is of all folds' "
+    "answers together. p: each row against the reference on the same folds under P3, corrected "
+    "resampled t test, adjusted by Holm in brackets."
+)
+
+
+def _number(value: float | None, digits: int = 1, scale: float = 1.0) -> str:
+    return "-" if value is None else f"{scale * value:.{digits}f}"
+
+
+def _accuracy(cell: dict) -> str:
+    text = _number(cell["accuracy"], scale=100.0)
+    if cell["interval"]:
+        low, high = cell["interval"]
+        text += f" ({100 * low:.1f}..{100 * high:.1f})"
+    return text
+
+
+def _table(results: dict) -> tuple[list[str], list[list[str]]]:
+    header = ["method", "quoted", "what that was", "P0, %", "P0 AUROC", "P3, %", "P3 AUROC"]
+    header += ["points", "p (Holm)", "seconds"]
+    rows = []
+    for row in results["rows"]:
+        p = _number(row["p_value"], 3)
+        if row["p_value_holm"] is not None:
+            p += f" ({row['p_value_holm']:.3f})"
+        difference = row["difference"]
+        rows.append(
+            [
+                row["name"],
+                _number(row["quoted"]),
+                row["quoted_what"],
+                _accuracy(row["P0"]),
+                _number(row["P0"]["auroc"], 3),
+                _accuracy(row["P3"]),
+                _number(row["P3"]["auroc"], 3),
+                "-" if difference is None else f"{100 * difference:+.1f}",
+                p,
+                _number(row["seconds"]),
+            ]
+        )
+    return header, rows
+
+
+def _read(results: dict) -> str:
+    return (P0_WITHOUT if results["generator"] == "none" else P0) + READ
+
+
+def _notes(results: dict) -> list[str]:
+    lines = [
+        f"generator {results['generator']}, reference {results['reference'] or 'none'}",
+        *(f"not trained: {one['name']} ({one['why']})" for one in results["left_out"]),
+    ]
+    if results["seconds_of_generator"] is not None:
+        lines.append(f"the generator's fits took {results['seconds_of_generator']:.1f} s more")
+    return lines
+
+
+def page(results: dict) -> str:
+    """`report.md`."""
+    header, rows = _table(results)
+    table = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    table += ["| " + " | ".join(map(markdown, row)) + " |" for row in rows]
+    parts = ["# Table 4, on one footing", *map(markdown, heading(results))]
+    parts += ["\n".join(table), *map(markdown, _notes(results)), _read(results), remains(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def show(console, results: dict) -> None:
+    """Print the table."""
+    header, rows = _table(results)
+    table = new_table("Table 4, on one footing: accuracy, % (95 % interval)")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for line in [*_notes(results), _read(results)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def picture(path: Path, results: dict) -> None:
+    """`table4.png`: Figure 6 of the paper, redone."""
+    rows = results["rows"]
+    figure, (axis,) = new_figure(max(7.0, 1.7 * len(rows) + 2.0), 4.8)
+    width = 0.26
+    for place, row in enumerate(rows):
+        if row["quoted"] is not None:
+            axis.bar(place - width, row["quoted"], width, color="0.8", hatch="//", edgecolor="0.6")
+            axis.text(place - width, 2, f"{row['quoted']:.1f}", ha="center", fontsize=8)
+        for shift, protocol, colour in ((0, "P0", "C1"), (width, "P3", "C0")):
+            cell = row[protocol]
+            value = 100 * cell["accuracy"]
+            low, high = (100 * end for end in (cell["interval"] or [cell["accuracy"]] * 2))
+            error = [[max(value - low, 0)], [max(high - value, 0)]]
+            axis.bar(place + shift, value, width, color=colour, yerr=error, capsize=3)
+            axis.text(place + shift, 2, f"{value:.1f}", ha="center", fontsize=8)
+    handles = [
+        axis.bar(0, 0, color=colour, hatch=hatch, edgecolor=edge, label=label)
+        for colour, hatch, edge, label in (
+            ("0.8", "//", "0.6", "quoted by the paper (other images, tasks, measures)"),
+            ("C1", None, None, "ours, P0 (the paper's protocol)"),
+            ("C0", None, None, "ours, P3 (nothing leaks)"),
+        )
+    ]
+    share = max(results["data"]["found"].values()) / sum(results["data"]["found"].values())
+    label = f"always the larger class, {100 * share:.1f} %"
+    handles.append(axis.axhline(100 * share, color="0.3", lw=1, ls=":", label=label))
+    axis.set_xticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
+    axis.set(ylabel="accuracy, % (95 % interval)", ylim=(0, 125), yticks=range(0, 101, 20))
+    axis.set_title("Figure 6 of the paper, redone on one footing")
+    axis.legend(handles=handles, loc="upper center", ncols=2, frameon=False, fontsize=8)
+    figure.savefig(path)

@@ -1,0 +1,1 @@
+"""Runs in a work directory: everything that writes files."""

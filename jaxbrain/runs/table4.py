@@ -1,0 +1,198 @@
+"""The paper's Table 4 on one footing: the methods that it quotes, and the CNN-LSTM, on the
+same images, folds and seeds, under the paper's protocol (P0) and where nothing leaks (P3).
+
+A study in the folder `study/` of the work directory, saved, resumed and verified as every
+`ladder`; `table4.json`, `table4.png` and `report.md` follow from it.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from jaxbrain.config import Config
+from jaxbrain.data.records import Records
+from jaxbrain.errors import ConfigError
+from jaxbrain.reports import table4 as report
+from jaxbrain.runs import record
+from jaxbrain.runs.ladder import ladder
+from jaxbrain.scoring import intervals
+from jaxbrain.study.protocols import StudyConfig, base
+from jaxbrain.types import Dataset
+
+# What the paper's Table 4 quotes, per cent, and what it really was (README.md).
+QUOTED = {
+    "glrlm_cslbp_ann": (94.0, "[26] benign against malignant tumours, segmented, other images"),
+    "radiomics_svm": (89.6, "[27] an AUC of .896, glioblastoma against metastasis, lesion masks"),
+    "vgg16_transfer": (96.0, "[28] validation accuracy on 233 images of this set"),
+    "hbtc_mlp": (98.3, "[29] four tumour types, no healthy class, other images"),
+    "cnn_lstm": (99.1, "the paper: 119 of 120, half of them synthetic (P0)"),
+}
+
+
+def quoted(name: str) -> tuple[float | None, str]:
+    """The figure that the paper's Table 4 has for a row, per cent, and what it was."""
+    if name == "vgg16_scratch":
+        figure, what = QUOTED["vgg16_transfer"]
+        return figure, f"{what}, with ImageNet weights; here the same network without them"
+    if name.startswith("cnn_lstm_"):
+        return QUOTED["cnn_lstm"]
+    return QUOTED.get(name, (None, "not in the paper"))
+
+
+def rows_or_default(
+    cfg: Config, rows: tuple[str, ...], weights: str, accelerator: bool
+) -> tuple[tuple[str, ...], list[dict]]:
+    """The rows to train, and rows of Table 4 left out ({"name", "why"}).
+
+    Without names all of Table 4 and the CNN-LSTM in the reading of `cfg`; VGG-16 from
+    scratch only on an accelerator. Without a file of weights "vgg16_transfer" becomes
+    "vgg16_scratch".
+    """
+    vgg = "vgg16_transfer" if weights else "vgg16_scratch"
+    if rows:
+        named = [vgg if name == "vgg16_transfer" else name for name in rows]
+        return tuple(dict.fromkeys(named)), []
+    chosen = ["glrlm_cslbp_ann", "radiomics_svm", vgg, "hbtc_mlp"]
+    left_out = []
+    if vgg == "vgg16_scratch" and not accelerator:
+        chosen.remove(vgg)
+        why = "hours on a CPU from scratch: give --weights, or name it in --rows"
+        left_out = [{"name": vgg, "quoted": quoted(vgg)[0], "why": why}]
+    return (*chosen, f"cnn_lstm_{cfg.hybrid.sequence}"), left_out
+
+
+def table4(
+    cfg: Config,
+    data: Dataset,
+    records: Records,
+    workdir: str | Path,
+    *,
+    options: StudyConfig,
+    left_out: list[dict] | None = None,
+    command: str = "",
+    console=None,
+    num_devices: int = 0,
+    fresh: bool = False,
+) -> dict:
+    """Run or go on with the comparison; write `table4.json`, `table4.png`, `report.md`.
+
+    Args:
+        cfg, data, records, workdir, command, console, num_devices, fresh: see `ladder`.
+        options: `classifiers` are the rows, the first of `generators` draws the synthetic
+            images; split, seeds, folds, mapping and weights are used. Protocols and
+            controls are set here.
+        left_out: rows that the report names as not trained.
+
+    Returns:
+        What `table4.json` holds: `rows`, each with `name`, `quoted` (per cent),
+        `quoted_what`, `P0` and `P3` (each `accuracy`, `auroc` and `interval`, shares in
+        [0, 1]), `seconds`, and against the first CNN-LSTM among the rows, under P3,
+        `difference`, `p_value` (corrected resampled t), `p_value_holm` and `mcnemar_p`
+        (None without one); and what was studied.
+
+    Raises:
+        ConfigError: for "metadata" beside a generator, a directory that holds something
+            else; else see `ladder`.
+    """
+    from rich.console import Console
+
+    if "metadata" in options.classifiers and options.generators[0] != "none":
+        raise ConfigError(
+            "rows has 'metadata': expected generator none, since synthetic images come from no file"
+        )
+    workdir, generator = Path(workdir), options.generators[0]
+    chosen = StudyConfig(
+        split=options.split,
+        seeds=options.seeds,
+        folds=options.folds,
+        protocols=("P0", "P3"),
+        generators=(generator,),
+        classifiers=options.classifiers,
+        shuffled=False,
+        probe=False,
+        mapping=options.mapping,
+        chunk=options.chunk,
+        weights=options.weights,
+    )
+    console = console or Console()
+    _refuse_other(workdir)
+    if fresh:
+        # They are of the study that is renamed.
+        for name in _OUTPUTS:
+            if (workdir / name).exists():
+                os.replace(workdir / name, workdir / "study" / f"table4_{name}")
+    found = ladder(
+        cfg,
+        data,
+        records,
+        workdir / "study",
+        options=chosen,
+        command=command,
+        console=console,
+        num_devices=num_devices,
+        fresh=fresh,
+    )
+    environment = json.loads((workdir / "study" / "env.json").read_text(encoding="utf-8"))
+    reference = next((n for n in chosen.classifiers if n.startswith("cnn_lstm_")), None)
+    compared = _compared(found["comparisons"], reference)
+    rows = []
+    for name in chosen.classifiers:
+        figure, what = quoted(name)
+        row = {"name": name, "quoted": figure, "quoted_what": what}
+        for protocol in chosen.protocols:
+            row[protocol] = _cell(found["cells"], protocol, name)
+        row["seconds"] = environment["seconds_of"].get(name)
+        rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
+    names = "split", "seeds", "folds", "data", "positive", "groups", "audit"
+    results = {name: found[name] for name in names}
+    results |= {"generator": generator, "reference": reference, "rows": rows}
+    # The linear oracle's draws, a moment each, are counted with the first row.
+    fits = environment["seconds_of"].get(base(generator))
+    results |= {"left_out": left_out or [], "seconds_of_generator": fits}
+    record.write_json(workdir / "table4.json", results)
+    record.write_text(workdir / "report.md", report.page(results))
+    report.picture(workdir / "table4.png", results)
+    report.show(console, results)
+    return results
+
+
+_OUTPUTS = "table4.json", "table4.png", "report.md"
+
+
+def _refuse_other(workdir: Path) -> None:
+    """Another run's report, or a user's own files, are not written over."""
+    found = sorted(path.name for path in workdir.iterdir()) if workdir.is_dir() else []
+    if "config.json" in found or (found and "study" not in found):
+        raise ConfigError(
+            f"{workdir}: holds files that are no table4 run ({', '.join(found[:3])}): expected a "
+            "new or empty directory"
+        )
+
+
+_COMPARED = "difference", "p_value", "p_value_holm", "mcnemar_p"
+
+
+def _cell(cells: list[dict], protocol: str, name: str) -> dict:
+    (cell,) = [c for c in cells if (c["protocol"], c["classifier"]) == (protocol, name)]
+    kept = {key: cell[key] for key in ("accuracy", "interval", "interval_kind", "n")}
+    return kept | {key: cell["metrics"][key] for key in ("auroc", "recall", "specificity")}
+
+
+def _compared(comparisons: list[dict], reference: str | None) -> dict[str, dict]:
+    """Each row against the reference, p values adjusted over these comparisons alone."""
+    found: dict[str, dict] = {}
+    for one in comparisons:
+        (_, first), (_, second) = one["first"], one["second"]
+        if reference not in (first, second):
+            continue
+        sign = 1.0 if second == reference else -1.0
+        found[first if second == reference else second] = {
+            "difference": sign * one["difference"],
+            "p_value": one["corrected_t_p"],
+            "p_value_holm": None,
+            "mcnemar_p": one["mcnemar_p_median"],
+        }
+    tested = [row for row in found.values() if row["p_value"] is not None]
+    for row, value in zip(tested, intervals.holm([r["p_value"] for r in tested]), strict=True):
+        row["p_value_holm"] = value
+    return found

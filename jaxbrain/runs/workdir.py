@@ -1,0 +1,272 @@
+"""The directory of a run: one process at a time, the same run goes on, nothing is lost."""
+
+import contextlib
+import csv
+import json
+import math
+import os
+import platform
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxbrain.errors import ConfigError, StoppedError, user
+from jaxbrain.runs import record
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nothing holds two runs apart.
+    fcntl = None
+
+LOCK, STATUS, LOG, CONFIG, IMAGES = "LOCK", "STATUS", "log.txt", "config.json", "images.csv"
+# What a run that was killed while it began may have left.
+_BEGUN = {LOCK, STATUS, LOG, IMAGES}
+# Where images are kept changes no number.
+_FREE = {"config.data.placement"}
+
+
+class Stop:
+    """Set by SIGTERM and Ctrl-C while a run is open: finish the step, save, leave. A second
+    signal ends the process at once."""
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def check(self, where: str) -> None:
+        """Raise `StoppedError` if a signal came; `where` says what is saved."""
+        if self.signal is not None:
+            raise StoppedError(self.signal, where)
+
+
+class Workdir(NamedTuple):
+    """An open directory. resumed: whether this run was begun there before."""
+
+    path: Path
+    resumed: bool
+    stop: Stop
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | Path,
+    kind: str,
+    settings: dict,
+    images: list[list],
+    *,
+    command: str = "",
+    fresh: bool = False,
+    say: Callable[[str], None],
+) -> Iterator[Workdir]:
+    """The directory of this run, new or to go on with, for this process alone.
+
+    Args:
+        path: missing, empty, or of a run of the same kind, settings and images.
+        kind: "paper" or "ladder".
+        settings: JSON values that must be the same to go on.
+        images: rows [id, class, group, digest] of the real images.
+        command: the command line, for `config.json`.
+        fresh: keep a run that is there under `<path>_old<N>` and begin anew.
+        say: called with lines about what was found.
+
+    Raises:
+        ConfigError: if the directory is in use, cannot be written, or holds something else
+            (naming the fields or images that differ).
+    """
+    path = Path(path).absolute()
+    settings = json.loads(json.dumps({"kind": kind} | settings))
+    stop = Stop()
+    with contextlib.ExitStack() as stack:
+        try:
+            filled = os.path.isdir(path) and any(path.iterdir())
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        if filled:
+            if not (path / CONFIG).is_file() and _names(path) - _BEGUN:
+                raise ConfigError(
+                    f"workdir {path}: holds files that are no run: name an empty or new directory"
+                )
+            if fresh and (path / CONFIG).is_file():
+                with _locked(path):
+                    try:
+                        say(f"kept   the run that was there: {_keep_old(path)}")
+                    except OSError as error:
+                        raise _unwritable(path.parent, error) from error
+        resumed = os.path.isfile(path / CONFIG)
+        begun = os.path.isdir(path) and any(path.iterdir())
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        stack.enter_context(_locked(path))
+        if resumed:
+            _compare(path, settings, images, say)
+        else:
+            record.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
+            about = {"command": command, "commit": record.commit(), "floats": _floats()}
+            record.write_json(path / CONFIG, about | settings)
+        with _status(path, stop):
+            yield Workdir(path, begun, stop)
+
+
+def _names(path: Path) -> set[str]:
+    return {one.name for one in path.iterdir() if not one.name.endswith(".tmp")}
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"workdir {path}: cannot be written by user {user()}: {error.strerror}")
+
+
+def _keep_old(path: Path) -> Path:
+    number = 1
+    while (kept := path.with_name(f"{path.name}_old{number}")).exists():
+        number += 1
+    path.rename(kept)
+    (kept / LOCK).unlink(missing_ok=True)
+    return kept
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the directory's lock, which the system takes back from a process that died."""
+    while True:
+        try:
+            file = (path / LOCK).open("a+", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise ConfigError(
+                f"workdir {path}: in use by {holder}: wait for it, or name another directory"
+            ) from error
+        # Another run may have ended, and removed the file, since it was opened.
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(file.fileno()).st_ino == (path / LOCK).stat().st_ino:
+                break
+        file.close()
+    with file:
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        inode = os.fstat(file.fileno()).st_ino
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                # The directory may have been renamed, and its name be another run's.
+                if (path / LOCK).stat().st_ino == inode:
+                    (path / LOCK).unlink()
+
+
+@contextlib.contextmanager
+def _status(path: Path, stop: Stop) -> Iterator[None]:
+    """STATUS: running, done, failed or stopped; signals are caught meanwhile."""
+
+    def write(text: str) -> None:
+        with contextlib.suppress(OSError):
+            (path / STATUS).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+    write("running")
+    before = {}
+    # Python hands signals to the main thread alone.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    except BaseException as error:
+        kind = "stopped" if isinstance(error, StoppedError | KeyboardInterrupt) else "failed"
+        lines = str(error).splitlines() or [type(error).__name__]
+        write(f"{kind}: {lines[0]}")
+        if kind == "failed":
+            with contextlib.suppress(OSError), (path / LOG).open("a", encoding="utf-8") as log:
+                log.write(traceback.format_exc().encode("utf-8", "backslashreplace").decode())
+        raise
+    else:
+        write("done")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _floats() -> dict:
+    """What the last bits of numbers depend on."""
+    environment = record.environment()
+    versions = {name: environment["packages"][name] for name in ("jax", "jaxlib", "flax", "optax")}
+    names = "backend", "devices", "cpu_count", "NPROC", "threefry_partitionable"
+    return versions | {name: environment[name] for name in names}
+
+
+def _compare(path: Path, settings: dict, images: list[list], say) -> None:
+    """Refuse settings or images other than those of the run that is there."""
+    try:
+        saved = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(saved, dict):
+            raise ValueError(f"holds {type(saved).__name__}")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path / CONFIG}: cannot be read: {error}: --fresh keeps this run under another "
+            "name and begins anew"
+        ) from error
+    found = [
+        f"{where}: {old!r} there, {new!r} now"
+        for name in settings
+        for where, old, new in differences(saved.get(name), settings[name], name)
+        if where not in _FREE
+    ]
+    found += _other_images(path / IMAGES, images)
+    if found:
+        shown = found[:20] + [f"... and {len(found) - 20} more"] * (len(found) > 20)
+        raise ConfigError(
+            f"workdir {path}: holds another run; give a new directory, the same configuration "
+            "and images to go on, or --fresh to keep it under another name and begin anew:\n  "
+            + "\n  ".join(shown)
+        )
+    floats = json.loads(json.dumps(_floats()))
+    for where, old, new in differences(saved.get("floats"), floats, ""):
+        say(f"note   {where.strip('.')} is {new!r}, was {old!r}: last digits may differ")
+    if saved.get("commit") != (now := record.commit()):
+        say(f"note   the code is of commit {now}, was {saved.get('commit')}: numbers may differ")
+
+
+def _other_images(path: Path, images: list[list]) -> list[str]:
+    """What of the images is not what `images.csv` says, a line each."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            saved = {row["id"]: (row["class"], row["sha256"]) for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError) as error:
+        return [f"{path}: cannot be read: {error!r}"]
+    now = {record.cell(one): (record.cell(str(name)), sha) for one, name, _, sha in images}
+    return [
+        *(f"image {one}: removed" for one in saved if one not in now),
+        *(f"image {one}: added" for one in now if one not in saved),
+        *(f"image {one}: changed" for one in now if one in saved and saved[one] != now[one]),
+    ]
+
+
+def differences(saved, now, where: str) -> Iterator[tuple[str, object, object]]:
+    """(where, saved value, value now) of every leaf of two JSON values that differs; the
+    last digits of floats do not count."""
+    if isinstance(saved, dict) and isinstance(now, dict):
+        for name in sorted(saved.keys() | now.keys()):
+            yield from differences(saved.get(name), now.get(name), f"{where}.{name}")
+    elif isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
+        for i, (one, two) in enumerate(zip(saved, now, strict=True)):
+            yield from differences(one, two, f"{where}[{i}]")
+    elif isinstance(saved, float) and isinstance(now, float):
+        # Sums may end in another last digit on another machine.
+        if not math.isclose(saved, now, rel_tol=1e-9, abs_tol=1e-12):
+            yield where, saved, now
+    elif saved != now:
+        yield where, saved, now

@@ -1,0 +1,1 @@
+"""Numbers from saved predictions alone."""

@@ -1,0 +1,1 @@
+"""Pure training: steps, whole trainings, many at once, on one device or several."""

@@ -1,0 +1,374 @@
+"""The main command: files, numbers, determinism, errors; on phantoms and real images."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import SMALL, command, rows
+from PIL import Image
+from sklearn import metrics as reference
+
+from jaxbrain import config
+from jaxbrain.commands import common, paper
+from jaxbrain.data import phantom
+from jaxbrain.errors import ConfigError, DataError, DivergedError
+from jaxbrain.reports import paper as report
+from jaxbrain.runs import checkpoint
+from jaxbrain.study import pooled
+from jaxbrain.training import classifier, gan, loops
+
+
+def test_files(finished):
+    workdir, _ = finished
+    files = {path.relative_to(workdir).as_posix() for path in workdir.rglob("*")}
+    wanted = {
+        "config.json",
+        "env.json",
+        "split.csv",
+        "metrics.jsonl",
+        "predictions.csv",
+        "report.md",
+        "images.csv",
+        "STATUS",
+        "log.txt",
+        "results.json",
+        "progress.png",
+        "confusion.png",
+        "comparison.png",
+    }
+    for seed in (0, 1):
+        wanted |= {f"checkpoints/seed{seed}/gan", f"checkpoints/seed{seed}/classifier"}
+        wanted |= {f"samples/seed{seed}_{name}.png" for name in ("no", "yes", "pool")}
+    assert wanted <= files
+    for path in workdir.rglob("*.png"):
+        with Image.open(path) as image:
+            assert np.ptp(np.asarray(image.convert("L"))) > 100
+
+
+def test_console(finished):
+    workdir, text = finished
+    for words in (
+        "found 24 images in 2 classes (arrays): no 12  yes 12",
+        "device cpu",
+        "parameters",
+        "images/s  eta",
+        "Table 3",
+        "Table 4",
+        "quoted",
+        "accuracy on the real half",
+        "accuracy on fresh phantoms",
+        "the paper's 99.17 % is",
+        str(workdir),
+    ):
+        assert words in text, words
+
+
+def test_results_follow_from_predictions(finished):
+    """Every number of results.json is recomputed from predictions.csv."""
+    workdir, _ = finished
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["protocol"] == "P0"
+    assert results["data"] == {
+        "source": "phantoms",
+        "found": {"no": 12, "yes": 12},
+        "used": {"no": 12, "yes": 12},
+        "synthetic": {"no": 12, "yes": 12},
+    }
+    predictions = rows(workdir / "predictions.csv")
+    assert list(predictions[0]) == ["seed", "id", "origin", "label", "p_no", "p_yes"]
+    for result in results["seeds"]:
+        own = [row for row in predictions if int(row["seed"]) == result["seed"]]
+        label = np.array([int(row["label"]) for row in own])
+        p = np.array([[float(row["p_no"]), float(row["p_yes"])] for row in own])
+        real = np.array([row["origin"] == "real" for row in own])
+        guess = p.argmax(1)
+        assert np.bincount(label).tolist() == [7, 7]  # 30 % of 24 each
+        (tn, fp), (fn, tp) = reference.confusion_matrix(label, guess, labels=[0, 1])
+        assert result["confusion"] == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+        hit = guess == label
+        assert result["accuracy"] == pytest.approx(hit.mean(), abs=1e-12)
+        assert result["accuracy_real"] == pytest.approx(hit[real].mean(), abs=1e-12)
+        assert result["accuracy_synthetic"] == pytest.approx(hit[~real].mean(), abs=1e-12)
+        assert result["num_test_real"] == real.sum()
+        assert result["metrics"]["auroc"] == pytest.approx(
+            reference.roc_auc_score(label, p[:, 1]), abs=1e-6
+        )
+        np.testing.assert_allclose(p.sum(1), 1.0, rtol=1e-5)
+    summary = results["summary"]
+    accuracies = [result["accuracy"] for result in results["seeds"]]
+    assert summary["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert summary["accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert summary["interval"][0] < summary["accuracy"] < summary["interval"][1]
+    assert "seconds" not in json.dumps(results)
+    assert results["positive"] == "yes"
+
+
+def test_report_and_what_the_gan_is_said_to_be(finished):
+    workdir, text = finished
+    results = json.loads((workdir / "results.json").read_text())
+    events = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    for seed in results["seeds"]:
+        own = [e for e in events if (e["seed"], e["training"]) == (seed["seed"], "gan")]
+        assert seed["gan"]["last"]["step"] == 6
+        least = min(e["frechet_thumbnail"] for e in own)
+        assert seed["gan"]["best"]["frechet_thumbnail"] == least
+        assert 0.0 < seed["gan"]["real_spread"] < 0.5
+    page = (workdir / "report.md").read_text()
+    assert f"Accuracy {100 * results['summary']['accuracy']:.2f} %" in page
+    assert "## Warnings" in page
+    assert (workdir / "log.txt").read_text().splitlines()[0] == "data   phantoms"
+    assert "resumed" not in text and "already complete" not in text
+
+
+def test_a_collapsed_gan_is_said_so(tmp_path):
+    """A generator that cannot move draws one picture a class."""
+    frozen = "--gan.generator-optim.learning-rate 1e-12 --gan.latent-size 1 --intervals 3".split()
+    text = command(*frozen, "--gan.generator-condition", "concat", workdir=tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    (warning,) = [w for w in results["seeds"][0]["gan"]["warnings"] if "mode collapse" in w]
+    assert f"warning seed 0: {warning}" in text
+    assert f"- seed 0: {warning}" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_split_file(finished):
+    workdir, _ = finished
+    split = [row for row in rows(workdir / "split.csv") if row["seed"] == "1"]
+    assert len(split) == 48
+    tested = {row["id"] for row in split if row["split"] == "test"}
+    predicted = {r["id"] for r in rows(workdir / "predictions.csv") if r["seed"] == "1"}
+    assert tested == predicted
+    assert len({row["id"] for row in split}) == 48
+
+
+def test_metrics_log(finished):
+    workdir, _ = finished
+    events = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    steps = [(e["seed"], e["training"], e["step"]) for e in events]
+    assert steps[:4] == [(0, "gan", 3), (0, "gan", 6), (0, "classifier", 5), (0, "classifier", 10)]
+    assert len(steps) == 8
+    assert all(np.isfinite(v) for e in events for v in e.values() if isinstance(v, float))
+
+
+def test_environment_and_config_files(finished):
+    workdir, _ = finished
+    env = json.loads((workdir / "env.json").read_text())
+    assert env["packages"]["jax"] == jax.__version__
+    assert set(env["seconds"]) >= {"gan_compile", "gan_train", "classifier_train", "total"}
+    saved = json.loads((workdir / "config.json").read_text())
+    assert saved["config"]["gan"]["filters"] == 4
+    assert saved["command"].startswith("jaxbrain paper --data.n-per-class 12 --data.image-size 16")
+
+
+def test_sheets_grow_with_the_training(finished):
+    """One row per interval, ten columns of fixed latents."""
+    workdir, _ = finished
+    with Image.open(workdir / "samples" / "seed0_yes.png") as image:
+        assert image.size == (84 + 10 * 98, 2 + 2 * 98)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_checkpoints_predict_what_was_predicted(finished, seed):
+    """The saved GAN and classifier of a seed give that seed's rows of predictions.csv."""
+    workdir, _ = finished
+    cfg = paper_config()
+    key = jax.random.key(0)
+    folder = workdir / "checkpoints" / f"seed{seed}"
+    state = checkpoint.restore(folder / "gan", jax.eval_shape(lambda: gan.init(cfg, key)))
+    data, records = phantom.folder(cfg.data, 32)
+    index = pooled.select(cfg, data, seed)
+    label = pooled.splits.synthetic_labels(np.asarray(data.label)[index])
+    synthesis = pooled.keys(seed).synthesis
+    image = jax.jit(pooled.synthesise, static_argnums=0)(cfg, state, jnp.asarray(label), synthesis)
+    pool = pooled.pool(cfg, data, index, label, image, seed)
+    like = jax.eval_shape(lambda: classifier.init(cfg, key, 1))
+    trained = checkpoint.restore(folder / "classifier", like)
+    assert (int(state.step), int(trained.step)) == (6, 10)
+    got = loops.predict(cfg, trained, pooled.take(pool.data, pool.test))
+    own = [r for r in rows(workdir / "predictions.csv") if int(r["seed"]) == seed]
+    want = [[float(row["p_no"]), float(row["p_yes"])] for row in own]
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    ids, _ = pooled.identity(pool, records)
+    assert [ids[i] for i in pool.test] == [row["id"] for row in own]
+
+
+def paper_config() -> config.Config:
+    default = paper.Arguments(preset="tiny", cfg=config.tiny())
+    return common.parse(paper.Arguments, SMALL, default=default).cfg
+
+
+def folder(root: Path, **counts) -> Path:
+    key = jax.random.key(8)
+    for label, (name, count) in enumerate(counts.items()):
+        images = np.asarray(phantom.dataset(key, count, 32).image)[label * count :, :, :, 0]
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(images[i]).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    "sequence", ["vector", *(pytest.param(s, marks=pytest.mark.slow) for s in ("scalar", "rows"))]
+)
+def test_own_folder_in_every_reading(tmp_path, sequence):
+    """An unbalanced folder: per class min(found, n) real, synthetic up to twice the
+    larger, test 30 %."""
+    data, workdir = folder(tmp_path / "set", no=9, yes=12), tmp_path / "run"
+    arguments = ["--data", str(data), "--hybrid.sequence", sequence]
+    if sequence == "vector":
+        arguments += ["--classifier.mode", "two_stage"]
+    text = command(*arguments, "--data.n-per-class", "10", workdir=workdir)
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["data"] == {
+        "source": "folder",
+        "found": {"no": 9, "yes": 12},
+        "used": {"no": 9, "yes": 10},
+        "synthetic": {"no": 11, "yes": 10},
+    }
+    (result,) = results["seeds"]
+    assert np.sum(result["matrix"], axis=1).tolist() == [6, 6]
+    assert "fresh" not in text
+
+
+@pytest.mark.slow
+def test_four_classes(tmp_path):
+    data = folder(tmp_path / "set", glioma=6, notumor=6)
+    (data / "pituitary").mkdir()
+    for i in range(6):
+        Image.effect_noise((32, 32), 40).save(data / "pituitary" / f"{i}.png")
+    command("--data", str(data), workdir=tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert list(results["data"]["found"]) == ["no", "glioma", "pituitary"]
+    (result,) = results["seeds"]
+    assert np.shape(result["matrix"]) == (3, 3)
+    assert "confusion" not in result
+    header = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[0]
+    assert header.endswith("p_no,p_glioma,p_pituitary")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--bogus", "1"], "unknown argument --bogus"),
+        (["--gan.stepz", "1"], "unknown argument --gan.stepz: did you mean --gan.steps"),
+        (["--gan.image-size", "0"], "gan.image_size is 0: expected a whole number of at least"),
+        (["--data.image-size", "0"], "data.image_size is 0"),
+        (["--gan.loss", "wgan"], "invalid choice 'wgan'"),
+        (["--seeds", "0"], "seeds is 0"),
+        (["--data.num-classes", "5"], "data.num_classes is 5: expected 2"),
+        (["--gan.batch-size", "500"], "gan.batch_size is 500: expected at most 24"),
+        (["--devices", "4"], "devices is 4: expected 1 with parallel = none"),
+        (["--devicez", "4"], "unknown argument --devicez: did you mean --devices"),
+        (["--parallel", "pmap", "--devices", "9"], "devices is 9: expected 1 to 2"),
+        (["--parallel", "pmap", "--gan.batch-size", "7"], "gan.batch_size is 7: expected a mult"),
+        (["--compute", "float16"], "invalid choice 'float16'"),
+        (["--process-id", "1"], "expected all three or none"),
+    ],
+)
+def test_refused_arguments(tmp_path, arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        command(*arguments, workdir=tmp_path / "run")
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_workdir_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match="holds files that are no run"):
+        command(workdir=tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        command(workdir=tmp_path / "file")
+
+
+def test_divergence_stops_the_run(tmp_path):
+    with pytest.raises(DivergedError, match="classifier of seed 0 diverged at step"):
+        command(
+            "--classifier.optim.name",
+            "sgdm",
+            "--classifier.optim.learning-rate",
+            "1e30",
+            workdir=tmp_path / "run",
+        )
+
+
+@pytest.mark.slow
+def test_predictions_that_are_not_numbers_stop_the_run(tmp_path):
+    """A finite state can be so large that it predicts NaN."""
+    with pytest.raises(DivergedError, match="classifier of seed 0"):
+        command(
+            "--classifier.epochs",
+            "1",
+            "--classifier.batch-size",
+            "500",
+            "--classifier.optim.name",
+            "sgdm",
+            "--classifier.optim.learning-rate",
+            "1e38",
+            workdir=tmp_path / "run",
+        )
+
+
+def test_entry_point_errors(tmp_path):
+    """One message on standard error, whole paths, status 2, no traceback."""
+    (tmp_path / "empty").mkdir()
+    one = folder(tmp_path / ("deep" * 30) / "one", no=3)
+    text = folder(tmp_path / "text", no=2, yes=2)
+    (text / "no" / "words.jpg").write_text("words")
+    nested = folder(tmp_path / "nested" / "a" / "b", no=2, yes=2).parents[1]
+    missing = tmp_path / "missing"
+    cases = {
+        tmp_path / "empty": "no images and no class folders",
+        one: "one class only",
+        text: "words.jpg: not an image",
+        nested: "but folders: no, yes",
+        missing: "does not exist",
+    }
+    for path, message in cases.items():
+        with pytest.raises(DataError) as caught:
+            command("--data", str(path), workdir=tmp_path / "run")
+        assert message in str(caught.value)
+        assert str(path) in str(caught.value)
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxbrain", "paper", "--data", str(one)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "40"},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {one}: one class only: no\n")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_the_kaggle_set(kaggle, tmp_path):
+    """Real images: 253 found, 198 used, 202 drawn, 120 tested."""
+    text = command(
+        "--data",
+        str(kaggle),
+        "--preset",
+        "cpu",
+        "--data.n-per-class",
+        "100",
+        workdir=tmp_path / "run",
+    )
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["data"] == {
+        "source": "folder",
+        "found": {"no": 98, "yes": 155},
+        "used": {"no": 98, "yes": 100},
+        "synthetic": {"no": 102, "yes": 100},
+    }
+    (result,) = results["seeds"]
+    assert np.sum(result["matrix"], axis=1).tolist() == [60, 60]
+    assert "found 253 images" in text
+    assert report.PAPER_ACCURACY == 119 / 120

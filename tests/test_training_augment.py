@@ -1,0 +1,74 @@
+"""Augmentations stay in their ranges, depend on the key, and pass gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxbrain.training import augment
+
+
+@pytest.fixture
+def image(key):
+    return jax.random.uniform(key, (64, 16, 16, 1), minval=-0.4, maxval=0.4)
+
+
+def test_reflect_swaps_about_half(image, key):
+    out = np.asarray(augment.reflect(image, jax.random.split(key, 64)))
+    swapped = [np.array_equal(o, i[:, ::-1]) for o, i in zip(out, image, strict=True)]
+    kept = [np.array_equal(o, i) for o, i in zip(out, image, strict=True)]
+    assert all(s != k for s, k in zip(swapped, kept, strict=True))
+    assert 16 < sum(swapped) < 48
+
+
+def test_translate_moves_whole_pixels_and_fills_with_black(image, key):
+    out = np.asarray(augment.translate(image, jax.random.split(key, 64), 0.125))
+    shifts = set()
+    for o, i in zip(out, np.asarray(image), strict=True):
+        padded = np.pad(i, ((2, 2), (2, 2), (0, 0)), constant_values=-1.0)
+        found = [
+            (r, c)
+            for r in range(5)
+            for c in range(5)
+            if np.array_equal(o, padded[r : r + 16, c : c + 16])
+        ]
+        assert len(found) == 1
+        shifts.add(found[0])
+    assert len(shifts) > 15
+
+
+def test_cutout_is_half_a_side(image, key):
+    out = np.asarray(augment.cutout(image, jax.random.split(key, 64), 0.5))
+    holes = (out == 0.0)[..., 0]
+    for hole in holes:
+        rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+        assert hole.sum() == len(rows) * len(columns)
+        assert 4 <= len(rows) <= 8
+        assert 4 <= len(columns) <= 8
+    changed = out[~holes]
+    np.testing.assert_array_equal(changed, np.asarray(image)[~holes])
+
+
+def test_diffaug_passes_gradients(image, key):
+    keys, others = jax.random.split(key, 64), jax.random.split(jax.random.key(9), 64)
+    grads = jax.grad(lambda x: (augment.diffaug(x, keys) ** 2).sum())(image)
+    assert np.isfinite(grads).all()
+    assert (np.abs(grads).reshape(64, -1).max(1) > 0).all()
+    assert not np.array_equal(augment.diffaug(image, keys), augment.diffaug(image, others))
+
+
+def test_standard_stays_in_range(key):
+    image = jax.random.uniform(key, (32, 16, 16, 1), minval=-1.0)
+    keys = jax.random.split(key, 32)
+    out = augment.standard(image, keys)
+    assert out.shape == image.shape
+    assert float(jnp.abs(out).max()) <= 1.0
+    black = augment.standard(-jnp.ones((4, 16, 16, 1)), keys[:4])
+    np.testing.assert_array_equal(black, -np.ones((4, 16, 16, 1)))
+
+
+@pytest.mark.parametrize("change", [augment.reflect, augment.diffaug, augment.standard])
+def test_an_image_does_not_depend_on_its_batch(image, key, change):
+    keys = jax.random.split(key, 64)
+    whole = change(image, keys)
+    np.testing.assert_allclose(change(image[24:32], keys[24:32]), whole[24:32], rtol=0, atol=1e-6)

@@ -1,0 +1,107 @@
+"""SGDM equals MATLAB's update, L2 acts where it should, schedules have their shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxbrain.config import OptimConfig
+from jaxbrain.training import optim
+from jaxbrain.types import NetState
+
+
+def run(transform, params, gradients):
+    state = transform.init(params)
+    for gradient in gradients:
+        updates, state = transform.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def trees(steps: int):
+    rng = np.random.default_rng(3)
+
+    def tree():
+        return {
+            "lstm": {
+                "kernel": jnp.asarray(rng.normal(size=(3, 2)), jnp.float32),
+                "recurrent_kernel": jnp.asarray(rng.normal(size=(2, 2)), jnp.float32),
+                "bias": jnp.asarray(rng.normal(size=2), jnp.float32),
+            },
+            "norm": {"scale": jnp.asarray(rng.normal(size=2), jnp.float32)},
+        }
+
+    return tree(), [tree() for _ in range(steps)]
+
+
+def test_sgdm_equals_matlab():
+    """theta <- theta - lr g + 0.9 (theta - theta_previous), g with l2 * kernels."""
+    params, gradients = trees(5)
+    got = run(optim.sgdm(0.01, 0.9, 0.05), params, gradients)
+    decays = {"kernel": 0.05, "recurrent_kernel": 0.05, "bias": 0.0, "scale": 0.0}
+    for layer, leaves in params.items():
+        for name, start in leaves.items():
+            theta, step = np.float64(start), 0.0
+            for gradient in gradients:
+                g = np.float64(gradient[layer][name]) + decays[name] * theta
+                step = -0.01 * g + 0.9 * step
+                theta = theta + step
+            np.testing.assert_allclose(got[layer][name], theta, rtol=1e-5, atol=1e-6)
+
+
+def test_decay_enters_before_the_momentum():
+    """With zero gradients the second step is larger than the first: momentum carries the
+    decay. Decay after the momentum (as in AdamW) would shrink both alike."""
+    params, _ = trees(0)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    one = run(optim.sgdm(0.1, 0.9, 0.5), params, [zero])
+    two = run(optim.sgdm(0.1, 0.9, 0.5), params, [zero, zero])
+    first = np.abs(one["lstm"]["kernel"] - params["lstm"]["kernel"])
+    second = np.abs(two["lstm"]["kernel"] - one["lstm"]["kernel"])
+    assert (second > 1.5 * first).all()
+    np.testing.assert_array_equal(two["lstm"]["bias"], params["lstm"]["bias"])
+
+
+def test_defaults_are_matlabs():
+    cfg = OptimConfig()
+    assert (cfg.name, cfg.learning_rate, cfg.momentum, cfg.l2) == ("sgdm", 0.01, 0.9, 1e-4)
+
+
+def test_adam_equals_its_definition():
+    params, gradients = trees(4)
+    got = run(optim.make(OptimConfig("adam", 0.1, b1=0.5, b2=0.9, l2=0.0)), params, gradients)
+    theta = np.float64(params["lstm"]["kernel"])
+    m = v = 0.0
+    for t, gradient in enumerate(gradients, 1):
+        g = np.float64(gradient["lstm"]["kernel"])
+        m, v = 0.5 * m + 0.5 * g, 0.9 * v + 0.1 * g * g
+        theta = theta - 0.1 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-8)
+    np.testing.assert_allclose(got["lstm"]["kernel"], theta, rtol=1e-4)
+
+
+def test_clip_norm():
+    params, (gradient,) = trees(1)
+    got = run(optim.make(OptimConfig(momentum=0.0, l2=0.0, clip_norm=0.5)), params, [gradient])
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, got, params))
+    np.testing.assert_allclose(moved, 0.01 * 0.5, rtol=1e-4)
+
+
+def test_schedules():
+    constant = OptimConfig()
+    assert optim.schedule(constant, jnp.int32(7), 10) == 1.0
+    cosine = OptimConfig(schedule="warmup_cosine", warmup=0.1)
+    factor = [float(optim.schedule(cosine, jnp.int32(i), 100)) for i in range(100)]
+    assert factor[:10] == pytest.approx([(i + 0.5) / 10 for i in range(10)], rel=1e-5)
+    done = (np.arange(10, 100) + 0.5) / 100
+    want = 0.5 * (1 + np.cos(np.pi * (done - 0.1) / 0.9))
+    np.testing.assert_allclose(factor[10:], want, rtol=1e-4, atol=1e-6)
+
+
+def test_update_scales_by_the_schedule():
+    params, (gradient,) = trees(1)
+    cfg = OptimConfig(momentum=0.0, l2=0.0, schedule="warmup_cosine", warmup=0.5)
+    net = NetState(params, {}, optim.make(cfg).init(params))
+    new = optim.update(cfg, gradient, net, jnp.int32(1), 10)
+    want = params["lstm"]["bias"] - 0.01 * 0.3 * gradient["lstm"]["bias"]
+    np.testing.assert_allclose(new.params["lstm"]["bias"], want, rtol=1e-5)
