@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks import common
 from jaxbrain import load_folder, phantom
-from jaxbrain.training import loops
+from jaxbrain.data import preprocess
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def main(options: Options) -> None:
         )
         functions["host to device"] = lambda: common.seconds(jnp.array, data.image)
         resident = jnp.asarray(data.image)
-        gather = jax.jit(lambda image, index: loops.to_float(image[index], 1))
+        gather = jax.jit(lambda image, index: preprocess.to_float(image[index], 1))
         index = jnp.arange(options.batch) * 7 % count
         jax.block_until_ready(gather(resident, index))
         functions["batch on the device"] = lambda: common.seconds(gather, resident, index)

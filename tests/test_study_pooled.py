@@ -8,9 +8,10 @@ import numpy as np
 from conftest import change, small
 
 from jaxbrain import config
+from jaxbrain.data import preprocess
 from jaxbrain.data.records import from_arrays
 from jaxbrain.study import pooled
-from jaxbrain.training import gan, loops
+from jaxbrain.training import gan
 from jaxbrain.types import Dataset
 
 
@@ -46,7 +47,7 @@ def test_pool_of_the_paper():
         [102, 100],
     )
     assert (pool.data.image[~real] == 9).all()
-    want = np.asarray(pooled.resized(data, 16).image)[pool.source[real]]
+    want = np.asarray(preprocess.resized(data, 16).image)[pool.source[real]]
     np.testing.assert_array_equal(pool.data.image[real], want)
     np.testing.assert_array_equal(pool.data.group[real], data.group[pool.source[real]])
     synthetic = pool.data.group[~real]
@@ -62,7 +63,7 @@ def test_degraded_reals_pass_through_the_gan_size():
     label = pooled.splits.synthetic_labels(data.label)
     image = np.zeros((len(label), 32, 32, 1), np.uint8)
     pool = pooled.pool(cfg, data, index, label, image, 0)
-    want = pooled.resized(pooled.resized(data, 16), 32)
+    want = preprocess.resized(preprocess.resized(data, 16), 32)
     np.testing.assert_array_equal(pool.data.image[:19], want.image)
     assert not np.array_equal(pool.data.image[:19], data.image)
 
@@ -75,12 +76,12 @@ def test_synthesis_is_at_the_classifiers_size_in_bytes(key):
     assert image.shape == (3, 16, 16, 1)
     assert image.dtype == jnp.uint8
     drawn = pooled.resize(gan.sample(cfg, state, label, key), 16)
-    np.testing.assert_array_equal(image, loops.to_uint8(drawn))
+    np.testing.assert_array_equal(image, preprocess.to_uint8(drawn))
 
 
 def test_resizing_to_the_same_size_changes_nothing():
     data = reals()
-    assert pooled.resized(data, 32) is data
+    assert preprocess.resized(data, 32) is data
 
 
 def test_identities():

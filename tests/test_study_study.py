@@ -11,9 +11,9 @@ from conftest import change, small
 
 from jaxbrain import study
 from jaxbrain.baselines import floors, linear
-from jaxbrain.data import duplicates, phantom
+from jaxbrain.data import duplicates, phantom, preprocess
 from jaxbrain.errors import ConfigError, DataError, DivergedError
-from jaxbrain.study import lab, pooled
+from jaxbrain.study import lab
 from jaxbrain.study.protocols import StudyConfig, plan
 from jaxbrain.training import devices, loops
 from jaxbrain.types import Dataset
@@ -42,7 +42,7 @@ def entries_of(cfg, data, count=3):
     test = rng.integers(0, 20, (count, 5)).astype(np.int32)
     keys = jax.random.split(jax.random.key(5), count)
     which = np.arange(count, dtype=np.int32)
-    real = np.asarray(pooled.resized(data, cfg.data.image_size).image)
+    real = np.asarray(preprocess.resized(data, cfg.data.image_size).image)
     synthetic = rng.integers(0, 255, (count, 6, *real.shape[1:]), np.uint8)
     return (real, synthetic), (which, train_index, label, weight, test, keys)
 
@@ -194,7 +194,7 @@ def test_beside_a_gan_floors_see_prepared_images(images):
         cfg, data, jax.random.key(0), options=options, records=records, keep=keep
     )
     (drawn,) = [value for name, value in seen.items() if name.startswith("images_")]
-    image = np.asarray(pooled.resized(data, cfg.data.image_size).image)
+    image = np.asarray(preprocess.resized(data, cfg.data.image_size).image)
     both = np.concatenate([image, drawn[0]])[..., 0] / np.float32(127.5) - np.float32(1)
     pool = np.stack([duplicates.small(one).ravel() for one in both]).astype(np.float64)
     cell = answer.cell
@@ -206,7 +206,7 @@ def test_degraded_reals(images):
     cfg = change(tiny(), "data", image_size=32, degrade_reals=True)
     cfg = change(cfg, "gan", image_size=16)
     one = lab.Lab(cfg, images[0], jax.random.key(0), None, None, {}, [], [])
-    want = pooled.resized(pooled.resized(images[0], 16), 32)
+    want = preprocess.resized(preprocess.resized(images[0], 16), 32)
     np.testing.assert_array_equal(one.real, want.image)
 
 

@@ -9,7 +9,7 @@ from conftest import change, small
 
 from jaxbrain import config
 from jaxbrain.config import OptimConfig
-from jaxbrain.data import phantom
+from jaxbrain.data import phantom, preprocess
 from jaxbrain.errors import ConfigError
 from jaxbrain.training import classifier, gan, loops, optim
 from jaxbrain.types import Batch, Dataset
@@ -36,10 +36,10 @@ def equal(a, b) -> None:
 
 def test_bytes_and_floats_round_trip():
     every = jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16, 1)
-    scaled = loops.to_float(every, 3)
+    scaled = preprocess.to_float(every, 3)
     assert scaled.shape == (1, 16, 16, 3)
     assert (float(scaled.min()), float(scaled.max())) == (-1.0, 1.0)
-    np.testing.assert_array_equal(loops.to_uint8(scaled), every)
+    np.testing.assert_array_equal(preprocess.to_uint8(scaled), every)
 
 
 @pytest.mark.parametrize("shuffle", ["once", "every_epoch"])
@@ -80,7 +80,7 @@ def test_gan_training_equals_a_python_loop(key):
     for i in range(cfg.gan.steps):
         i = jnp.int32(i)
         index, weight = plan.take(plan.order(shuffle_key, i), i)
-        batch = Batch(loops.to_float(data.image[index], 1), data.label[index], weight)
+        batch = Batch(preprocess.to_float(data.image[index], 1), data.label[index], weight)
         want, metrics = step(cfg, want, batch, step_key)
         rows.append(metrics["discriminator_loss"])
     np.testing.assert_allclose(history.metrics["discriminator_loss"], jnp.stack(rows), rtol=1e-4)
@@ -186,7 +186,7 @@ def test_second_stage_equals_a_loop_on_features(key):
     one, total = loops.classifier_steps(cfg, 13)
     middle, _ = TRAIN_CLASSIFIER(cfg, data, key, stop=jnp.int32(one))
     end, _ = TRAIN_CLASSIFIER(cfg, data, key, state=middle, stop=jnp.int32(total))
-    features = classifier.features(cfg, middle, loops.to_float(data.image, 1))
+    features = classifier.features(cfg, middle, preprocess.to_float(data.image, 1))
     _, shuffle_key, step_key = jax.random.split(key, 3)
     step = jax.jit(classifier.train_step, static_argnums=0, static_argnames="stage")
     want, plan = middle, loops.classifier_plan(cfg, 13)
@@ -202,7 +202,7 @@ def test_image_mean_is_fitted_on_weighted_rows_only(key):
     cfg, data = small(), images(12, 16)
     weight = jnp.asarray([1.0, 0.0] * 6)
     state = loops.init_classifier(cfg, data, key, weight)
-    want = loops.to_float(data.image[::2], 1).mean(0)
+    want = preprocess.to_float(data.image[::2], 1).mean(0)
     np.testing.assert_allclose(state.image_mean, want, atol=1e-5)
 
 
@@ -231,7 +231,7 @@ def test_features_are_standardised(key):
     cfg = change(small(), "hybrid", standardise=True)
     data = images(13, 16)
     state, _ = TRAIN_CLASSIFIER(cfg, data, key)
-    features = np.asarray(classifier.features(cfg, state, loops.to_float(data.image, 1)))
+    features = np.asarray(classifier.features(cfg, state, preprocess.to_float(data.image, 1)))
     np.testing.assert_allclose(state.feature_mean, features.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(state.feature_scale, features.std(0), rtol=1e-3, atol=1e-5)
 
@@ -251,7 +251,7 @@ def test_predict_in_batches_equals_at_once(key):
     cfg, data = small(), images(13, 16)
     state = INIT_CLASSIFIER(cfg, data, key)
     got = loops.predict(cfg, state, data)
-    want = classifier.predict(cfg, state, loops.to_float(data.image, 1))
+    want = classifier.predict(cfg, state, preprocess.to_float(data.image, 1))
     assert got.shape == (13, 2)
     np.testing.assert_allclose(got, want, atol=1e-6)
 
@@ -298,7 +298,7 @@ def test_gan_learns_the_brightness_of_a_class(key):
     data = Dataset(jnp.broadcast_to(image, (16, 32, 32, 1)), label, label)
     state, _ = TRAIN_GAN(cfg, data, key)
     drawn = gan.sample(cfg, state, label, key)
-    mean = np.asarray(loops.to_uint8(drawn), np.float64).mean((1, 2, 3))
+    mean = np.asarray(preprocess.to_uint8(drawn), np.float64).mean((1, 2, 3))
     assert mean[1::2].min() > mean[::2].max() + 50
 
 

@@ -8,7 +8,7 @@ from conftest import change, small
 
 import jaxbrain
 from jaxbrain import study, types
-from jaxbrain.data import phantom
+from jaxbrain.data import phantom, preprocess
 from jaxbrain.errors import DataError
 from jaxbrain.study import pooled
 from jaxbrain.training import loops, streamed
@@ -219,7 +219,7 @@ def entry_points():
             16,
             lambda cfg, data, key: streamed.predict(cfg, state_of(cfg, key), data),
         ),
-        "resized": (16, lambda cfg, data, key: pooled.resized(data, 16)),
+        "resized": (16, lambda cfg, data, key: preprocess.resized(data, 16)),
         "pool": (
             16,
             lambda cfg, data, key: pooled.pool(
@@ -271,7 +271,7 @@ def test_refused_under_jit_and_vmap(key, name):
 def test_the_cast_of_a_step_takes_bytes_alone(key):
     for dtype in (np.float32, np.int32, bool):
         with pytest.raises(DataError, match=f"image is {np.dtype(dtype)}: expected uint8"):
-            jax.jit(loops.to_float, static_argnums=1)(np.ones((2, 8, 8, 1), dtype), 1)
+            jax.jit(preprocess.to_float, static_argnums=1)(np.ones((2, 8, 8, 1), dtype), 1)
 
 
 @pytest.mark.parametrize("name", sorted(set(entry_points()) - {"resized", "pool", "study"}))

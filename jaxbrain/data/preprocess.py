@@ -1,13 +1,16 @@
-"""Head box, square, resize, on grey images of one file at a time."""
+"""Head box, square, size of one file's grey image; bytes to floats and back, for batches."""
+
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
 from jaxbrain.data.decode import MAX_PIXELS, refuse_shape
 from jaxbrain.errors import DataError
-from jaxbrain.types import Array
+from jaxbrain.types import Array, Dataset, require_bytes
 
 
 def head(image: np.ndarray) -> np.ndarray:
@@ -120,3 +123,45 @@ def resize(image: Array, size: int) -> Array:
         return image
     shape = (image.shape[0], size, size, image.shape[3])
     return jax.image.resize(image, shape, "cubic", antialias=True)
+
+
+def to_float(image: Array, channels: int) -> Array:
+    """[..., S, S, 1] uint8 -> [..., S, S, channels] float32 in [-1, 1].
+
+    Raises:
+        DataError: for another dtype, while tracing too: floats would pass for black.
+    """
+    require_bytes(image)
+    scaled = image.astype(jnp.float32) / 127.5 - 1.0
+    return jnp.broadcast_to(scaled, (*scaled.shape[:-1], channels))
+
+
+def to_uint8(image: Array) -> Array:
+    """[..., S, S, C] float32 in [-1, 1] -> [..., S, S, 1] uint8, the channels' mean."""
+    grey = image.mean(axis=-1, keepdims=True)
+    return jnp.clip(jnp.round((grey + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+def resized(data: Dataset, size: int) -> Dataset:
+    """A copy of `data` at another size: antialiased bicubic, rounded to bytes.
+
+    Raises:
+        DataError: for data that are no bytes, see `Dataset.check`.
+    """
+    data.check()
+    if data.image.shape[1] == size:
+        return data
+    parts = [
+        np.asarray(_resized(size, np.asarray(data.image[i : i + _BLOCK])))
+        for i in range(0, len(data.label), _BLOCK)
+    ]
+    return data._replace(image=np.concatenate(parts))
+
+
+# Images at a time, so that memory does not grow with the data.
+_BLOCK = 256
+
+
+@partial(jax.jit, static_argnums=0)
+def _resized(size: int, image: Array) -> Array:
+    return to_uint8(resize(to_float(image, 1), size))

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxbrain.audit import generative
 from jaxbrain.config import Config
+from jaxbrain.data import preprocess
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import checkpoint, loop, record
 from jaxbrain.runs.workdir import Workdir
@@ -111,8 +112,8 @@ def fit_gan(run: Run, data: Dataset, seed: int, keys):
     def show(state, stop):
         if not sheets.rows:
             sheets.read(stop - 1)
-        sheets.add(stop, np.asarray(loops.to_uint8(_sample(cfg, state, label, keys.sheet))))
-        images = np.asarray(loops.to_uint8(_sample(cfg, state, judged, judge_key)))
+        sheets.add(stop, np.asarray(preprocess.to_uint8(_sample(cfg, state, label, keys.sheet))))
+        images = np.asarray(preprocess.to_uint8(_sample(cfg, state, judged, judge_key)))
         return {
             "sample_spread": generative.spread(images, np.asarray(judged)),
             "frechet_thumbnail": generative.frechet(real, generative.features(images)),

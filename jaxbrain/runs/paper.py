@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.config import Config
-from jaxbrain.data import phantom, splits
+from jaxbrain.data import phantom, preprocess, splits
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
 from jaxbrain.reports import paper as report
@@ -49,7 +49,7 @@ def _fresh_accuracy(cfg: Config, state, key) -> float:
     """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
     size = max(cfg.data.image_size, cfg.gan.image_size)
     fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
-    fresh = pooled.resized(fresh, cfg.data.image_size)
+    fresh = preprocess.resized(fresh, cfg.data.image_size)
     guess = streamed.predict(cfg, state, fresh).argmax(axis=1)
     return float((guess == np.asarray(fresh.label)).mean())
 
@@ -60,7 +60,7 @@ def _run_seed(run: Run, data: Dataset, records: Records, seed: int) -> _Seed:
     samples = run.workdir.path / "samples"
     keys = pooled.keys(seed)
     index = pooled.select(cfg, data, seed)
-    real = pooled.resized(pooled.take(data, index), cfg.gan.image_size)
+    real = preprocess.resized(pooled.take(data, index), cfg.gan.image_size)
     gan_state = fit_gan(run, real, seed, keys)
     judged = judgement(run, real, seed)
     for text in judged["warnings"]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxbrain.baselines import floors, linear
 from jaxbrain.config import Config
-from jaxbrain.data import duplicates
+from jaxbrain.data import duplicates, preprocess
 from jaxbrain.errors import DivergedError
 from jaxbrain.study import pooled
 from jaxbrain.study.protocols import NETWORKS, Cell, Fit
@@ -111,8 +111,8 @@ class Lab:
 
     def __init__(self, cfg: Config, data: Dataset, key, records, mapping, methods, fits, cells):
         self.cfg, self.key, self.mapping, self.methods = cfg, key, mapping, methods
-        small = pooled.resized(data, cfg.gan.image_size)
-        real = pooled.resized(small if cfg.data.degrade_reals else data, cfg.data.image_size)
+        small = preprocess.resized(data, cfg.gan.image_size)
+        real = preprocess.resized(small if cfg.data.degrade_reals else data, cfg.data.image_size)
         self.gan_real, self.real = np.asarray(small.image), np.asarray(real.image)
         if records is None:
             self.files = self.shrunk(self.real)
@@ -185,7 +185,7 @@ class Lab:
             small = np.clip(np.round((flat + 1.0) * 127.5), 0, 255).astype(np.uint8)
             unused = np.zeros(len(flat), np.int32)
             part = Dataset(small.reshape(-1, side, side, 1), unused, unused)
-            image[: len(flat)] = pooled.resized(part, self.cfg.data.image_size).image
+            image[: len(flat)] = preprocess.resized(part, self.cfg.data.image_size).image
         return images
 
     def networks(self, cells: list[Cell], places: dict[str, int], synthetic) -> np.ndarray:

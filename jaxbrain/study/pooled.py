@@ -4,7 +4,6 @@ The GAN sees every selected real image, real and synthetic images are pooled, an
 is split (`protocols` says what that leaks).
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.data import splits
-from jaxbrain.data.preprocess import resize
+from jaxbrain.data.preprocess import resize, resized, to_uint8
 from jaxbrain.data.records import Records
 from jaxbrain.training import gan, loops
 from jaxbrain.types import Array, Dataset, GANState, require_bytes
@@ -47,31 +46,6 @@ def keys(seed: int) -> Keys:
     return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
 
 
-def resized(data: Dataset, size: int) -> Dataset:
-    """A copy of `data` at another size: antialiased bicubic, rounded to bytes.
-
-    Raises:
-        DataError: for data that are no bytes, see `Dataset.check`.
-    """
-    data.check()
-    if data.image.shape[1] == size:
-        return data
-    parts = [
-        np.asarray(_resized(size, np.asarray(data.image[i : i + _BLOCK])))
-        for i in range(0, len(data.label), _BLOCK)
-    ]
-    return data._replace(image=np.concatenate(parts))
-
-
-# Images at a time, so that memory does not grow with the data.
-_BLOCK = 256
-
-
-@partial(jax.jit, static_argnums=0)
-def _resized(size: int, image: Array) -> Array:
-    return loops.to_uint8(resize(loops.to_float(image, 1), size))
-
-
 def select(cfg: Config, data: Dataset, seed: int) -> np.ndarray:
     """Index of the real images that run `seed` uses: see `splits.select`."""
     return splits.select(np.asarray(data.label), cfg.data.n_per_class, seed)
@@ -87,7 +61,7 @@ def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
 
     def draw(one):
         image = gan.generate(cfg, state, *one)
-        return loops.to_uint8(resize(image, cfg.data.image_size))
+        return to_uint8(resize(image, cfg.data.image_size))
 
     z = gan.latents(cfg, label.shape[0], key)
     return loops.map_batches(draw, (z, label), cfg.gan.batch_size)

@@ -17,26 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxbrain.config import Config
+from jaxbrain.data.preprocess import to_float
 from jaxbrain.errors import ConfigError
 from jaxbrain.training import augment, classifier, gan
-from jaxbrain.types import Array, Batch, ClassifierState, Dataset, GANState, History, require_bytes
-
-
-def to_float(image: Array, channels: int) -> Array:
-    """[..., S, S, 1] uint8 -> [..., S, S, channels] float32 in [-1, 1].
-
-    Raises:
-        DataError: for another dtype, while tracing too: floats would pass for black.
-    """
-    require_bytes(image)
-    scaled = image.astype(jnp.float32) / 127.5 - 1.0
-    return jnp.broadcast_to(scaled, (*scaled.shape[:-1], channels))
-
-
-def to_uint8(image: Array) -> Array:
-    """[..., S, S, C] float32 in [-1, 1] -> [..., S, S, 1] uint8, the channels' mean."""
-    grey = image.mean(axis=-1, keepdims=True)
-    return jnp.clip(jnp.round((grey + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
+from jaxbrain.types import Array, Batch, ClassifierState, Dataset, GANState, History
 
 
 class Plan(NamedTuple):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.config import Config
+from jaxbrain.data import preprocess
 from jaxbrain.training import classifier, loops
 from jaxbrain.types import Array, ClassifierState, Dataset, GANState, History
 
@@ -134,7 +135,7 @@ def init_classifier(
 @partial(jax.jit, static_argnums=0)
 def _features(cfg: Config, state: ClassifierState, image: Array) -> Array:
     def some(image):
-        return classifier.features(cfg, state, loops.to_float(image, cfg.data.channels))
+        return classifier.features(cfg, state, preprocess.to_float(image, cfg.data.channels))
 
     return loops.map_batches(some, image, cfg.classifier.batch_size)
 
