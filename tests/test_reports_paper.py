@@ -1,9 +1,8 @@
-"""Sheets and tables show what they are given."""
+"""The paper's tables show what they are given."""
 
 import io
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 
 from jaxbrain.reports import paper as report
@@ -26,22 +25,6 @@ def test_table_4_quotes_the_paper_and_ours():
     text = printed(report.comparison_table(0.85, (0.8, 0.9), "phantoms"))
     for value in ("94.0", "89.6", "96.0", "98.3", "99.1", "85.00", "80.00 .. 90.00"):
         assert value in text
-
-
-def test_sheet_places_images(tmp_path):
-    image = np.zeros((2, 48, 48, 1), np.uint8)
-    image[1] = 200
-    report.sheet(tmp_path / "a.png", [("first", image), ("second", image[::-1])])
-    with Image.open(tmp_path / "a.png") as picture:
-        pixels = np.asarray(picture)
-    # A margin of 84, cells of 2 x 48 pixels and 2 of gap.
-    assert pixels.shape == (2 + 2 * 98, 84 + 2 * 98)
-    centres = pixels[[50, 148]][:, [84 + 48, 84 + 98 + 48]]
-    assert centres.tolist() == [[0, 200], [200, 0]]
-
-
-def test_percent():
-    assert (report.percent(119 / 120), report.percent(None)) == ("99.17", "-")
 
 
 def test_any_name_of_a_class_can_be_drawn(tmp_path):

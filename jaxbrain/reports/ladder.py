@@ -2,7 +2,19 @@
 
 from pathlib import Path
 
-from jaxbrain.reports.paper import markdown, new_figure, new_table, percent
+from jaxbrain.reports.drawing import (
+    accuracy,
+    bar,
+    label,
+    markdown,
+    markdown_table,
+    new_figure,
+    new_table,
+    number,
+    percent,
+    points,
+    say,
+)
 
 _TRUE = ("P0", "P1", "P2", "P3")
 # Heading, protocol, generator (None: the row's own), labels.
@@ -49,31 +61,19 @@ def _rows(results: dict) -> list[tuple[str, str]]:
     return list(dict.fromkeys((c["classifier"], c["generator"]) for c in results["cells"]))
 
 
-def _lookup(cells: dict, results: dict, row: tuple[str, str], column) -> dict | None:
+def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
     _, protocol, generator, labels = column
     classifier, own = row
-    # Floors see other pictures beside a GAN's images than without: not one scale.
-    other_view = own.startswith("cgan") and classifier not in results["prepared"]
-    if generator == "none" and other_view:
+    # Real images that are seen otherwise beside synthetic ones than without: not one scale.
+    if generator == "none" and [own, classifier] in results.get("other_view", ()):
         return None
-    return cells.get((protocol, generator or own, classifier, labels))
-
-
-def _accuracy(cell: dict | None) -> str:
-    if cell is None:
-        return "-"
-    text = f"{100 * cell['accuracy']:.1f}"
-    if cell["interval"]:
-        low, high = cell["interval"]
-        text += f" ({100 * low:.1f}..{100 * high:.1f})"
-    return text
+    return _cells(results).get((protocol, generator or own, classifier, labels))
 
 
 def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
-    cells = _cells(results)
     header = ["classifier", "generator", *(column[0] for column in COLUMNS)]
     rows = [
-        [*row, *(_accuracy(_lookup(cells, results, row, column)) for column in COLUMNS)]
+        [*row, *(accuracy(_lookup(results, row, column)) for column in COLUMNS)]
         for row in _rows(results)
     ]
     return header, rows
@@ -82,17 +82,9 @@ def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
 def _leaks(results: dict) -> tuple[list[str], list[list[str]]]:
     rows = []
     for leak in results["leaks"]:
-        interval = leak["interval"]
-        shown = f"{100 * interval[0]:+.1f}..{100 * interval[1]:+.1f}" if interval else "-"
-        rows.append(
-            [
-                leak["classifier"],
-                leak["generator"],
-                leak["leak"],
-                f"{100 * leak['difference']:+.1f}",
-                shown,
-            ]
-        )
+        own = [leak[name] for name in ("classifier", "generator", "leak")]
+        shown = "..".join(map(points, leak["interval"] or ())) or "-"
+        rows.append([*own, points(leak["difference"]), shown])
     return ["classifier", "generator", "leak", "points", "95 % interval"], rows
 
 
@@ -115,8 +107,7 @@ def _metrics(results: dict) -> tuple[list[str], list[list[str]]]:
     names = list(chosen[0]["metrics"]) if chosen else []
     rows = []
     for cell in chosen:
-        values = (cell["metrics"][name] for name in names)
-        shown = ["-" if value is None else f"{value:.3f}" for value in values]
+        shown = [number(cell["metrics"][name], 3) for name in names]
         rows.append([cell["protocol"], cell["generator"], cell["classifier"], *shown])
     return ["protocol", "generator", "classifier", *names], rows
 
@@ -125,17 +116,12 @@ def _comparisons(results: dict) -> tuple[list[str], list[list[str]]]:
     rows = []
     for one in results["comparisons"]:
         values = one["mcnemar_p_median"], one["corrected_t_p"], one.get("corrected_t_p_holm")
-        shown = ["-" if value is None else f"{value:.3f}" for value in values]
         first, second = (" + ".join(reversed(one[name])) for name in ("first", "second"))
-        rows.append([first, second, f"{100 * one['difference']:+.1f}", *shown])
-    header = ["first", "second", "points", "McNemar p (median of seeds)", "corrected t p", "Holm"]
-    return header, rows
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
+        tests = f"{one['num_tests']} of {one['num_tests'] + one['num_tests_of_one']}"
+        shown = (number(value, 3) for value in values)
+        rows.append([first, second, tests, points(one["difference"]), *shown])
+    header = ["first", "second", "tests of both", "points", "McNemar p (median of seeds)"]
+    return [*header, "corrected t p", "Holm"], rows
 
 
 def _identity(results: dict) -> list[str]:
@@ -176,98 +162,89 @@ def page(results: dict) -> str:
         *map(markdown, heading(results)),
         "Accuracy in per cent, 95 % intervals.",
     ]
-    parts.append(_markdown(*_ladder(results)))
+    parts.append(markdown_table(*_ladder(results)))
     if results["leaks"]:
-        parts += ["## What each leak is worth", _markdown(*_leaks(results))]
+        parts += ["## What each leak is worth", markdown_table(*_leaks(results))]
         parts.append("\n".join(f"- {leak}: {text}" for leak, text in MEANING.items()))
-    parts += ["## What is tested", *_identity(results), _markdown(*_parts(results))]
+    parts += [
+        "## What is tested",
+        *map(markdown, _identity(results)),
+        markdown_table(*_parts(results)),
+    ]
     probes = [c for c in results["cells"] if c["labels"] == "origin"]
     if probes:
         parts.append("## Real or synthetic? (0.5: cannot tell)")
-        rows = [[c["classifier"], c["generator"], _accuracy(c)] for c in probes]
-        parts.append(_markdown(["classifier", "generator", "accuracy"], rows))
-    parts += ["## Metrics under P0 and P3", _markdown(*_metrics(results))]
+        rows = [[c["classifier"], c["generator"], accuracy(c)] for c in probes]
+        parts.append(markdown_table(["classifier", "generator", "accuracy"], rows))
+    parts += ["## Metrics under P0 and P3", markdown_table(*_metrics(results))]
     if results["comparisons"]:
-        parts += ["## Paired comparisons under P3", _markdown(*_comparisons(results))]
+        parts += ["## Paired comparisons under P3", markdown_table(*_comparisons(results))]
     parts.append(remains(results))
     return "\n\n".join(parts) + "\n"
 
 
 def show(console, results: dict) -> None:
     """Print the ladder, then what each leak is worth."""
-    pictures = [("The ladder: accuracy, % (95 % interval)", _ladder(results))]
+    console.print(new_table("The ladder: accuracy, % (95 % interval)", *_ladder(results)))
     if results["leaks"]:
-        pictures.append(("What each leak is worth, points", _leaks(results)))
-    for title, (header, rows) in pictures:
-        shown = new_table(title)
-        for name in header:
-            shown.add_column(name, overflow="fold")
-        for row in rows:
-            shown.add_row(*row)
-        console.print(shown)
+        console.print(new_table("What each leak is worth, points", *_leaks(results)))
     meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
-    for line in [*meaning, *_identity(results), remains(results)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(console, *meaning, *_identity(results), remains(results))
 
 
 def picture(path: Path, results: dict) -> None:
     """`ladder.png`: accuracies down the ladder with their intervals, the controls with
     shuffled labels, and what each leak is worth."""
     canvas, (left, right) = new_figure(13, 5.2, 2)
-    cells, rows = _cells(results), _rows(results)
-    colours = {row: f"C{i % 10}" for i, row in enumerate(rows)}
-    width = 0.6 / max(len(rows), 1)
-    for r, row in enumerate(rows):
-        name = row[0] if row[1] == "none" else f"{row[0]} + {row[1]}"
-        shift = (r - (len(rows) - 1) / 2) * width
-        found = [
-            (x, cell)
-            for x, column in enumerate(COLUMNS)
-            if (cell := _lookup(cells, results, row, column))
-            and (column[2], row[1]) != ("none", "none")
-        ]
-        for labels, style in (("true", "o-"), ("shuffled", "s--")):
-            own = [(x, cell) for x, cell in found if cell["labels"] == labels]
-            if not own:
-                continue
-            x = [place + shift for place, _ in own]
-            y = [100 * cell["accuracy"] for _, cell in own]
-            ends = [cell["interval"] or [cell["accuracy"]] * 2 for _, cell in own]
-            error = [
-                [max(value - 100 * end[0], 0) for value, end in zip(y, ends, strict=True)],
-                [max(100 * end[1] - value, 0) for value, end in zip(y, ends, strict=True)],
-            ]
-            left.errorbar(
-                x,
-                y,
-                yerr=error,
-                fmt=style,
-                color=colours[row],
-                mfc=colours[row] if labels == "true" else "white",
-                capsize=2,
-                lw=1,
-                ms=4,
-                label=name if labels == "true" else None,
-            )
-    left.axhline(50, color="0.6", lw=1, ls=":")
-    left.axvline(4.5, color="0.8", lw=1)
-    left.set_xticks(range(len(COLUMNS)), [c[0].replace(" ", "\n", 1) for c in COLUMNS], fontsize=8)
-    left.set(ylabel="accuracy, %", title="Accuracy down the ladder (95 % intervals)")
-    left.grid(axis="y", alpha=0.3)
-    left.legend(fontsize=7, frameon=False)
+    colours = {row: f"C{i % 10}" for i, row in enumerate(_rows(results))}
+    _draw_ladder(left, results, colours)
     leaks = results["leaks"][::-1]
     for place, leak in enumerate(leaks):
-        value = 100 * leak["difference"]
-        low, high = (100 * end for end in (leak["interval"] or [leak["difference"]] * 2))
+        value, error = bar(leak["difference"], leak["interval"])
         colour = colours[leak["classifier"], leak["generator"]]
-        error = [[max(value - low, 0)], [max(high - value, 0)]]
         right.barh(place, value, xerr=error, color=colour, alpha=0.7, capsize=2)
-    names = [f"{k['leak']}  {k['classifier']} + {k['generator']}" for k in leaks]
+    names = [label(f"{k['leak']}  {k['classifier']} + {k['generator']}") for k in leaks]
     right.set_yticks(range(len(leaks)), names, fontsize=7)
     right.axvline(0, color="0.3", lw=1)
     right.set(xlabel="points of accuracy", title="What each leak is worth")
     right.grid(axis="x", alpha=0.3)
     canvas.savefig(path)
+
+
+def _draw_ladder(axis, results: dict, colours: dict) -> None:
+    width = 0.6 / max(len(colours), 1)
+    for r, (row, colour) in enumerate(colours.items()):
+        name = label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
+        shift = (r - (len(colours) - 1) / 2) * width
+        for labels, style, inner in (("true", "o-", colour), ("shuffled", "s--", "white")):
+            found = [
+                (x + shift, bar(cell["accuracy"], cell["interval"]))
+                for x, column in enumerate(COLUMNS)
+                if column[3] == labels
+                and (column[2], row[1]) != ("none", "none")
+                and (cell := _lookup(results, row, column))
+            ]
+            if not found:
+                continue
+            x, (y, error) = [x for x, _ in found], zip(*(one for _, one in found), strict=True)
+            axis.errorbar(
+                x,
+                y,
+                yerr=[[end[0] for end in ends] for ends in zip(*error, strict=True)],
+                fmt=style,
+                color=colour,
+                mfc=inner,
+                capsize=2,
+                lw=1,
+                ms=4,
+                label=name if labels == "true" else None,
+            )
+    axis.axhline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
+    axis.axvline(4.5, color="0.8", lw=1)
+    axis.set_xticks(range(len(COLUMNS)), [c[0].replace(" ", "\n", 1) for c in COLUMNS], fontsize=8)
+    axis.set(ylabel="accuracy, %", title="Accuracy down the ladder (95 % intervals)")
+    axis.grid(axis="y", alpha=0.3)
+    axis.legend(fontsize=7, frameon=False)
 
 
 def ablation_picture(path: Path, results: dict) -> None:
@@ -276,20 +253,18 @@ def ablation_picture(path: Path, results: dict) -> None:
     canvas, (axis,) = new_figure(9, 1.5 + 0.26 * len(rows))
     kinds = list(dict.fromkeys(row["ablation"] for row in rows))
     place, ticks, names = 0.0, [], []
-    for number, kind in enumerate(kinds):
+    for turn, kind in enumerate(kinds):
         for row in (row for row in rows if row["ablation"] == kind):
             if row["accuracy"] is not None:
-                value = 100 * row["accuracy"]
-                low, high = (100 * end for end in (row["interval"] or [row["accuracy"]] * 2))
-                error = [[max(value - low, 0)], [max(high - value, 0)]]
-                axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{number % 10}", capsize=3)
+                value, error = bar(row["accuracy"], row["interval"])
+                axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{turn % 10}", capsize=3)
                 axis.text(101, place, f"{value:.1f}", va="center", fontsize=8)
             ticks.append(place)
-            names.append(f"{kind}: {row['setting']}")
+            names.append(label(f"{kind}: {row['setting']}"))
             place -= 1.0
         place -= 0.6
     axis.set_yticks(ticks, names, fontsize=8)
-    axis.axvline(50, color="0.6", lw=1, ls=":")
+    axis.axvline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
     axis.set(xlim=(0, 108), xlabel="accuracy, % (95 % interval)")
     axis.set_title("Under P3 unless another protocol is named")
     axis.grid(axis="x", alpha=0.3)

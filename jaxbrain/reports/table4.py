@@ -2,8 +2,19 @@
 
 from pathlib import Path
 
+from jaxbrain.reports.drawing import (
+    accuracy,
+    bar,
+    label,
+    markdown,
+    markdown_table,
+    new_figure,
+    new_table,
+    number,
+    points,
+    say,
+)
 from jaxbrain.reports.ladder import heading, remains
-from jaxbrain.reports.paper import markdown, new_figure, new_table
 
 P0 = (
     "P0 is the paper's protocol: the generator sees every real image and synthetic ones are "
@@ -19,16 +30,8 @@ READ = (
 )
 
 
-def _number(value: float | None, digits: int = 1, scale: float = 1.0) -> str:
-    return "-" if value is None else f"{scale * value:.{digits}f}"
-
-
-def _accuracy(cell: dict) -> str:
-    text = _number(cell["accuracy"], scale=100.0)
-    if cell["interval"]:
-        low, high = cell["interval"]
-        text += f" ({100 * low:.1f}..{100 * high:.1f})"
-    return text
+def _cell(cell: dict | None) -> tuple[str, str]:
+    return accuracy(cell), number(cell and cell["auroc"], 3)
 
 
 def _table(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -36,24 +39,12 @@ def _table(results: dict) -> tuple[list[str], list[list[str]]]:
     header += ["points", "p (Holm)", "seconds"]
     rows = []
     for row in results["rows"]:
-        p = _number(row["p_value"], 3)
+        p = number(row["p_value"], 3)
         if row["p_value_holm"] is not None:
             p += f" ({row['p_value_holm']:.3f})"
-        difference = row["difference"]
-        rows.append(
-            [
-                row["name"],
-                _number(row["quoted"]),
-                row["quoted_what"],
-                _accuracy(row["P0"]),
-                _number(row["P0"]["auroc"], 3),
-                _accuracy(row["P3"]),
-                _number(row["P3"]["auroc"], 3),
-                "-" if difference is None else f"{100 * difference:+.1f}",
-                p,
-                _number(row["seconds"]),
-            ]
-        )
+        own = [row["name"], number(row["quoted"]), row["quoted_what"]]
+        own += [*_cell(row["P0"]), *_cell(row["P3"])]
+        rows.append([*own, points(row["difference"]), p, number(row["seconds"])])
     return header, rows
 
 
@@ -73,25 +64,16 @@ def _notes(results: dict) -> list[str]:
 
 def page(results: dict) -> str:
     """`report.md`."""
-    header, rows = _table(results)
-    table = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    table += ["| " + " | ".join(map(markdown, row)) + " |" for row in rows]
     parts = ["# Table 4, on one footing", *map(markdown, heading(results))]
-    parts += ["\n".join(table), *map(markdown, _notes(results)), _read(results), remains(results)]
-    return "\n\n".join(parts) + "\n"
+    parts += [markdown_table(*_table(results)), *map(markdown, _notes(results))]
+    return "\n\n".join([*parts, _read(results), remains(results)]) + "\n"
 
 
 def show(console, results: dict) -> None:
     """Print the table."""
-    header, rows = _table(results)
-    table = new_table("Table 4, on one footing: accuracy, % (95 % interval)")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    for line in [*_notes(results), _read(results)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    title = "Table 4, on one footing: accuracy, % (95 % interval)"
+    console.print(new_table(title, *_table(results)))
+    say(console, *_notes(results), _read(results))
 
 
 def picture(path: Path, results: dict) -> None:
@@ -105,23 +87,23 @@ def picture(path: Path, results: dict) -> None:
             axis.text(place - width, 2, f"{row['quoted']:.1f}", ha="center", fontsize=8)
         for shift, protocol, colour in ((0, "P0", "C1"), (width, "P3", "C0")):
             cell = row[protocol]
-            value = 100 * cell["accuracy"]
-            low, high = (100 * end for end in (cell["interval"] or [cell["accuracy"]] * 2))
-            error = [[max(value - low, 0)], [max(high - value, 0)]]
+            if cell is None:
+                continue
+            value, error = bar(cell["accuracy"], cell["interval"])
             axis.bar(place + shift, value, width, color=colour, yerr=error, capsize=3)
             axis.text(place + shift, 2, f"{value:.1f}", ha="center", fontsize=8)
     handles = [
-        axis.bar(0, 0, color=colour, hatch=hatch, edgecolor=edge, label=label)
-        for colour, hatch, edge, label in (
+        axis.bar(0, 0, color=colour, hatch=hatch, edgecolor=edge, label=text)
+        for colour, hatch, edge, text in (
             ("0.8", "//", "0.6", "quoted by the paper (other images, tasks, measures)"),
             ("C1", None, None, "ours, P0 (the paper's protocol)"),
             ("C0", None, None, "ours, P3 (nothing leaks)"),
         )
     ]
     share = max(results["data"]["found"].values()) / sum(results["data"]["found"].values())
-    label = f"always the larger class, {100 * share:.1f} %"
-    handles.append(axis.axhline(100 * share, color="0.3", lw=1, ls=":", label=label))
-    axis.set_xticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
+    text = f"always the largest class, {100 * share:.1f} %"
+    handles.append(axis.axhline(100 * share, color="0.3", lw=1, ls=":", label=text))
+    axis.set_xticks(range(len(rows)), [label(row["name"]) for row in rows], fontsize=8)
     axis.set(ylabel="accuracy, % (95 % interval)", ylim=(0, 125), yticks=range(0, 101, 20))
     axis.set_title("Figure 6 of the paper, redone on one footing")
     axis.legend(handles=handles, loc="upper center", ncols=2, frameon=False, fontsize=8)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxbrain.audit import generative
 from jaxbrain.config import Config
 from jaxbrain.data import preprocess
-from jaxbrain.reports import paper as report
+from jaxbrain.reports import drawing
 from jaxbrain.runs import checkpoint, loop, record
 from jaxbrain.runs.workdir import Workdir
 from jaxbrain.training import devices, gan, loops, streamed
@@ -97,7 +97,7 @@ class _Sheets:
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
             rows = [(f"step {n}", self.rows[str(n)][own]) for n in steps]
             file = f"seed{self.seed}_{record.file_name(name, k)}.png"
-            report.sheet(self.run.workdir.path / "samples" / file, rows)
+            drawing.sheet(self.run.workdir.path / "samples" / file, rows)
 
 
 def fit_gan(run: Run, data: Dataset, seed: int, keys):

@@ -12,7 +12,7 @@ from jaxbrain.data.folder import Scan, refuse_source, scan
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.reports import paper as report
+from jaxbrain.reports import drawing
 from jaxbrain.scoring import intervals
 from jaxbrain.types import Dataset
 
@@ -251,7 +251,7 @@ def contact_sheet(path: Path, data: Dataset, class_names: tuple[str, ...]) -> No
         for start in range(0, len(chosen), _SHEET_COLUMNS):
             text = name if start == 0 else ""
             rows.append((shown(text)[:12], data.image[chosen[start : start + _SHEET_COLUMNS]]))
-    report.sheet(path, rows)
+    drawing.sheet(path, rows)
 
 
 def _search(one: dict) -> str:

@@ -20,6 +20,7 @@ from jaxbrain.config import Config
 from jaxbrain.data import phantom, preprocess, splits
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
+from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import loop, record
 from jaxbrain.runs.fit import SHEET_COLUMNS, Run, fit_classifier, fit_gan, judgement
@@ -83,9 +84,9 @@ def _run_seed(run: Run, data: Dataset, records: Records, seed: int) -> _Seed:
         result["accuracy_fresh"] = _fresh_accuracy(cfg, state, keys.fresh)
     report.progress_figure(run.workdir.path / "progress.png", log.events)
     log.line(
-        f"seed {seed}  test accuracy {report.percent(result['accuracy'])} %  real "
-        f"{report.percent(result['accuracy_real'])}  synthetic "
-        f"{report.percent(result['accuracy_synthetic'])}"
+        f"seed {seed}  test accuracy {drawing.percent(result['accuracy'])} %  real "
+        f"{drawing.percent(result['accuracy_real'])}  synthetic "
+        f"{drawing.percent(result['accuracy_synthetic'])}"
     )
     ids, origin = pooled.identity(pool, records)
     part = np.where(np.isin(np.arange(len(ids)), pool.test), "test", "train").tolist()
@@ -335,4 +336,4 @@ def _pool_sheet(path: Path, pool: pooled.Pool, names) -> None:
         for origin, mask in (("real", pool.source >= 0), ("synthetic", pool.source < 0)):
             own = np.flatnonzero(mask & (pool.data.label == k))[:SHEET_COLUMNS]
             rows.append((f"{name} {origin}", pool.data.image[own]))
-    report.sheet(path, rows)
+    drawing.sheet(path, rows)
