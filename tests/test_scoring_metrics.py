@@ -154,3 +154,20 @@ def test_expected_calibration_error_by_hand():
 def test_two_class_of_one_class():
     got = metrics.two_class(np.array([0.2, 0.7]), np.array([1, 1]))
     assert (got["auroc"], got["auprc"], got["accuracy"]) == (None, None, 0.5)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_tally_is_what_the_device_counts(num_classes):
+    probability, label, _ = case(8, 120, num_classes)
+    got = metrics.tally(probability, label)
+    want = COUNTS(probability, label, np.ones(120, np.float32))
+    for name in got._fields:
+        np.testing.assert_allclose(getattr(got, name), getattr(want, name), rtol=1e-5)
+    found = metrics.predicted(probability, label)
+    assert found["accuracy"] == reference.accuracy_score(label, probability.argmax(1))
+    assert ("brier" in found) == (num_classes == 2)
+
+
+def test_what_an_image_is_called():
+    assert metrics.called(np.array([[0.5, 0.5], [0.4, 0.6]])).tolist() == [0, 1]
+    assert metrics.called(np.array([[0.4, 0.2, 0.4], [0.2, 0.4, 0.4]])).tolist() == [0, 1]

@@ -138,6 +138,17 @@ def _identity(results: dict) -> list[str]:
     return lines
 
 
+def missing(results: dict) -> list[str]:
+    """A line for each cell that lacks some of its trainings."""
+    wanted = results["seeds"] * results["folds"]
+    return [
+        f"{cell['protocol']}, {cell['classifier']} + {cell['generator']} ({cell['labels']} "
+        f"labels): {cell['num_tests']} of {wanted} trainings; the others are missing"
+        for cell in results["cells"]
+        if cell["num_tests"] < wanted
+    ]
+
+
 def heading(results: dict) -> list[str]:
     """Lines that say what was studied."""
     data, groups, audit = results["data"], results["groups"], results["audit"]
@@ -162,7 +173,7 @@ def page(results: dict) -> str:
         *map(markdown, heading(results)),
         "Accuracy in per cent, 95 % intervals.",
     ]
-    parts.append(markdown_table(*_ladder(results)))
+    parts += [markdown_table(*_ladder(results)), *map(markdown, missing(results))]
     if results["leaks"]:
         parts += ["## What each leak is worth", markdown_table(*_leaks(results))]
         parts.append("\n".join(f"- {leak}: {text}" for leak, text in MEANING.items()))
@@ -189,7 +200,7 @@ def show(console, results: dict) -> None:
     if results["leaks"]:
         console.print(new_table("What each leak is worth, points", *_leaks(results)))
     meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
-    say(console, *meaning, *_identity(results), remains(results))
+    say(console, *missing(results), *meaning, *_identity(results), remains(results))
 
 
 def picture(path: Path, results: dict) -> None:

@@ -91,6 +91,40 @@ def summarise(sums: Counts) -> dict[str, float | None]:
     return {name: float(value) for name, value in result.items()} | {"auroc": auroc}
 
 
+def called(p: np.ndarray) -> np.ndarray:
+    """[N, K] probabilities -> [N] int64, the class that each image is called: the most
+    probable one, the first of equal ones; of two classes 1 if its p > 0.5."""
+    return (p[:, 1] > 0.5).astype(np.int64) if p.shape[1] == 2 else p.argmax(axis=1)
+
+
+def tally(p: np.ndarray, label: np.ndarray) -> Counts:
+    """`counts` of saved predictions, on the host in float64.
+
+    Args:
+        p: [N, K], rows sum to 1; label: [N] int in [0, K); N at least 1.
+    """
+    p, label = np.asarray(p, np.float64), np.asarray(label, np.int64)
+    num_classes = p.shape[1]
+    confusion = np.zeros((num_classes, num_classes))
+    np.add.at(confusion, (label, called(p)), 1)
+    positives = confusion.sum(axis=1)
+    ranks = np.stack([scipy.stats.rankdata(column) for column in p.T])
+    rank_sum = np.asarray([ranks[k][label == k].sum() for k in range(num_classes)])
+    wins = rank_sum - positives * (positives + 1) / 2
+    chosen = p[np.arange(len(p)), label]
+    loss = -np.log(np.maximum(chosen, 1e-12)).sum()
+    return Counts(confusion, wins, positives * (len(label) - positives), loss)
+
+
+def predicted(p: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
+    """Every metric of saved predictions: `two_class` of two, else `summarise`.
+
+    Args:
+        p: [N, K], rows sum to 1; label: [N] int in [0, K); N at least 1.
+    """
+    return two_class(p[:, 1], label) if p.shape[1] == 2 else summarise(tally(p, label))
+
+
 def two_class(p: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
     """Every metric of saved predictions of two classes, on the host in float64.
 
@@ -105,20 +139,13 @@ def two_class(p: np.ndarray, label: np.ndarray) -> dict[str, float | None]:
         Guo et al., "On calibration of modern neural networks", 2017.
     """
     p, label = np.asarray(p, np.float64), np.asarray(label, np.int64)
-    confusion = np.zeros((2, 2))
-    np.add.at(confusion, (label, (p > 0.5).astype(np.int64)), 1)
-    positives = int(label.sum())
-    negatives = len(label) - positives
-    rank_sum = scipy.stats.rankdata(p)[label == 1].sum()
-    wins = rank_sum - positives * (positives + 1) / 2
-    pairs = positives * negatives
-    loss = -np.log(np.maximum(np.where(label == 1, p, 1.0 - p), 1e-12)).sum()
-    result = summarise(Counts(confusion, np.full(2, wins), np.full(2, pairs), loss))
+    sums = tally(np.stack([1.0 - p, p], axis=1), label)
+    result = summarise(sums)
     place = np.minimum((p * 15).astype(np.int64), 14)
     gap = np.bincount(place, p - label, minlength=15)
     result["brier"] = float(np.square(p - label).mean())
     result["ece"] = float(np.abs(gap).sum() / len(p))
-    result["auprc"] = _average_precision(p, label) if pairs else None
+    result["auprc"] = _average_precision(p, label) if sums.pairs[1] else None
     return result
 
 

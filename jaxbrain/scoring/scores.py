@@ -1,4 +1,11 @@
-"""Every number of a study's report, from its `predictions.csv` and `images.csv` alone."""
+"""Every number of a study's report, from its `predictions.csv` and `images.csv` alone.
+
+A row of `predictions.csv` is one answer: the columns of `header`. The cells of the probe
+(`labels` is "origin": real images, 0, against synthetic ones, 1) have two classes whatever
+the study has: their probabilities stand in the first two of the columns p_<class>, the
+others are empty. Names of generators and classifiers are whatever a study's methods are
+called; "none" is the generator of cells without synthetic images.
+"""
 
 import csv
 import itertools
@@ -21,7 +28,6 @@ COLUMNS = (
     "origin",
     "twin",
     "label",
-    "p",
 )
 # What one step down the ladder is worth: the leak, the cell it is in, the cell without.
 LEAKS = (
@@ -29,13 +35,16 @@ LEAKS = (
     ("L1", "P1", "P2"),
     ("L3+L4", "P2", "P3"),
 )
+# By which probabilities may miss a sum of 1: they are float32, or rounded in a file.
+_ROUNDING = 1e-4
 
 
 class Answers(NamedTuple):
     """The rows of one cell over its seeds and folds, each array [N].
 
     seed, fold: int; group: int, of a real image's near-duplicates, -1 for synthetic;
-    name: the image's id; twin: 1, 0, or -1 for synthetic; label: 0 or 1; p: float64.
+    name: the image's id; twin: 1, 0, or -1 for synthetic; label: int in [0, K);
+    p: [N, K] float64 in [0, 1], rows sum to 1.
     """
 
     seed: np.ndarray
@@ -48,7 +57,24 @@ class Answers(NamedTuple):
 
     @property
     def hit(self) -> np.ndarray:
-        return (self.p > 0.5) == (self.label == 1)
+        """[N] bool: right answers. Of two classes an image is called 1 if its p > 0.5, of
+        more the most probable one."""
+        return metrics.called(self.p) == self.label
+
+
+Key = tuple[str, str, str, str]
+
+
+def header(class_names) -> list[str]:
+    """The columns of `predictions.csv`: `COLUMNS`, for two classes `p` (the probability of
+    class 1), then p_<name> for every class.
+
+    Example:
+        >>> header(["no", "yes"])[9:]
+        ['label', 'p', 'p_no', 'p_yes']
+    """
+    own = [f"p_{name}" for name in class_names]
+    return [*COLUMNS, *(["p"] if len(own) == 2 else []), *own]
 
 
 def read_groups(path: Path) -> dict[str, int]:
@@ -57,42 +83,62 @@ def read_groups(path: Path) -> dict[str, int]:
         return {row["id"]: int(row["group"]) for row in csv.DictReader(file)}
 
 
-def read(path: Path, groups: dict[str, int]) -> dict[tuple[str, str, str, str], Answers]:
+def read(path: Path, groups: dict[str, int]) -> dict[Key, Answers]:
     """`predictions.csv` by (protocol, generator, classifier, labels).
 
+    Args:
+        groups: of the real images, by id (`read_groups`).
+
     Raises:
-        DataError: naming the line, for other columns or values.
+        DataError: naming the file and the line, for other columns than `header` has, a
+            label that is no class, probabilities outside [0, 1] or that do not sum to 1.
     """
-    rows: dict[tuple, list] = {}
+    rows: dict[Key, list] = {}
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
-        header = tuple(next(reader, ()))
-        if header != COLUMNS:
-            raise DataError(f"{path}: columns {header}: expected {COLUMNS}")
-        for line, row in enumerate(reader, start=2):
-            try:
-                *cell, seed, fold, name, origin, twin, label, p = row
-                if origin == "synthetic":
-                    group, twin = -1, -1
-                else:
-                    group, twin = groups[name], int(twin)
-                values = (int(seed), int(fold), group, name, twin, int(label), float(p))
-                if not 0.0 <= values[-1] <= 1.0 or values[5] not in (0, 1):
-                    raise ValueError("a label other than 0 and 1, or p outside [0, 1]")
-            except (ValueError, KeyError) as error:
-                raise DataError(f"{path}, line {line}: {error}: {row}") from error
-            rows.setdefault(tuple(cell), []).append(values)
+        try:
+            columns = next(reader, [])
+            names = [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+            if len(names) < 2 or columns != header(names):
+                raise ValueError(f"columns {columns}: expected {header(['<class>', '...'])}")
+            for row in reader:
+                if len(row) != len(columns):
+                    raise ValueError(f"{len(row)} values: expected {len(columns)}")
+                cell, values = _row(row, len(names), groups)
+                rows.setdefault(cell, []).append(values)
+        except (ValueError, csv.Error) as error:
+            raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     return {
         cell: Answers(*map(np.asarray, zip(*values, strict=True))) for cell, values in rows.items()
     }
+
+
+def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key, tuple]:
+    protocol, generator, classifier, labels, seed, fold, name, origin, twin, told = row[:10]
+    count = 2 if labels == "origin" else num_classes
+    values = row[-num_classes:]
+    p, label = [float(value) for value in values[:count]], int(told)
+    if not 0 <= label < count:
+        raise ValueError(f"label {label}: expected 0 to {count - 1}")
+    if not all(0.0 <= value <= 1.0 for value in p) or any(values[count:]):
+        raise ValueError(f"p {values}: expected {count} probabilities, from 0 to 1")
+    if abs(sum(p) - 1.0) > _ROUNDING:
+        raise ValueError(f"p {values}: the sum is {sum(p):.6g}, expected 1")
+    if num_classes == 2 and not abs(float(row[10]) - p[1]) <= _ROUNDING:
+        raise ValueError(f"p {row[10]}: expected that of class 1, {p[1]}")
+    if origin != "synthetic" and name not in groups:
+        raise ValueError(f"id {name!r} is not in images.csv")
+    real = (groups[name], name, int(twin)) if origin != "synthetic" else (-1, name, -1)
+    return (protocol, generator, classifier, labels), (int(seed), int(fold), *real, label, p)
 
 
 def _share(hit: np.ndarray) -> float | None:
     return float(hit.mean()) if len(hit) else None
 
 
-def _bootstrap(answers: dict) -> np.ndarray:
-    """[B, cells]: `intervals.clustered_bootstrap` of all cells, on shared draws."""
+def _bootstrap(answers: dict) -> dict:
+    """[B] draws of each cell's accuracy: `intervals.clustered_bootstrap`, the same clusters
+    for all."""
     groups = sorted({int(g) for one in answers.values() for g in np.unique(one.group) if g >= 0})
     place = {group: i for i, group in enumerate(groups)}
     hits, counts = np.zeros((2, len(answers), len(groups)))
@@ -103,16 +149,22 @@ def _bootstrap(answers: dict) -> np.ndarray:
         counts[c] = np.bincount(where, minlength=len(groups))
         hits[c] = np.bincount(where, one.hit[real], minlength=len(groups))
         alone[c] = one.hit[~real].sum(), (~real).sum()
-    return intervals.clustered_bootstrap(hits, counts, alone=alone)
+    draws = intervals.clustered_bootstrap(hits, counts, alone=alone)
+    return {key: draws[:, c] for c, key in enumerate(answers)}
 
 
-def _cell(key, one: Answers, draws: np.ndarray) -> dict:
-    single = len(set(zip(one.seed.tolist(), one.fold.tolist(), strict=True))) == 1
+def cells(answers: dict[Key, Answers]) -> tuple[list[dict], dict[Key, np.ndarray]]:
+    """Accuracies, intervals and metrics of each cell, and [B] draws of its accuracy."""
+    draws = _bootstrap(answers)
+    return [_cell(key, one, draws[key]) for key, one in answers.items()], draws
+
+
+def _cell(key: Key, one: Answers, draws: np.ndarray) -> dict:
+    num_tests = len(set(zip(one.seed.tolist(), one.fold.tolist(), strict=True)))
     interval = intervals.percentiles(draws)
-    if single:
+    if num_tests == 1:
         interval = intervals.wilson(int(one.hit.sum()), len(one.hit))
-    real = one.group >= 0
-    by_seed = [float(one.hit[one.seed == seed].mean()) for seed in np.unique(one.seed)]
+    real, seeds = one.group >= 0, np.unique(one.seed)
     return {
         "protocol": key[0],
         "generator": key[1],
@@ -120,7 +172,7 @@ def _cell(key, one: Answers, draws: np.ndarray) -> dict:
         "labels": key[3],
         "accuracy": _share(one.hit),
         "interval": list(interval) if interval else None,
-        "interval_kind": "wilson" if single else "clustered bootstrap",
+        "interval_kind": "wilson" if num_tests == 1 else "clustered bootstrap",
         "accuracy_real": _share(one.hit[real]),
         "accuracy_synthetic": _share(one.hit[~real]),
         "accuracy_twin": _share(one.hit[one.twin == 1]),
@@ -130,89 +182,120 @@ def _cell(key, one: Answers, draws: np.ndarray) -> dict:
         "n_synthetic": int((~real).sum()),
         "n_twin": int((one.twin == 1).sum()),
         "n_no_twin": int((one.twin == 0).sum()),
-        "num_seeds": len(by_seed),
-        "accuracy_by_seed": by_seed,
-        "metrics": metrics.two_class(one.p, one.label),
+        "num_seeds": len(seeds),
+        # Test sets: of each seed and fold.
+        "num_tests": num_tests,
+        "seeds": seeds.tolist(),
+        "accuracy_by_seed": [float(one.hit[one.seed == seed].mean()) for seed in seeds],
+        "metrics": metrics.predicted(one.p, one.label),
     }
 
 
-def comparable(generator: str, classifier: str, prepared: tuple[str, ...]) -> bool:
-    """Whether cells with and without synthesis see real images in the same way: floors see
-    files as they are, but beside a GAN's images they see what networks see."""
-    return classifier in prepared or not generator.startswith("cgan")
+def _of_both(first: Answers, second: Answers) -> tuple[Answers, Answers]:
+    """The answers of the seeds that both have."""
+    seeds = np.intersect1d(first.seed, second.seed)
+    one, two = (
+        Answers(*(leaf[np.isin(each.seed, seeds)] for leaf in each)) for each in (first, second)
+    )
+    return one, two
 
 
-def _leaks(answers: dict, draws: dict, prepared: tuple[str, ...]) -> list[dict]:
+def _leak(answers: dict, draws: dict, upper: Key, lower: Key) -> dict | None:
+    """One cell's accuracy minus another's, over the seeds that both have; None if none."""
+    if upper not in answers or lower not in answers:
+        return None
+    shared = dict(zip((upper, lower), _of_both(answers[upper], answers[lower]), strict=True))
+    num_seeds = len(np.unique(shared[upper].seed))
+    if not num_seeds:
+        return None
+    if any(len(one.seed) < len(answers[key].seed) for key, one in shared.items()):
+        draws = _bootstrap(shared)
+    interval = intervals.percentiles(draws[upper] - draws[lower])
+    return {
+        "difference": float(shared[upper].hit.mean() - shared[lower].hit.mean()),
+        "interval": list(interval) if interval else None,
+        "num_seeds": num_seeds,
+    }
+
+
+def _leaks(answers: dict, draws: dict, other_view: set) -> list[dict]:
     rows = []
     for generator, classifier in dict.fromkeys((key[1], key[2]) for key in answers):
-        own = [
-            (leak, (upper, generator, classifier, "true"), (lower, generator, classifier, "true"))
-            for leak, upper, lower in LEAKS
-        ]
+
+        def cell(protocol, of=generator, by=classifier) -> Key:
+            return protocol, of, by, "true"
+
+        own = [(leak, cell(upper), cell(lower)) for leak, upper, lower in LEAKS]
         if generator == "none":
             own = own[2:]
-        elif comparable(generator, classifier, prepared):
-            without = ("P3", "none", classifier, "true")
-            own.append(("synthesis", ("P3", generator, classifier, "true"), without))
+        elif (generator, classifier) not in other_view:
+            own.append(("synthesis", cell("P3"), cell("P3", "none")))
         for leak, upper, lower in own:
-            if upper in answers and lower in answers:
-                interval = intervals.percentiles(draws[upper] - draws[lower])
+            found = _leak(answers, draws, upper, lower)
+            if found:
                 rows.append(
-                    {
-                        "generator": generator,
-                        "classifier": classifier,
-                        "leak": leak,
-                        "difference": float(answers[upper].hit.mean() - answers[lower].hit.mean()),
-                        "interval": list(interval) if interval else None,
-                    }
+                    {"generator": generator, "classifier": classifier, "leak": leak} | found
                 )
     return rows
 
 
-def _paired(first: Answers, second: Answers, test_over_train: float) -> dict | None:
-    """Two cells tested on the same images: McNemar on each seed's pooled answers, and the
-    corrected t over seeds and folds. None if they were not."""
-    differences, p_values = [], []
-    for seed in np.unique(first.seed):
-        one, two = (
-            {
-                (fold, name): hit
-                for s, fold, name, hit in zip(a.seed, a.fold, a.name, a.hit, strict=True)
-                if s == seed
-            }
-            for a in (first, second)
-        )
-        if one.keys() != two.keys():
-            return None
-        p_values.append(intervals.mcnemar(list(one.values()), [two[key] for key in one]))
-        for fold in sorted({fold for fold, _ in one}):
-            own = [key for key in one if key[0] == fold]
-            differences.append(np.mean([float(one[key]) - float(two[key]) for key in own]))
-    result = {
-        "difference": float(first.hit.mean() - second.hit.mean()),
+def _by_test(one: Answers) -> dict[tuple[int, int], dict[str, bool]]:
+    """Whether each image was called right, by seed and fold, then by id."""
+    tests: dict[tuple[int, int], dict[str, bool]] = {}
+    columns = (leaf.tolist() for leaf in (one.seed, one.fold, one.name, one.hit))
+    for seed, fold, name, hit in zip(*columns, strict=True):
+        tests.setdefault((seed, fold), {})[name] = hit
+    return tests
+
+
+def _paired(first: dict, second: dict, test_over_train: float) -> dict | None:
+    """Two cells tested on the same images, over the seeds and folds that both have: McNemar
+    on each seed's pooled answers, and the corrected t over seeds and folds. None if they
+    share no test, or were tested on other images. first, second: of `_by_test`."""
+    both = sorted(first.keys() & second.keys())
+    if not both or any(first[test].keys() != second[test].keys() for test in both):
+        return None
+    p_values, gaps, right = [], [], []
+    for _, tests in itertools.groupby(both, key=lambda test: test[0]):
+        hits = []
+        for test in tests:
+            pairs = [(hit, second[test][name]) for name, hit in first[test].items()]
+            gaps.append(np.mean([float(one) - float(two) for one, two in pairs]))
+            hits += pairs
+        p_values.append(intervals.mcnemar(*np.transpose(hits)))
+        right += hits
+    one, two = np.mean(right, axis=0)
+    return {
+        "difference": float(one - two),
         "mcnemar_p_by_seed": p_values,
         "mcnemar_p_median": float(np.median(p_values)),
-        "corrected_t_p": None,
+        "corrected_t_p": (
+            intervals.corrected_t(np.asarray(gaps), test_over_train) if len(gaps) > 1 else None
+        ),
+        "num_tests": len(both),
+        "num_tests_of_one": len(first.keys() ^ second.keys()),
     }
-    if len(differences) > 1:
-        result["corrected_t_p"] = intervals.corrected_t(np.asarray(differences), test_over_train)
-    return result
 
 
-def _comparisons(answers: dict, prepared, test_over_train: float) -> list[dict]:
+def _comparisons(answers: dict, other_view: set, test_over_train: float) -> list[dict]:
     """With against without synthesis, and every two classifiers, under P3; p values of the
     corrected t adjusted over all of them by Holm."""
     rows = []
-    clean = {key[1:3]: one for key, one in answers.items() if key[0] == "P3" and key[3] == "true"}
-    pairs = []
-    for generator, classifier in clean:
-        base = ("none", classifier)
-        if generator != "none" and base in clean:
-            if comparable(generator, classifier, prepared):
-                pairs.append(((generator, classifier), base))
-    for one, two in itertools.combinations(clean, 2):
-        if one[0] == two[0] and one[1] != two[1]:
-            pairs.append((one, two))
+    clean = {
+        key[1:3]: _by_test(one)
+        for key, one in answers.items()
+        if key[0] == "P3" and key[3] == "true"
+    }
+    pairs = [
+        (own, ("none", own[1]))
+        for own in clean
+        if own[0] != "none" and ("none", own[1]) in clean and own not in other_view
+    ]
+    pairs += [
+        (one, two)
+        for one, two in itertools.combinations(clean, 2)
+        if one[0] == two[0] and one[1] != two[1]
+    ]
     for one, two in pairs:
         found = _paired(clean[one], clean[two], test_over_train)
         if found:
@@ -224,15 +307,18 @@ def _comparisons(answers: dict, prepared, test_over_train: float) -> list[dict]:
     return rows
 
 
-def scores(
-    predictions: Path, images: Path, test_over_train: float, prepared: tuple[str, ...]
-) -> dict:
+def scores(predictions: Path, images: Path, test_over_train: float, other_view=()) -> dict:
     """The numbers of a ladder: its cells, what each leak is worth, paired comparisons.
+
+    A cell may lack seeds or folds (trainings that diverged): what is compared is compared
+    over those that both sides have.
 
     Args:
         predictions, images: `predictions.csv` and `images.csv` of a study.
         test_over_train: of one fold.
-        prepared: classifiers that see images as they are prepared for networks, not files.
+        other_view: pairs [generator, classifier] whose classifier sees real images
+            otherwise beside this generator's than without synthesis: those two are not
+            compared.
 
     Raises:
         DataError: if a file is not what a study wrote.
@@ -240,10 +326,10 @@ def scores(
     answers = read(predictions, read_groups(images))
     if not answers:
         raise DataError(f"{predictions}: no predictions")
-    resampled = _bootstrap(answers)
-    draws = {key: resampled[:, c] for c, key in enumerate(answers)}
+    other_view = {tuple(pair) for pair in other_view}
+    rows, draws = cells(answers)
     return {
-        "cells": [_cell(key, one, draws[key]) for key, one in answers.items()],
-        "leaks": _leaks(answers, draws, prepared),
-        "comparisons": _comparisons(answers, prepared, test_over_train),
+        "cells": rows,
+        "leaks": _leaks(answers, draws, other_view),
+        "comparisons": _comparisons(answers, other_view, test_over_train),
     }

@@ -1,0 +1,87 @@
+"""The entries of `results.json`, from a run's `predictions.csv` and `images.csv` alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxbrain.errors import DataError
+from jaxbrain.quoted import PAPER_ACCURACY
+from jaxbrain.scoring import metrics, scores
+
+
+def results(predictions: Path, images: Path, extra: dict[int, dict] | None = None) -> dict:
+    """What P0 says of one generator and one classifier, seed by seed and over the seeds.
+
+    Args:
+        predictions, images: `predictions.csv` and `images.csv` of a study; rows of other
+            protocols and labels are left out.
+        extra: more of a seed's entry, by seed, before the summary is taken.
+
+    Returns:
+        seeds: a dictionary a seed: seed, confusion (two classes: tp, fp, fn, tn of class 1),
+            matrix [K][K] (true class in rows), accuracy, accuracy_real, accuracy_synthetic
+            (shares in [0, 1], None without such images), num_test, num_test_real, metrics
+            (`metrics.summarise`), and what `extra` has for it.
+        summary: over them. The interval is what `scores` gives the cell; accuracy_fresh is
+            averaged where the seeds have it.
+
+    Raises:
+        DataError: unless there is exactly one such cell; if a file is not what a study wrote.
+    """
+    answers = scores.read(predictions, scores.read_groups(images))
+    own = {key: one for key, one in answers.items() if (key[0], key[3]) == ("P0", "true")}
+    if len(own) != 1:
+        raise DataError(
+            f"{predictions}: {len(own)} pairs of a generator and a classifier under P0: expected 1"
+        )
+    (one,), ((cell,), _) = own.values(), scores.cells(own)
+    extra = extra or {}
+    seeds = [_seed(seed, one) | extra.get(seed, {}) for seed in cell["seeds"]]
+    return {"seeds": seeds, "summary": _summary(seeds, cell)}
+
+
+def _accuracy(matrix: np.ndarray) -> float | None:
+    return float(np.trace(matrix) / matrix.sum()) if matrix.any() else None
+
+
+def _seed(seed: int, one: scores.Answers) -> dict:
+    mine = one.seed == seed
+    real, p, label = one.group[mine] >= 0, one.p[mine], one.label[mine]
+    everything = metrics.tally(p, label)
+    matrix = everything.confusion.astype(int)
+    result = {"seed": seed}
+    if len(matrix) == 2:
+        (tn, fp), (fn, tp) = matrix.tolist()
+        result["confusion"] = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    return result | {
+        "matrix": matrix.tolist(),
+        "accuracy": _accuracy(matrix),
+        "accuracy_real": _accuracy(metrics.tally(p[real], label[real]).confusion),
+        "accuracy_synthetic": _accuracy(metrics.tally(p[~real], label[~real]).confusion),
+        "num_test": len(real),
+        "num_test_real": int(real.sum()),
+        "metrics": metrics.summarise(everything),
+    }
+
+
+def _summary(seeds: list[dict], cell: dict) -> dict:
+    accuracy = [result["accuracy"] for result in seeds]
+    low, high = cell["interval"]
+    summary = {
+        "num_seeds": len(seeds),
+        "accuracy": float(np.mean(accuracy)),
+        "accuracy_sd": float(np.std(accuracy, ddof=1)) if len(seeds) > 1 else None,
+        "accuracy_min": min(accuracy),
+        "accuracy_max": max(accuracy),
+        "interval": [low, high],
+        "interval_kind": cell["interval_kind"],
+        "num_test": seeds[0]["num_test"],
+        "paper_accuracy": PAPER_ACCURACY,
+        "paper_inside_range": min(accuracy) <= PAPER_ACCURACY <= max(accuracy),
+        "paper_inside_interval": low <= PAPER_ACCURACY <= high,
+    }
+    for name in ("accuracy_real", "accuracy_synthetic", "accuracy_fresh"):
+        values = [result[name] for result in seeds if result.get(name) is not None]
+        if values:
+            summary[name] = float(np.mean(values))
+    return summary
