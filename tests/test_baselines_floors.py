@@ -29,20 +29,21 @@ def test_ridge(task):
     kernel = RBF(np.sqrt(scale / 2))
     weights = 0.1 * np.where(label == 1, 45 / 75, 30 / 75)
     want = kernel(test, train) @ np.linalg.solve(kernel(train) + np.diag(weights), 2 * label - 1)
-    got = floors.ridge(train, label, test)
+    got = floors.ridge(train, label, test, 2)[:, 1]
     np.testing.assert_allclose(got, np.clip((want + 1) / 2, 0, 1), atol=1e-10)
     even, evenly = train[:60], label[:60]
     squared = pairwise_distances(even, metric="sqeuclidean")
     gamma = 1 / np.median(squared[np.triu_indices(60, 1)])
     model = KernelRidge(alpha=0.05, kernel="rbf", gamma=gamma).fit(even, 2.0 * evenly - 1)
     want = np.clip((model.predict(test) + 1) / 2, 0, 1)
-    np.testing.assert_allclose(floors.ridge(even, evenly, test), want, atol=1e-10)
+    np.testing.assert_allclose(floors.ridge(even, evenly, test, 2)[:, 1], want, atol=1e-10)
 
 
 def test_nn1(task):
     train, label, test = task
     model = KNeighborsClassifier(1, metric="correlation").fit(train, label)
-    np.testing.assert_array_equal(floors.nn1(train, label, test), model.predict(test))
+    want = np.eye(2)[model.predict(test)]
+    np.testing.assert_array_equal(floors.nn1(train, label, test, 2), want)
 
 
 def test_metadata(task):
@@ -50,13 +51,63 @@ def test_metadata(task):
     train, test = train * np.arange(1, 13), test * np.arange(1, 13)
     scaler = StandardScaler().fit(train)
     model = KNeighborsClassifier(5).fit(scaler.transform(train), label)
-    want = model.predict_proba(scaler.transform(test))[:, 1]
-    np.testing.assert_allclose(floors.metadata(train, label, test), want)
+    want = model.predict_proba(scaler.transform(test))
+    np.testing.assert_allclose(floors.metadata(train, label, test, 2), want)
 
 
 def test_majority(task):
     train, label, test = task
-    np.testing.assert_allclose(floors.majority(train, label, test), 0.6)
+    want = np.tile([0.4, 0.6, 0.0], (20, 1))
+    np.testing.assert_allclose(floors.majority(train, label, test, 3), want)
+
+
+@pytest.fixture
+def four():
+    """Four classes of 2, 10, 20 and 30 images; none of a fifth."""
+    rng = np.random.default_rng(3)
+    label = rng.permutation(np.repeat([0, 1, 2, 3], [2, 10, 20, 30])).astype(np.int32)
+    train = rng.normal(size=(62, 9)) + 2.0 * np.eye(9)[label]
+    truth = rng.integers(1, 4, 40)
+    return train, label, rng.normal(size=(40, 9)) + 2.0 * np.eye(9)[truth], truth
+
+
+@pytest.mark.parametrize("name", floors.FLOORS)
+def test_several_classes(four, name):
+    train, label, test, truth = four
+    p = floors.FLOORS[name](train, label, test, 5)
+    assert p.shape == (40, 5) and p.dtype == np.float64
+    assert (p >= 0).all() and p[:, 4].max() < 0.2
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
+    share = (p.argmax(axis=1) == truth).mean()
+    assert share > 0.6 or (name == "majority" and share == (truth == 3).mean())
+
+
+def test_several_classes_are_told_one_against_the_rest(four):
+    """Ridge: the two-class scores of each class, over their sum. Neighbours: their share."""
+    train, label, test, _ = four
+    weights = 0.1 * np.bincount(label)[label] / 62
+    squared = pairwise_distances(train, metric="sqeuclidean")
+    scale = np.median(squared[np.triu_indices(62, 1)])
+    kernel = np.exp(-squared / scale) + np.diag(weights)
+    away = np.exp(-pairwise_distances(test, train, metric="sqeuclidean") / scale)
+    targets = 2.0 * np.eye(4)[label] - 1
+    want = np.clip((1 + away @ np.linalg.solve(kernel, targets)) / 2, 0, 1)
+    want /= want.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(floors.ridge(train, label, test, 4), want, atol=1e-10)
+    model = KNeighborsClassifier(5).fit(train / train.std(axis=0), label)
+    want = model.predict_proba(test / train.std(axis=0))
+    np.testing.assert_allclose(floors.metadata(train, label, test, 4), want)
+    model = KNeighborsClassifier(1, metric="correlation").fit(train, label)
+    np.testing.assert_array_equal(
+        floors.nn1(train, label, test, 4).argmax(axis=1), model.predict(test)
+    )
+
+
+def test_shares_of_nothing_are_equal():
+    p = floors.shares(np.array([[0.0, 0.0, 0.0], [0.5, 1.0, 0.5]]))
+    np.testing.assert_allclose(p, [[1 / 3] * 3, [0.25, 0.5, 0.25]])
+    assert list(floors.one_against_rest(2)) == [1]
+    assert list(floors.one_against_rest(3)) == [0, 1, 2]
 
 
 def test_metadata_alone_beats_chance_on_the_kaggle_files(kaggle):
@@ -68,8 +119,8 @@ def test_metadata_alone_beats_chance_on_the_kaggle_files(kaggle):
     hits = []
     for test in np.array_split(order, 5):
         train = np.setdiff1d(order, test)
-        p = floors.metadata(features[train], data.label[train], features[test])
-        hits.extend((p > 0.5) == data.label[test])
+        p = floors.metadata(features[train], data.label[train], features[test], 2)
+        hits.extend(p.argmax(axis=1) == data.label[test])
     assert 0.68 < np.mean(hits) < 0.82
 
 

@@ -81,9 +81,9 @@ def test_columns_without_a_spread_are_chosen_last():
     # In a test row they may hold anything.
     for name in ("ann", "svm", "mlp"):
         fit_predict, key = getattr(methods, name), jax.random.key(0)
-        want = fit_predict(x[:40], label[:40], x[40:], key)
+        want = fit_predict(x[:40], label[:40], x[40:], 2, key)
         other = x[40:] + np.where(np.arange(12) == 4, 1e4, 0.0)
-        np.testing.assert_array_equal(fit_predict(x[:40], label[:40], other, key), want)
+        np.testing.assert_array_equal(fit_predict(x[:40], label[:40], other, 2, key), want)
 
 
 def test_a_column_that_is_the_label_is_chosen():
@@ -96,10 +96,68 @@ def test_a_column_that_is_the_label_is_chosen():
 @pytest.mark.parametrize("name", ["ann", "svm", "mlp"])
 def test_they_learn_what_can_be_learnt(name, key):
     x, label = table(2, rows=90)
-    p = getattr(methods, name)(x[:60], label[:60], x[60:], key)
-    assert p.shape == (30,) and p.dtype == np.float64
+    p = getattr(methods, name)(x[:60], label[:60], x[60:], 2, key)
+    assert p.shape == (30, 2) and p.dtype == np.float64
     assert ((0 <= p) & (p <= 1)).all()
-    assert ((p > 0.5) == (label[60:] == 1)).mean() >= 0.8
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-6)
+    assert (p.argmax(axis=1) == label[60:]).mean() >= 0.8
+
+
+def of_four(rows=120):
+    """Four classes; each has a column of its own that tells it from the rest."""
+    rng = np.random.default_rng(6)
+    label = rng.integers(0, 4, rows).astype(np.int32)
+    x = rng.normal(size=(rows, 40))
+    x[:, [3, 7, 11, 15]] += 4.0 * np.eye(4)[label]
+    return x, label
+
+
+@pytest.mark.parametrize("name", ["ann", "svm", "mlp"])
+def test_they_learn_several_classes(name, key):
+    x, label = of_four()
+    # A fifth class has no image.
+    p = getattr(methods, name)(x[:80], label[:80], x[80:], 5, key)
+    assert p.shape == (40, 5) and p.dtype == np.float64
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-6)
+    assert (p.argmax(axis=1) == label[80:]).mean() >= 0.85
+    assert p[:, 4].mean() < 0.1
+
+
+def test_columns_of_several_classes():
+    """Of each class against the rest, by their frequencies; of two as of the label alone."""
+    x, label = of_four()
+    assert set(methods.correlated(x, label, 4, 4).tolist()) == {3, 7, 11, 15}
+    two = (label > 1).astype(np.int32)
+    one = methods.correlated(x, two, 9)
+    np.testing.assert_array_equal(one, methods.correlated(x, two, 9, 2))
+
+
+def test_several_machines_are_scikit_learns_one_by_one(key):
+    x, label = of_four()
+    got = methods.svm(x[:80], label[:80], x[80:], 4, key)
+    z = (x - x[:80].mean(axis=0)) / x[:80].std(axis=0)
+    each = []
+    for k in range(4):
+        chosen = methods.most_different(z[:80], label[:80] == k, 32)
+        model = sklearn_svm.LinearSVC(C=1.0, dual=False, max_iter=10_000)
+        score = model.fit(z[:80][:, chosen], label[:80] == k).decision_function(z[80:][:, chosen])
+        each.append(1 / (1 + np.exp(-score)))
+    want = np.stack(each, axis=1)
+    np.testing.assert_allclose(got, want / want.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_one_logit_knows_two_classes(key):
+    x = np.zeros((4, 32, 32, 1), np.uint8)
+    with pytest.raises(
+        ConfigError, match="vgg16_scratch has one logit.*expected two classes, .* 3"
+    ):
+        methods.method("vgg16_scratch").fit_predict(x, np.arange(4) % 3, x, 3, key)
+
+
+def test_machines_of_one_class_alone(key):
+    x, _ = of_four()
+    p = methods.svm(x[:20], np.full(20, 2, np.int32), x[:5], 3, key)
+    np.testing.assert_array_equal(p, np.tile([0.0, 0.0, 1.0], (5, 1)))
 
 
 @pytest.mark.parametrize("name", ["ann", "svm", "mlp"])
@@ -107,7 +165,7 @@ def test_a_test_row_changes_nothing_for_others(name, key):
     """Scaling and selection are those of the training rows."""
     x, label = table(3)
     fit_predict = getattr(methods, name)
-    whole = fit_predict(x[:40], label[:40], x[40:], key)
+    whole = fit_predict(x[:40], label[:40], x[40:], 2, key)
     strange = x[40:].copy()
     strange[0] = 1e6
     np.testing.assert_array_equal(fit_predict(x[:40], label[:40], strange, key)[1:], whole[1:])
@@ -115,7 +173,7 @@ def test_a_test_row_changes_nothing_for_others(name, key):
 
 def test_svm_is_scikit_learns_on_the_chosen_columns(key):
     x, label = table(4)
-    got = methods.svm(x[:40], label[:40], x[40:], key)
+    got = methods.svm(x[:40], label[:40], x[40:], 2, key)[:, 1]
     spread = x[:40].std(axis=0)
     z = (x - x[:40].mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
     chosen = methods.most_different(z[:40], label[:40], 32)
@@ -151,7 +209,7 @@ def test_fit_equals_a_loop_in_optax(batch_size, key):
             params = optax.apply_updates(params, updates)
     chex_close(got, params)
     p = heads.probability(module, got, jnp.asarray(x))
-    want = jax.nn.softmax(module.apply({"params": params}, x, False))[:, 1]
+    want = jax.nn.softmax(module.apply({"params": params}, x, False))
     np.testing.assert_allclose(p, want, rtol=1e-4)
 
 
@@ -167,7 +225,7 @@ def test_a_head_on_frozen_features_trains_with_dropout(key):
     recipe = heads.Recipe(40, 8, OptimConfig("adam", 1e-2, l2=0.0))
     module = methods.Tumour()
     one = heads.fit_predict(module, recipe, x, label, x, key)
-    assert ((one > 0.5) == label).mean() > 0.9
+    assert one.shape == (30, 2) and (one.argmax(axis=1) == label).mean() > 0.9
     two = heads.fit_predict(module, recipe, x, label, x, jax.random.key(1))
     assert np.abs(one - two).max() > 1e-3
     np.testing.assert_array_equal(heads.fit_predict(module, recipe, x, label, x, key), one)

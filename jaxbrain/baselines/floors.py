@@ -1,10 +1,11 @@
 """Classifiers that any network has to beat, on the host.
 
-Each is `fit_predict(train, label, test) -> p`:
+Each is `fit_predict(train, label, test, num_classes) -> p`:
 
-    train: [N, F] float64, features of the training images; label: [N] int32, 0 or 1.
+    train: [N, F] float64, features of the training images; label: [N] int in [0, K).
     test: [T, F] float64.
-    p: [T] float64 in [0, 1], the probability of class 1.
+    p: [T, K] float64 in [0, 1], rows sum to 1; K is num_classes, at least 2. A class may
+        have no training image.
 
 `majority` looks at labels alone, `metadata` at what a file says without its pixels'
 content, `nn1` and `ridge` at thumbnails (32 x 32 pixels in [-1, 1], flat).
@@ -16,14 +17,36 @@ from jaxbrain.data.duplicates import thumbnails
 from jaxbrain.data.records import Records
 
 
-def majority(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """The share of class 1 among the training images, whatever the image."""
-    return np.full(len(test), label.mean())
+def shares(p: np.ndarray) -> np.ndarray:
+    """Rows that sum to 1, from classes told one by one.
+
+    p: [T, 1], the probability of class 1 of two; or [T, K], of each class against the
+        rest, in [0, 1]: divided by their sum. Rows of 0 become equal shares.
+
+    Example:
+        >>> shares(np.array([[0.25]])).tolist(), shares(np.array([[0.9, 0.9, 0.0]])).tolist()
+        ([[0.75, 0.25]], [[0.5, 0.5, 0.0]])
+    """
+    if p.shape[1] == 1:
+        return np.concatenate([1.0 - p, p], axis=1)
+    total = p.sum(axis=1, keepdims=True)
+    return np.where(total > 0, p / np.where(total > 0, total, 1.0), 1.0 / p.shape[1])
 
 
-def nn1(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """The label of the training image that correlates most with the test image: 0 or 1."""
-    return label[(thumbnails(test) @ thumbnails(train).T).argmax(axis=1)].astype(np.float64)
+def one_against_rest(num_classes: int) -> range:
+    """The classes to tell from the rest, for `shares`: of two classes 1 alone."""
+    return range(num_classes == 2, num_classes)
+
+
+def majority(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+    """The share of each class among the training images, whatever the image."""
+    return np.tile(np.bincount(label, minlength=num_classes) / len(label), (len(test), 1))
+
+
+def nn1(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+    """The class of the training image that correlates most with the test image:
+    probabilities 0 and 1."""
+    return np.eye(num_classes)[label[(thumbnails(test) @ thumbnails(train).T).argmax(axis=1)]]
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -32,32 +55,32 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(square, 0.0)
 
 
-def ridge(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Kernel ridge regression on targets -1 and 1.
+def ridge(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+    """Kernel ridge regression on targets -1 and 1, of each class against the rest.
 
     The kernel is exp(-d^2 / m), m the median squared distance between training images;
     the coefficients solve (K + 0.1 diag(f)) a = target, f the frequency of an image's
-    class, so that the rarer class is fitted more closely. p = (1 + score) / 2, clipped:
-    the least-squares estimate of a probability. With one class alone p is that class.
+    class, so that rarer classes are fitted more closely. p = (1 + score) / 2, clipped: the
+    least-squares estimate of a probability; then `shares`.
     """
-    frequency = np.bincount(label, minlength=2) / len(label)
+    frequency = np.bincount(label, minlength=num_classes) / len(label)
     distances = _squared_distances(train, train)
     scale = np.median(distances[np.triu_indices(len(train), 1)]) if len(train) > 1 else 1.0
     scale = scale if scale > 0 else 1.0
     kernel = np.exp(-distances / scale) + 0.1 * np.diag(frequency[label])
-    coefficients = np.linalg.solve(kernel, 2.0 * label - 1.0)
-    score = np.exp(-_squared_distances(test, train) / scale) @ coefficients
-    return np.clip((1.0 + score) / 2.0, 0.0, 1.0)
+    targets = 2.0 * (label[:, None] == np.asarray(one_against_rest(num_classes))) - 1.0
+    score = np.exp(-_squared_distances(test, train) / scale) @ np.linalg.solve(kernel, targets)
+    return shares(np.clip((1.0 + score) / 2.0, 0.0, 1.0))
 
 
-def metadata(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """The share of class 1 among the 5 nearest training files, by `file_features`
+def metadata(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
+    """The share of each class among the 5 nearest training files, by `file_features`
     standardised on the training files."""
     scale = train.std(axis=0)
     scale = np.where(scale > 1e-12, scale, 1.0)
     distances = _squared_distances(test / scale, train / scale)
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :5]
-    return label[nearest].mean(axis=1)
+    return np.eye(num_classes)[label[nearest]].mean(axis=1)
 
 
 def file_features(records: Records, brightness: bool = True) -> np.ndarray:

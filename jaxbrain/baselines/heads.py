@@ -42,7 +42,8 @@ def fit(module: nn.Module, recipe: Recipe, inputs: Array, label: Array, key: Arr
         rngs = {"dropout": jax.random.fold_in(step_key, step)}
 
         def logits(params):
-            return module.apply({"params": params["net"]}, inputs[index], True, rngs=rngs)
+            answers = module.apply({"params": params["net"]}, inputs[index], True, rngs=rngs)
+            return answers, {"net": {}}
 
         nets, sums = classifier.descend(
             recipe.optim, {"net": net}, logits, label[index], weight, step, total
@@ -57,10 +58,10 @@ def fit(module: nn.Module, recipe: Recipe, inputs: Array, label: Array, key: Arr
 
 @partial(jax.jit, static_argnums=0)
 def probability(module: nn.Module, params: Params, inputs: Array) -> Array:
-    """Of class 1: [N, ...] -> [N] float32, in bounded memory."""
+    """[N, ...] -> [N, K] float32, rows sum to 1, in bounded memory."""
 
     def some(part):
-        return jax.nn.softmax(module.apply({"params": params}, part, False))[:, 1]
+        return jax.nn.softmax(module.apply({"params": params}, part, False))
 
     return loops.map_batches(some, inputs, 16)
 
@@ -68,6 +69,6 @@ def probability(module: nn.Module, params: Params, inputs: Array) -> Array:
 def fit_predict(
     module: nn.Module, recipe: Recipe, train_inputs, label, test_inputs, key: Array
 ) -> np.ndarray:
-    """Train on [N, ...] and predict [T, ...]: [T] float64, the probability of class 1."""
+    """Train on [N, ...] and predict [T, ...]: [T, K] float64, K logits of `module`."""
     params = fit(module, recipe, jnp.asarray(train_inputs), jnp.asarray(label, jnp.int32), key)
     return np.float64(probability(module, params, jnp.asarray(test_inputs)))

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from jaxbrain.baselines import heads, radiomics, texture, weights
+from jaxbrain.baselines import floors, heads, radiomics, texture, weights
 from jaxbrain.config import OptimConfig
 from jaxbrain.data import preprocess
 from jaxbrain.errors import ConfigError
@@ -31,11 +31,12 @@ _BLOCK = 8
 
 class Method(NamedTuple):
     """features: [N, S, S, 1] uint8 -> [N, ...]. fit_predict: (train [N, ...], label [N]
-    int32, test [T, ...], key) -> [T] float64, the probability of class 1. Both run on the
-    host: a study loops over them and maps nothing."""
+    int32 in [0, K), test [T, ...], num_classes K, key) -> [T, K] float64, rows sum to 1; a
+    ConfigError from one that knows two classes only. Both run on the host: a study loops
+    over them and maps nothing."""
 
     features: Callable[[np.ndarray], np.ndarray]
-    fit_predict: Callable[[np.ndarray, np.ndarray, np.ndarray, Array], np.ndarray]
+    fit_predict: Callable[[np.ndarray, np.ndarray, np.ndarray, int, Array], np.ndarray]
 
 
 def _in_blocks(function: Callable, image: np.ndarray) -> np.ndarray:
@@ -67,7 +68,7 @@ _ELEVEN = (
     "low_level_emphasis high_level_emphasis short_low_emphasis short_high_emphasis "
     "long_low_emphasis long_high_emphasis"
 ).split()
-_MLP_B1 = MLP(10, "tanh"), heads.Recipe(100, 15, OptimConfig())
+_RECIPE_B1 = heads.Recipe(100, 15, OptimConfig())
 
 
 def _runs(levels: np.ndarray) -> np.ndarray:
@@ -89,10 +90,10 @@ def glrlm_cslbp(image: np.ndarray) -> np.ndarray:
     return _in_blocks(some, image)
 
 
-def ann(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> np.ndarray:
+def ann(train, label: np.ndarray, test, num_classes: int, key: Array) -> np.ndarray:
     """One hidden layer of ten tanh units (MATLAB's `patternnet`), trained by SGDM."""
-    train, test = standardised(train, test)
-    return heads.fit_predict(*_MLP_B1, np.float32(train), label, np.float32(test), key)
+    train, test = map(np.float32, standardised(train, test))
+    return heads.fit_predict(MLP(10, "tanh", num_classes), _RECIPE_B1, train, label, test, key)
 
 
 # B2, `radiomics_svm`.
@@ -150,16 +151,24 @@ def most_different(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarr
     return np.sort(np.lexsort((-t, p))[:count])
 
 
-def svm(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> np.ndarray:
+def svm(train, label: np.ndarray, test, num_classes: int, key: Array) -> np.ndarray:
     """A linear support vector machine (C = 1, squared hinge) on 32 columns chosen by
-    `most_different`. p is the logistic of its score: a ranking, not calibrated."""
-    linear = texture.need("sklearn.svm").LinearSVC(C=1.0, dual=False, max_iter=10_000)
+    `most_different`; of more than two classes one machine each, against the rest, on
+    columns of its own. p is the logistic of the scores, then `floors.shares`: a ranking,
+    not calibrated."""
     train, test = standardised(train, test)
-    chosen = most_different(train, label, 32)
-    if len(np.unique(label)) < 2:
-        return np.full(len(test), float(label[0]))
-    score = linear.fit(train[:, chosen], label).decision_function(test[:, chosen])
-    return scipy.special.expit(score)
+    each = [_machine(train, label == k, test) for k in floors.one_against_rest(num_classes)]
+    return floors.shares(np.stack(each, axis=1))
+
+
+def _machine(train: np.ndarray, positive: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """[T] float64, the logistic of the score of `positive` [N] bool."""
+    if positive.all() or not positive.any():
+        return np.full(len(test), float(positive[0]))
+    chosen = most_different(train, positive, 32)
+    linear = texture.need("sklearn.svm").LinearSVC(C=1.0, dual=False, max_iter=10_000)
+    model = linear.fit(train[:, chosen], positive)
+    return scipy.special.expit(model.decision_function(test[:, chosen]))
 
 
 # B4, `hbtc_mlp`.
@@ -169,8 +178,8 @@ _COM = (
     "sum_average sum_variance sum_entropy joint_entropy difference_variance difference_entropy"
 ).split()
 _RLM = "short_emphasis long_emphasis level_nonuniformity size_nonuniformity percentage".split()
-# Weka's defaults for nine attributes and two classes: (9 + 2) / 2 hidden units.
-_MLP_B4 = MLP(5, "sigmoid"), heads.Recipe(500, 1, OptimConfig("sgdm", 0.3, momentum=0.2, l2=0.0))
+# Weka's defaults.
+_RECIPE_B4 = heads.Recipe(500, 1, OptimConfig("sgdm", 0.3, momentum=0.2, l2=0.0))
 
 
 def hybrid_texture(image: np.ndarray) -> np.ndarray:
@@ -191,17 +200,23 @@ def hybrid_texture(image: np.ndarray) -> np.ndarray:
     return _in_blocks(some, image)
 
 
-def correlated(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
+def correlated(train: np.ndarray, label: np.ndarray, count: int, num_classes=2) -> np.ndarray:
     """Columns chosen one by one for the largest merit k r_c / sqrt(k + k (k - 1) r_f): r_c
-    the mean absolute correlation of k columns with the label, r_f among them. Columns
-    without a spread come last.
+    the mean absolute correlation of k columns with the class, r_f among them. Columns
+    without a spread come last. Of more than two classes the correlation with the class is
+    that with each against the rest, averaged by their frequencies.
 
     References:
         Hall, "Correlation-based feature selection for machine learning", 1999.
     """
     unit = standardised(train, train)[0] / np.sqrt(len(train))
-    target = (label - label.mean()) / max(np.linalg.norm(label - label.mean()), 1e-12)
-    with_label, among = np.abs(target @ unit), np.abs(unit.T @ unit)
+    frequency = np.bincount(label, minlength=num_classes) / len(label)
+    with_label, among = np.zeros(train.shape[1]), np.abs(unit.T @ unit)
+    for k in floors.one_against_rest(num_classes):
+        target = (label == k) - frequency[k]
+        target = target / max(np.linalg.norm(target), 1e-12)
+        share = 1.0 if num_classes == 2 else frequency[k]
+        with_label += share * np.abs(target @ unit)
     np.fill_diagonal(among, 0.0)
     chosen: list[int] = []
     for k in range(1, min(count, train.shape[1]) + 1):
@@ -214,10 +229,11 @@ def correlated(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(chosen)
 
 
-def mlp(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> np.ndarray:
+def mlp(train, label: np.ndarray, test, num_classes: int, key: Array) -> np.ndarray:
     """Nine columns by `correlated`, scaled to [-1, 1] on the training rows, and Weka's
-    multilayer perceptron: five sigmoid units, one example an update."""
-    chosen = correlated(train, label, 9)
+    multilayer perceptron: (9 + K) / 2 sigmoid units (of two classes five), one example an
+    update."""
+    chosen = correlated(train, label, 9, num_classes)
     train, test = train[:, chosen], test[:, chosen]
     low, high, varies = train.min(axis=0), train.max(axis=0), _varies(train)
 
@@ -225,7 +241,8 @@ def mlp(train: np.ndarray, label: np.ndarray, test: np.ndarray, key: Array) -> n
         share = (x - low) / np.where(varies, high - low, 1.0)
         return np.float32(np.where(varies, 2.0 * share - 1.0, 0.0))
 
-    return heads.fit_predict(*_MLP_B4, scaled(train), label, scaled(test), key)
+    module = MLP((9 + num_classes) // 2, "sigmoid", num_classes)
+    return heads.fit_predict(module, _RECIPE_B4, scaled(train), label, scaled(test), key)
 
 
 # B3, `vgg16_transfer` and, without weights, `vgg16_scratch`; both at 224 pixels.
@@ -234,6 +251,16 @@ _ADAM = OptimConfig("adam", 1e-4, l2=0.0)
 _HEAD = Tumour(), heads.Recipe(50, 16, _ADAM)
 _SCRATCH = VGG16Tumour(), heads.Recipe(20, 16, _ADAM)
 VGG_SIZE = 224
+
+
+def _one_logit(network, name, train, label, test, num_classes: int, key: Array) -> np.ndarray:
+    """`heads.fit_predict` of a network (module, recipe) that has one logit."""
+    if num_classes != 2:
+        raise ConfigError(
+            f"{name} has one logit, of class 1 against class 0: expected two classes, found "
+            f"{num_classes}; glrlm_cslbp_ann, radiomics_svm and hbtc_mlp take more"
+        )
+    return heads.fit_predict(*network, train, label, test, key)
 
 
 def _enlarged(image: Array) -> Array:
@@ -270,7 +297,7 @@ METHODS = {
     "glrlm_cslbp_ann": Method(glrlm_cslbp, ann),
     "radiomics_svm": Method(six_families, svm),
     "hbtc_mlp": Method(hybrid_texture, mlp),
-    "vgg16_scratch": Method(enlarged, partial(heads.fit_predict, *_SCRATCH)),
+    "vgg16_scratch": Method(enlarged, partial(_one_logit, _SCRATCH, "vgg16_scratch")),
 }
 
 
@@ -292,4 +319,4 @@ def method(name: str, weights_file: str | Path | None = None) -> Method:
     if not weights_file:
         raise ConfigError("vgg16_transfer: expected a file of VGG-16's ImageNet weights")
     pretrained = weights.load(weights_file)
-    return Method(partial(vgg_features, pretrained), partial(heads.fit_predict, *_HEAD))
+    return Method(partial(vgg_features, pretrained), partial(_one_logit, _HEAD, name))
