@@ -168,7 +168,7 @@ def test_a_test_row_changes_nothing_for_others(name, key):
     whole = fit_predict(x[:40], label[:40], x[40:], 2, key)
     strange = x[40:].copy()
     strange[0] = 1e6
-    np.testing.assert_array_equal(fit_predict(x[:40], label[:40], strange, key)[1:], whole[1:])
+    np.testing.assert_array_equal(fit_predict(x[:40], label[:40], strange, 2, key)[1:], whole[1:])
 
 
 def test_svm_is_scikit_learns_on_the_chosen_columns(key):
