@@ -11,16 +11,53 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from jaxbrain.errors import ConfigError
 
 
-def _check_choices(section: str, config) -> None:
-    """Literal fields hold one of their literals, and bool fields a bool."""
-    for name, hint in get_type_hints(type(config)).items():
+def require_name(field: str, value, allowed: tuple) -> None:
+    """Raise a ConfigError unless `value` is one of the names allowed for `field`."""
+    if value not in allowed:
+        raise ConfigError(f"{field} is {value!r}: expected {' | '.join(allowed)}")
+
+
+def _check_choices(section: str, config, cls: type | None = None) -> None:
+    """Literal fields (of `cls`, or of the own class) hold a literal of theirs, bools a bool."""
+    for name, hint in get_type_hints(cls or type(config)).items():
         value = getattr(config, name)
         if get_origin(hint) is Literal:
-            if value not in get_args(hint):
-                allowed = " | ".join(get_args(hint))
-                raise ConfigError(f"{section}.{name} is {value!r}: expected {allowed}")
+            require_name(f"{section}.{name}", value, get_args(hint))
         elif hint is bool and not isinstance(value, bool):
             raise ConfigError(f"{section}.{name} is {value!r}: expected True or False")
+
+
+def require_names(config: "Config", section: str = "config", cls: type | None = None) -> None:
+    """Raise a ConfigError unless every name in a configuration is known.
+
+    A configuration is checked when it is built. Whoever acts on its names asks again: a
+    subclass, or a field set afterwards, would else pass for the name that stands last.
+    """
+    # Names are those of the classes here: a subclass may have declared others.
+    cls = cls or Config
+    _check_choices(section, config, cls)
+    for name, hint in get_type_hints(cls).items():
+        if hint is OptimConfig:
+            require_optimiser(f"{section}.{name}", getattr(config, name))
+        elif dataclasses.is_dataclass(hint):
+            require_names(getattr(config, name), name, hint)
+
+
+def require_optimiser(field: str, optim) -> None:
+    """Raise a ConfigError unless `optim` is an `OptimConfig` of known names, or a hashable
+    object with `make() -> optax.GradientTransformation`."""
+    own = callable(getattr(optim, "make", None)) and not isinstance(optim, type)
+    try:
+        hash(optim)
+    except TypeError:
+        own = False
+    if not own and not isinstance(optim, OptimConfig):
+        raise ConfigError(
+            f"{field} is {optim!r}: expected an OptimConfig, or a hashable object with "
+            "make() -> optax.GradientTransformation"
+        )
+    if not own:
+        _check_choices("optim", optim, OptimConfig)
 
 
 def _check_int(section: str, config, low: int, *names: str) -> None:
@@ -45,7 +82,11 @@ def _check_float(section: str, config, low: float, high: float, *names: str) -> 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """An optimiser; the defaults are MATLAB's `trainingOptions("sgdm")`."""
+    """An optimiser; the defaults are MATLAB's `trainingOptions("sgdm")`.
+
+    Where one stands, any hashable object with `make() -> optax.GradientTransformation` may
+    stand instead.
+    """
 
     name: Literal["sgdm", "adam"] = "sgdm"
     learning_rate: float = 0.01
@@ -136,6 +177,8 @@ class GANConfig:
         _check_int("gan", self, 14, "image_size")
         _check_float("gan", self, 0.0, 1.0, "dropout", "flip")
         _check_float("gan", self, 0.0, math.inf, "r1", "average_half_life")
+        require_optimiser("gan.generator_optim", self.generator_optim)
+        require_optimiser("gan.discriminator_optim", self.discriminator_optim)
         if self.start_size > 16 or self.start_size == self.image_size:
             raise ConfigError(
                 f"gan.image_size is {self.image_size}: expected 7 to 16 times a power "
@@ -215,6 +258,7 @@ class ClassifierConfig:
     def __post_init__(self):
         _check_choices("classifier", self)
         _check_int("classifier", self, 1, "epochs", "batch_size")
+        require_optimiser("classifier.optim", self.optim)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +275,7 @@ class Config:
     compute: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
-        _check_choices("config", self)
+        require_names(self)
         _check_int("config", self, 1, "intervals")
         if self.hybrid.standardise and self.classifier.mode != "two_stage":
             raise ConfigError(
@@ -271,7 +315,6 @@ def recommended() -> Config:
     Command:
         python -m experiments.paper --preset recommended --data path/to/brain_tumor_dataset
     """
-    adam = OptimConfig("adam", 2e-4, b1=0.5, l2=0.0)
     return Config(
         data=DataConfig(
             n_per_class=0,
@@ -293,8 +336,6 @@ def recommended() -> Config:
             average_half_life=1000.0,
             steps=20_000,
             batch_size=32,
-            generator_optim=adam,
-            discriminator_optim=adam,
         ),
         hybrid=HybridConfig(sequence="rows"),
         classifier=ClassifierConfig(

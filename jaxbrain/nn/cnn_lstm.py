@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from jaxbrain.config import Config
+from jaxbrain.config import Config, require_names
 from jaxbrain.nn import ops
 from jaxbrain.nn.layers import Conv, dense
 from jaxbrain.nn.lstm import LSTM
@@ -19,6 +19,7 @@ class CNN(nn.Module):
     cfg: Config
 
     def setup(self):
+        require_names(self.cfg)
         cnn, dtype = self.cfg.cnn, self.cfg.compute
         self.conv1 = Conv(cnn.filters[0], cnn.kernel_size, dtype=dtype)
         self.conv2 = Conv(cnn.filters[1], cnn.kernel_size, dtype=dtype)
@@ -47,8 +48,8 @@ class CNN(nn.Module):
 
         return ops.in_parts(both, image)
 
-    def features(self, image: Array) -> Array:
-        """[B, S, S, C] float32 -> what the hybrid reads.
+    def features(self, image: Array, train: bool = False) -> Array:
+        """[B, S, S, C] float32 -> what the hybrid reads; the same while training.
 
         [B, cnn.features] for the vector and scalar readings; [B, H', W' * filters[1]],
         one token per row of the map, for the rows reading.
@@ -58,7 +59,7 @@ class CNN(nn.Module):
             return x.reshape(x.shape[0], x.shape[1], -1).astype("float32")
         return self.fc(x.reshape(x.shape[0], -1)).astype("float32")
 
-    def __call__(self, image: Array) -> Array:
+    def __call__(self, image: Array, train: bool = False) -> Array:
         """[B, S, S, C] float32 -> logits [B, K] of the CNN's own softmax."""
         x = self.map(image)
         return self.fc_out(self.fc(x.reshape(x.shape[0], -1))).astype("float32")
@@ -80,6 +81,7 @@ class Hybrid(nn.Module):
     @nn.compact
     def __call__(self, features: Array, train: bool) -> Array:
         """`CNN.features` -> logits [B, K]. Training draws from the rng "dropout"."""
+        require_names(self.cfg)
         hybrid, dtype = self.cfg.hybrid, self.cfg.compute
         x = nn.sigmoid(dense(hybrid.fc2, dtype, "fc2")(features))
         x = dense(hybrid.fc4, dtype, "fc4")(x)

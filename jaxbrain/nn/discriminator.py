@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxbrain.config import Config
+from jaxbrain.config import Config, require_names
 from jaxbrain.nn.layers import Conv, dense, embed
 from jaxbrain.types import Array
 
@@ -27,6 +27,7 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, image: Array, label: Array, train: bool) -> Array:
         """image [B, S, S, C] in [-1, 1], label [B] int32 -> [B] float32 logits."""
+        require_names(self.cfg)
         gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, self.cfg.compute
         size = image.shape[1]
         x = nn.Dropout(gan.dropout, deterministic=not train)(image.astype(dtype))

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxbrain.config import Config
+from jaxbrain.config import Config, require_names
 from jaxbrain.nn.layers import BatchNorm, ConvTranspose, dense, embed
 from jaxbrain.types import Array
 
@@ -28,6 +28,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Array, label: Array, train: bool) -> Array:
         """z [B, latent_size] float32, label [B] int32 -> [B, S, S, C] in [-1, 1]."""
+        require_names(self.cfg)
         gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, self.cfg.compute
         side = gan.start_size - gan.kernel_size + 1
         if side < 1:

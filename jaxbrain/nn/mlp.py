@@ -4,6 +4,7 @@ from typing import Literal
 
 import flax.linen as nn
 
+from jaxbrain.config import require_name
 from jaxbrain.nn.layers import dense
 from jaxbrain.types import Array
 
@@ -17,6 +18,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, features: Array, train: bool) -> Array:
+        require_name("activation", self.activation, ("tanh", "sigmoid"))
         squash = nn.tanh if self.activation == "tanh" else nn.sigmoid
         hidden = squash(dense(self.hidden_size, "float32", "hidden")(features))
         return dense(self.num_classes, "float32", "out")(hidden)

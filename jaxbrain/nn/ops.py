@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxbrain.config import require_name
 from jaxbrain.nn import ops_cpu, pool_cpu
 from jaxbrain.nn.ops_cpu import LAYOUT
 from jaxbrain.types import Array
@@ -30,11 +31,10 @@ def _same(size: int, window: int, stride: int) -> tuple[int, int]:
 
 
 def _pads(shape, window: int, stride: int, padding: str):
+    require_name("padding", padding, ("SAME", "VALID"))
     if padding == "VALID":
         return (0, 0), (0, 0)
-    if padding == "SAME":
-        return _same(shape[1], window, stride), _same(shape[2], window, stride)
-    raise ValueError(f"padding is {padding!r}: expected 'SAME' or 'VALID'")
+    return _same(shape[1], window, stride), _same(shape[2], window, stride)
 
 
 # A batch is cut into this many parts on a CPU (measured: benchmarks/README.md).
@@ -105,6 +105,7 @@ def conv_transpose(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
     """
     if kernel.shape[0] < stride:
         raise ValueError(f"kernel of {kernel.shape[0]} pixels leaves holes at {stride}")
+    require_name("padding", padding, ("SAME", "VALID"))
     if not _on_cpu():
         return conv_transpose_lax(x, kernel, stride, padding)
     window = kernel.shape[0]
@@ -141,7 +142,11 @@ def pool(x: Array, kind: str, window: int, stride: int, padding: str = "SAME") -
 
     Returns:
         [B, H', W', C].
+
+    Raises:
+        ConfigError: for another kind.
     """
+    require_name("cnn.pool", kind, tuple(_REDUCERS))
     if not _on_cpu():
         return pool_lax(x, kind, window, stride, padding)
     pads = _pads(x.shape, window, stride, padding)

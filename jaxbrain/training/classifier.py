@@ -3,24 +3,64 @@
 A training has stages: "end_to_end" trains CNN and hybrid together; "two_stage" trains the
 CNN with its own softmax ("cnn"), then the hybrid on its features ("hybrid"); mode "cnn"
 stops after the first, a classifier without the LSTM.
+
+`networks` stands for the modules of all functions: ours, built from the configuration,
+where it is None, else a user's own (`Networks`).
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbrain.config import Config, OptimConfig
+from jaxbrain.config import Config, OptimConfig, require_name, require_names
 from jaxbrain.errors import ConfigError, DataError
+from jaxbrain.nn import modules
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.scoring import metrics
 from jaxbrain.training import augment, losses, optim
 from jaxbrain.types import Array, Batch, ClassifierState, Counts, NetState
 
 
-def init(cfg: Config, key: Array, total_steps: int | None = None) -> ClassifierState:
+class Networks(NamedTuple):
+    """The two Linen modules of a classifier; see `nn.modules` for what they may hold.
+
+    cnn: (image [B, S, S, C] float32 as `normalise` gives it, train) -> logits [B, K]
+        float32. Where there is a hybrid, its method `features`, of the same arguments,
+        gives what that reads: [B, ...] float32; `__call__` then has all its parameters.
+    hybrid: (features, train) -> logits [B, K] float32. Mode "cnn" needs none.
+    """
+
+    cnn: nn.Module
+    hybrid: nn.Module | None = None
+
+
+def _networks(cfg: Config, networks: Networks | None, axis_name: str | None = None) -> Networks:
+    require_names(cfg)
+    networks = modules.chosen(networks, Networks(CNN(cfg), Hybrid(cfg)), axis_name)
+    if networks.hybrid is None and cfg.classifier.mode != "cnn":
+        raise ConfigError(
+            "networks.hybrid is None: expected a Flax Linen module, since classifier.mode is "
+            f"{cfg.classifier.mode!r}"
+        )
+    return networks
+
+
+def _require_logits(cfg: Config, name: str, logits: Array, count: int) -> Array:
+    return modules.require_output(name, logits, count, cfg.data.num_classes)
+
+
+def init(
+    cfg: Config,
+    key: Array,
+    total_steps: Array | int | None = None,
+    networks: Networks | None = None,
+) -> ClassifierState:
     """A fresh classifier for images of `cfg.data.image_size`. The key is consumed.
 
     Only parameters that the mode trains exist: end to end, the CNN has no softmax of its
@@ -30,40 +70,38 @@ def init(cfg: Config, key: Array, total_steps: int | None = None) -> ClassifierS
         total_steps: updates of one stage; needed by a learning-rate schedule only.
 
     Raises:
-        ConfigError: if the configuration has a schedule and `total_steps` is None.
+        ConfigError: if the configuration has a schedule and `total_steps` is None; for
+            networks that are no modules or give other shapes.
     """
-    if total_steps is None and cfg.classifier.optim.schedule != "constant":
+    nets, options, mode = _networks(cfg, networks), cfg.classifier.optim, cfg.classifier.mode
+    if total_steps is None and optim.has_schedule(options):
         raise ConfigError(
-            f"classifier.optim.schedule is {cfg.classifier.optim.schedule!r}: expected "
+            f"classifier.optim.schedule is {options.schedule!r}: expected "
             "total_steps, the length of the schedule, to be given"
         )
     cnn_key, hybrid_key = jax.random.split(key)
     size, channels = cfg.data.image_size, cfg.data.channels
     image = jnp.zeros((1, size, size, channels))
-    cnn = CNN(cfg)
-    both = cfg.classifier.mode == "end_to_end"
-    variables = cnn.init(cnn_key, image, method="features" if both else "__call__")
-    features = _features(cfg, variables["params"], image)
-    hybrid = {"params": {}}
-    if cfg.classifier.mode != "cnn":
-        hybrid = Hybrid(cfg).init(hybrid_key, features, train=False)
-
-    def net(params):
-        return NetState(params, {}, optim.make(cfg.classifier.optim).init(params))
-
+    method = "features" if mode == "end_to_end" else None
+    result, cnn = modules.init(nets.cnn, cnn_key, image, method=method)
+    if method is None:
+        _require_logits(cfg, "cnn", result, 1)
+    cnn = NetState(**cnn, opt_state=optim.make(options).init(cnn["params"]))
+    shape, hybrid = (), {"params": {}, "batch_stats": {}}
+    if hasattr(nets.cnn, "features"):
+        shape = modules.predict(nets.cnn, cnn, image, method="features").shape[1:]
+    if mode != "cnn":
+        logits, hybrid = modules.init(nets.hybrid, hybrid_key, jnp.zeros((1, *shape)))
+        _require_logits(cfg, "hybrid", logits, 1)
     return ClassifierState(
         step=jnp.int32(0),
-        total_steps=jnp.int32(total_steps or 1),
-        cnn=net(variables["params"]),
-        hybrid=net(hybrid["params"]),
+        total_steps=jnp.int32(1 if total_steps is None else total_steps),
+        cnn=cnn,
+        hybrid=NetState(**hybrid, opt_state=optim.make(options).init(hybrid["params"])),
         image_mean=jnp.zeros((size, size, 1)),
-        feature_mean=jnp.zeros(features.shape[1:]),
-        feature_scale=jnp.ones(features.shape[1:]),
+        feature_mean=jnp.zeros(shape),
+        feature_scale=jnp.ones(shape),
     )
-
-
-def _features(cfg: Config, params, image: Array) -> Array:
-    return CNN(cfg).apply({"params": params}, image, method="features")
 
 
 def normalise(cfg: Config, state: ClassifierState, image: Array) -> Array:
@@ -71,7 +109,11 @@ def normalise(cfg: Config, state: ClassifierState, image: Array) -> Array:
 
     "zerocenter" subtracts the training images' mean image (MATLAB's input layer);
     "minmax" stretches each image to [-1, 1] (a constant image becomes -1).
+
+    Raises:
+        ConfigError: for unknown names in the configuration.
     """
+    require_names(cfg)
     if cfg.data.normalise == "zerocenter":
         return image - state.image_mean[None]
     low = image.min(axis=(1, 2, 3), keepdims=True)
@@ -79,10 +121,13 @@ def normalise(cfg: Config, state: ClassifierState, image: Array) -> Array:
     return (image - low) / jnp.maximum(span, 1e-6) * 2.0 - 1.0
 
 
-def features(cfg: Config, state: ClassifierState, image: Array) -> Array:
+def features(
+    cfg: Config, state: ClassifierState, image: Array, networks: Networks | None = None
+) -> Array:
     """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
     [B, cnn.features], or [B, H', W' * filters] in the rows reading."""
-    return _features(cfg, state.cnn.params, normalise(cfg, state, image))
+    cnn = _networks(cfg, networks).cnn
+    return modules.predict(cnn, state.cnn, normalise(cfg, state, image), method="features")
 
 
 def _standardise(state: ClassifierState, features: Array) -> Array:
@@ -116,7 +161,9 @@ def class_weight(cfg: Config, label: Array, weight: Array) -> Array:
 
     Raises:
         DataError: unless there is one for each label.
+        ConfigError: for unknown names in the configuration.
     """
+    require_names(cfg)
     require_weights(weight, label)
     if cfg.classifier.class_weight == "none":
         return weight
@@ -134,27 +181,58 @@ def train_step(
     *,
     stage: str = "end_to_end",
     axis_name: str | None = None,
+    networks: Networks | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[ClassifierState, dict[str, Array]]:
     """One update on the weighted mean cross-entropy of one batch.
 
     Args:
-        cfg: static.
-        state: from `init` or an earlier step.
+        cfg, networks, stage: static; the stage is "end_to_end", "cnn" or "hybrid" (see the
+            module).
         batch: image [B, S, S, C] float32 in [-1, 1] (for stage "hybrid": `features`),
-            label [B] int32, weight [B] float32 with 0 for padding.
+            label [B] int32, weight [B] float32 with 0 for padding (which a BatchNorm of
+            networks of your own still sees).
         key: may be the same at every step; the step number is folded in.
-        stage: static; "end_to_end", "cnn" or "hybrid" (see the module).
-        axis_name: of the device axis, where the step runs under `pmap` or
-            `shard_map(check_vma=False)`.
+        axis_name: of the device axis, under `pmap` or `shard_map(check_vma=False)`.
+        lr_scale: [] float, multiplies the update; None leaves it.
 
     Returns:
         The new state, and weighted sums over the batch: loss, correct, count.
 
     Raises:
-        ValueError: for an unknown stage.
+        ConfigError: for unknown names, and networks that give other shapes.
     """
-    if stage not in ("end_to_end", "cnn", "hybrid"):
-        raise ValueError(f"stage is {stage!r}: expected end_to_end, cnn or hybrid")
+    nets = _networks(cfg, networks, axis_name)
+    _check(cfg, state, batch, stage)
+    keys = _Keys(*jax.random.split(jax.random.fold_in(key, state.step), len(_Keys._fields)))
+    image = batch.image
+    if stage != "hybrid":
+        image = _seen(cfg, state, image, keys.augment, axis_name)
+    trained = ("cnn", "hybrid") if stage == "end_to_end" else (stage,)
+    new, sums = descend(
+        cfg.classifier.optim,
+        {name: getattr(state, name) for name in trained},
+        partial(_logits, cfg, nets, state, stage, image, keys, axis_name),
+        batch.label,
+        batch.weight,
+        state.step % jnp.maximum(state.total_steps, 1),
+        state.total_steps,
+        axis_name=axis_name,
+        lr_scale=lr_scale,
+    )
+    return state._replace(step=state.step + 1, **new), sums
+
+
+class _Keys(NamedTuple):
+    """The keys of one step; the first two are as they were without the third."""
+
+    augment: Array
+    hybrid: Array
+    cnn: Array
+
+
+def _check(cfg: Config, state: ClassifierState, batch: Batch, stage: str) -> None:
+    require_name("stage", stage, ("end_to_end", "cnn", "hybrid"))
     if stage == "hybrid":
         chex.assert_shape(batch.image, (None, *state.feature_mean.shape))
     else:
@@ -162,44 +240,41 @@ def train_step(
         chex.assert_shape(batch.image, (None, size, size, channels))
     chex.assert_shape([batch.label, batch.weight], batch.image.shape[:1])
     chex.assert_type([batch.image, batch.label], [jnp.float32, jnp.int32])
-    key = jax.random.fold_in(key, state.step)
-    augment_key, dropout_key = jax.random.split(key)
-    devices = 1
-    if axis_name is not None:
-        devices = lax.axis_size(axis_name)
-        dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(axis_name))
 
-    image = batch.image
-    if stage != "hybrid":
-        if cfg.classifier.augment == "standard":
-            keys = jax.random.split(augment_key, devices * image.shape[0])
-            image = augment.standard(image, augment.own_rows(keys, axis_name))
-        image = normalise(cfg, state, image)
 
-    def logits(params):
-        if stage == "cnn":
-            return CNN(cfg).apply({"params": params["cnn"]}, image)
-        read = image
-        if stage == "end_to_end":
-            read = _features(cfg, params["cnn"], image)
-        elif cfg.hybrid.standardise:
-            read = _standardise(state, image)
-        return Hybrid(cfg).apply(
-            {"params": params["hybrid"]}, read, True, rngs={"dropout": dropout_key}
+def _seen(cfg: Config, state: ClassifierState, image: Array, key: Array, axis_name) -> Array:
+    """What the CNN sees of a batch while it is trained."""
+    if cfg.classifier.augment == "standard":
+        devices = 1 if axis_name is None else lax.axis_size(axis_name)
+        keys = jax.random.split(key, devices * image.shape[0])
+        image = augment.standard(image, augment.own_rows(keys, axis_name))
+    return normalise(cfg, state, image)
+
+
+def _logits(
+    cfg: Config, nets: Networks, state: ClassifierState, stage, image, keys, axis_name, params
+) -> tuple[Array, dict]:
+    """The logits that a stage trains, [B, K], and the batch_stats of its networks."""
+
+    def run(name, x, method=None):
+        key = getattr(keys, name)
+        if axis_name is not None:
+            key = jax.random.fold_in(key, lax.axis_index(axis_name))
+        module, stats = getattr(nets, name), getattr(state, name).batch_stats
+        return modules.train(
+            module, params[name], stats, key, x, axis_name=axis_name, method=method
         )
 
-    trained = ("cnn", "hybrid") if stage == "end_to_end" else (stage,)
-    nets, sums = descend(
-        cfg.classifier.optim,
-        {name: getattr(state, name) for name in trained},
-        logits,
-        batch.label,
-        batch.weight,
-        state.step % jnp.maximum(state.total_steps, 1),
-        state.total_steps,
-        axis_name=axis_name,
-    )
-    return state._replace(step=state.step + 1, **nets), sums
+    if stage == "cnn":
+        logits, stats = run("cnn", image)
+        return _require_logits(cfg, "cnn", logits, image.shape[0]), {"cnn": stats}
+    read, batch_stats = image, {}
+    if stage == "end_to_end":
+        read, batch_stats["cnn"] = run("cnn", image, "features")
+    elif cfg.hybrid.standardise:
+        read = _standardise(state, image)
+    logits, batch_stats["hybrid"] = run("hybrid", read)
+    return _require_logits(cfg, "hybrid", logits, image.shape[0]), batch_stats
 
 
 def descend(
@@ -212,6 +287,7 @@ def descend(
     total_steps: Array | int,
     *,
     axis_name: str | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[dict[str, NetState], dict[str, Array]]:
     """One update of networks on the weighted mean cross-entropy of one batch: what every
     training of a classifier here does (`train_step`, and the baselines').
@@ -219,10 +295,10 @@ def descend(
     Args:
         options: static.
         nets: the networks that are trained.
-        logits: function of {name: params} -> [B, K] float32.
+        logits: function of {name: params} -> [B, K] float32, {name: new batch_stats}.
         label: [B] int32; weight: [B] float32, 0 for padding.
         step, total_steps: where the learning-rate schedule stands.
-        axis_name: see `train_step`.
+        axis_name, lr_scale: see `train_step`.
 
     Returns:
         The networks, and weighted sums over the batch: loss, correct, count.
@@ -235,15 +311,17 @@ def descend(
     count = total(weight.sum())
 
     def loss_fn(params):
-        answers = logits(params)
+        answers, batch_stats = logits(params)
         loss = (weight * losses.cross_entropy(answers, label)).sum()
-        return loss / jnp.maximum(count, 1e-6), (loss, answers)
+        return loss / jnp.maximum(count, 1e-6), (loss, answers, batch_stats)
 
     params = {name: net.params for name, net in nets.items()}
-    (_, (loss, answers)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    (_, (loss, answers, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
     grads = total(grads)
     nets = {
-        name: optim.update(options, grads[name], net, step, total_steps)
+        name: optim.update(
+            options, grads[name], net._replace(batch_stats=stats[name]), step, total_steps, lr_scale
+        )
         for name, net in nets.items()
     }
     hit = (answers.argmax(axis=-1) == label).astype(jnp.float32)
@@ -251,22 +329,27 @@ def descend(
     return nets, sums | {"count": count}
 
 
-def predict(cfg: Config, state: ClassifierState, image: Array) -> Array:
+def predict(
+    cfg: Config, state: ClassifierState, image: Array, networks: Networks | None = None
+) -> Array:
     """Class probabilities: image [B, S, S, C] float32 in [-1, 1] -> [B, K] float32.
 
     Dropout is off. The softmax is layer 12 of Table 1.
     """
+    nets = _networks(cfg, networks)
     if cfg.classifier.mode == "cnn":
-        logits = CNN(cfg).apply({"params": state.cnn.params}, normalise(cfg, state, image))
-    else:
-        read = features(cfg, state, image)
-        if cfg.hybrid.standardise:
-            read = _standardise(state, read)
-        logits = Hybrid(cfg).apply({"params": state.hybrid.params}, read, train=False)
-    return jax.nn.softmax(logits, axis=-1)
+        logits = modules.predict(nets.cnn, state.cnn, normalise(cfg, state, image))
+        return jax.nn.softmax(_require_logits(cfg, "cnn", logits, image.shape[0]), axis=-1)
+    read = features(cfg, state, image, networks)
+    if cfg.hybrid.standardise:
+        read = _standardise(state, read)
+    logits = modules.predict(nets.hybrid, state.hybrid, read)
+    return jax.nn.softmax(_require_logits(cfg, "hybrid", logits, image.shape[0]), axis=-1)
 
 
-def evaluate(cfg: Config, state: ClassifierState, batch: Batch) -> Counts:
+def evaluate(
+    cfg: Config, state: ClassifierState, batch: Batch, networks: Networks | None = None
+) -> Counts:
     """`metrics.Counts` of one batch; rows of weight 0 count for nothing."""
-    probability = predict(cfg, state, batch.image)
+    probability = predict(cfg, state, batch.image, networks)
     return metrics.counts(probability, batch.label, batch.weight)

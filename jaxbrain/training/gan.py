@@ -1,34 +1,70 @@
-"""The conditional GAN as pure functions: `init`, `train_step`, `sample`."""
+"""The conditional GAN as pure functions: `init`, `train_step`, `sample`.
+
+`networks` stands for the modules of all of them: ours, built from the configuration, where
+it is None, else a user's own (`Networks`).
+"""
+
+from functools import partial
+from typing import NamedTuple
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxbrain.config import Config
+from jaxbrain.config import Config, OptimConfig, require_names
+from jaxbrain.nn import modules
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
 from jaxbrain.training import augment, losses, optim
-from jaxbrain.types import Array, Batch, GANState, NetState
+from jaxbrain.types import Array, Batch, GANState, NetState, Params
 
 
-def init(cfg: Config, key: Array) -> GANState:
-    """A fresh GAN for images of `cfg.gan.image_size`. The key is consumed."""
-    gan = cfg.gan
+class Networks(NamedTuple):
+    """The two Linen modules of a conditional GAN; see `nn.modules` for what they may hold.
+
+    generator: (z [B, latent_size] float32, label [B] int32, train) -> images
+        [B, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size, C = cfg.data.channels.
+    discriminator: (image [B, S, S, C] float32, label [B] int32, train) -> logits [B]
+        float32, large for real.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+
+
+def _networks(cfg: Config, networks: Networks | None, axis_name: str | None = None) -> Networks:
+    require_names(cfg)
+    return modules.chosen(networks, Networks(Generator(cfg), Discriminator(cfg)), axis_name)
+
+
+def _require_images(cfg: Config, image: Array, count: int) -> Array:
+    size = cfg.gan.image_size
+    shape = count, size, size, cfg.data.channels
+    return modules.require_output("generator", image, *shape)
+
+
+def init(cfg: Config, key: Array, networks: Networks | None = None) -> GANState:
+    """A fresh GAN for images of `cfg.gan.image_size`. The key is consumed.
+
+    Raises:
+        ConfigError: for networks that are no modules or give other shapes.
+    """
+    gan, nets = cfg.gan, _networks(cfg, networks)
     generator_key, discriminator_key = jax.random.split(key)
     label = jnp.zeros((1,), jnp.int32)
     z = jnp.zeros((1, gan.latent_size))
-    image = jnp.zeros((1, gan.image_size, gan.image_size, cfg.data.channels))
-    drawn = Generator(cfg).init(generator_key, z, label, train=False)
-    judge = Discriminator(cfg).init(discriminator_key, image, label, train=False)
-    generator = NetState(
-        drawn["params"],
-        drawn.get("batch_stats", {}),
-        optim.make(gan.generator_optim).init(drawn["params"]),
-    )
-    discriminator = NetState(
-        judge["params"], {}, optim.make(gan.discriminator_optim).init(judge["params"])
-    )
+    image, drawn = modules.init(nets.generator, generator_key, z, label)
+    image = jnp.zeros(_require_images(cfg, image, 1).shape)
+    logit, judge = modules.init(nets.discriminator, discriminator_key, image, label)
+    modules.require_output("discriminator", logit, 1)
+
+    def net(variables, options):
+        return NetState(**variables, opt_state=optim.make(options).init(variables["params"]))
+
+    generator = net(drawn, gan.generator_optim)
+    discriminator = net(judge, gan.discriminator_optim)
     # A copy, so that no buffer appears twice in a state that will be donated.
     average = jax.tree.map(jnp.copy, _variables(generator)) if _averages(cfg) else {}
     return GANState(jnp.int32(0), generator, discriminator, average)
@@ -42,6 +78,139 @@ def _variables(net: NetState) -> dict:
     return {"params": net.params, "batch_stats": net.batch_stats}
 
 
+class _Keys(NamedTuple):
+    """The keys of one step; of the first six every one is as it was without the rest."""
+
+    z: Array
+    fresh: Array
+    flip: Array
+    reflect: Array
+    judge: Array
+    fool: Array
+    noise: Array
+    fresh_noise: Array
+
+
+class _Step(NamedTuple):
+    """The passes of one step, on one device."""
+
+    cfg: Config
+    networks: Networks
+    state: GANState
+    label: Array
+    axis_name: str | None
+    lr_scale: Array | float | None
+
+    def _own(self, values: Array) -> Array:
+        return augment.own_rows(values, self.axis_name)
+
+    def _count(self) -> int:
+        """Rows of all devices."""
+        devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+        return self.label.shape[0] * devices
+
+    def _image_keys(self, key: Array) -> Array:
+        return self._own(jax.random.split(key, self._count()))
+
+    def _train(self, name: str, params: Params, batch_stats: Params, key: Array, *inputs):
+        if self.axis_name is not None:
+            key = jax.random.fold_in(key, lax.axis_index(self.axis_name))
+        module = getattr(self.networks, name)
+        return modules.train(module, params, batch_stats, key, *inputs, axis_name=self.axis_name)
+
+    def real(self, image: Array, keys: _Keys) -> Array:
+        """The batch's images, checked, some of them reflected."""
+        size, channels = self.cfg.gan.image_size, self.cfg.data.channels
+        chex.assert_shape(image, (None, size, size, channels))
+        chex.assert_shape(self.label, image.shape[:1])
+        chex.assert_type([image, self.label], [jnp.float32, jnp.int32])
+        if self.cfg.gan.augment == "reflect":
+            image = augment.reflect(image, self._image_keys(keys.reflect))
+        return image
+
+    def flip(self, key: Array) -> Array:
+        """[B] bool, which real images count as fake: exactly this share of the batch, as
+        in MathWorks' modelGradients."""
+        order = jax.random.permutation(key, self._count())
+        return self._own(order < int(self.cfg.gan.flip * self._count()))
+
+    def draw(self, key: Array, noise_key: Array, params: Params) -> tuple[Array, Params]:
+        """Synthetic images of the batch's labels, and the generator's batch_stats."""
+        z = self._own(latents(self.cfg, self._count(), key))
+        stats = self.state.generator.batch_stats
+        image, stats = self._train("generator", params, stats, noise_key, z, self.label)
+        return _require_images(self.cfg, image, self.label.shape[0]), stats
+
+    def judge(self, key: Array, params: Params, batch_stats: Params, image: Array):
+        """Logits [B] of images, and the discriminator's batch_stats."""
+        augment_key, dropout_key = jax.random.split(key)
+        if self.cfg.gan.augment == "diffaug":
+            image = augment.diffaug(image, self._image_keys(augment_key))
+        logits, stats = self._train(
+            "discriminator", params, batch_stats, dropout_key, image, self.label
+        )
+        return modules.require_output("discriminator", logits, *self.label.shape), stats
+
+    def judge_both(self, key: Array, real: Array, params: Params, fake: Array):
+        """(logits of real images, of synthetic ones), batch_stats after both."""
+        real_key, fake_key, _ = jax.random.split(key, 3)
+        real_logits, stats = self.judge(
+            real_key, params, self.state.discriminator.batch_stats, real
+        )
+        fake_logits, stats = self.judge(fake_key, params, stats, fake)
+        return (real_logits, fake_logits), stats
+
+    def discriminator_slopes(self, logits: tuple, flip: Array) -> tuple[Array, tuple]:
+        """The discriminator's loss, and its gradient at both logits."""
+        loss, (real, fake) = jax.value_and_grad(
+            lambda logits: losses.discriminator_loss(self.cfg.gan.loss, *logits, flip)
+        )(logits)
+        if self.cfg.gan.loss == "bce":
+            # So that `other_side` may divide by it. Tiny: it moves no weight.
+            fake = jnp.maximum(fake, 1e-20)
+        return loss, (real, fake)
+
+    def penalised(self, grads: Params, key: Array, real: Array) -> Params:
+        """The discriminator's gradients with those of R1."""
+        weight, (params, stats, _) = self.cfg.gan.r1, self.state.discriminator
+        if weight == 0:
+            return grads
+        *_, key = jax.random.split(key, 3)
+
+        def penalty(params):
+            return losses.r1_penalty(lambda image: self.judge(key, params, stats, image)[0], real)
+
+        return jax.tree.map(lambda g, r: g + weight * r, grads, jax.grad(penalty)(params))
+
+    def other_side(self, logits: tuple, slopes: tuple, fake_grads: Array, pull_judge):
+        """The generator's loss, and its gradient at the synthetic images; `fake_grads` is
+        that of the discriminator's loss, whose `slopes` were pulled back to it."""
+        loss, slope = jax.value_and_grad(
+            lambda fake: losses.generator_loss(self.cfg.gan.loss, fake)
+        )(logits[1])
+        own = type(self.networks.discriminator) is Discriminator
+        if self.cfg.gan.loss == "bce" and own:
+            # A logit depends on its own image alone, so the image's gradient is
+            # proportional to the logit's: that of the other loss needs no pass.
+            return loss, fake_grads * (slope / slopes[1]).reshape(-1, 1, 1, 1)
+        # A user's discriminator may mix the images of a batch.
+        return loss, pull_judge((jnp.zeros_like(logits[0]), slope))[1]
+
+    def fool(self, keys: _Keys, discriminator: NetState, params: Params):
+        """The generator's loss on images of its own, and its batch_stats."""
+        image, stats = self.draw(keys.fresh, keys.fresh_noise, params)
+        logits, _ = self.judge(keys.fool, *discriminator[:2], image)
+        return losses.generator_loss(self.cfg.gan.loss, logits), stats
+
+    def update(self, options: OptimConfig, net: NetState, grads: Params, batch_stats: Params):
+        """The network after one optimiser step."""
+        if self.axis_name is not None:
+            grads = lax.pmean(grads, self.axis_name)
+        step, total = self.state.step, self.cfg.gan.steps
+        net = optim.update(options, grads, net, step, total, self.lr_scale)
+        return net._replace(batch_stats=batch_stats)
+
+
 def train_step(
     cfg: Config,
     state: GANState,
@@ -49,6 +218,8 @@ def train_step(
     key: Array,
     *,
     axis_name: str | None = None,
+    networks: Networks | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[GANState, dict[str, Array]]:
     """One update of both networks on one batch of real images.
 
@@ -58,136 +229,69 @@ def train_step(
     statistics are those of the pass that trains it.
 
     Args:
-        cfg: static.
-        state: from `init` or an earlier step.
-        batch: image [B, S, S, C] float32 in [-1, 1] with S = cfg.gan.image_size, label
-            [B] int32. Weights are not used: a GAN drops partial batches.
+        cfg, networks: static.
+        batch: image [B, S, S, C] float32 in [-1, 1], label [B] int32. Weights are not
+            used: a GAN drops partial batches.
         key: may be the same at every step; the step number is folded in.
-        axis_name: of the device axis, where the step runs under `pmap` or
-            `shard_map(check_vma=False)`.
+        axis_name: of the device axis, under `pmap` or `shard_map(check_vma=False)`.
+        lr_scale: [] float, multiplies every update; None leaves them.
 
     Returns:
-        The new state, and sums over the batch: discriminator_loss, generator_loss,
-        real_score and fake_score (sigmoid of the logits), discriminator_accuracy (share of
-        real and synthetic images on their side of 0), count.
+        The new state, and sums over the batch: losses, scores (sigmoids of the logits),
+        accuracy (share of real and synthetic images on their side of 0), count.
+
+    Raises:
+        ConfigError: for unknown names, and networks that give other shapes.
     """
-    gan = cfg.gan
-    size, channels = gan.image_size, cfg.data.channels
-    chex.assert_shape(batch.image, (None, size, size, channels))
-    chex.assert_shape(batch.label, batch.image.shape[:1])
-    chex.assert_type([batch.image, batch.label], [jnp.float32, jnp.int32])
-    key = jax.random.fold_in(key, state.step)
-    z_key, fresh_key, flip_key, reflect_key, judge_key, generator_key = jax.random.split(key, 6)
-    label, count = batch.label, batch.label.shape[0]
-    devices = 1 if axis_name is None else lax.axis_size(axis_name)
-
-    def own(values):
-        return augment.own_rows(values, axis_name)
-
-    def own_latents(key):
-        return own(latents(cfg, count * devices, key))
-
-    def image_keys(key):
-        return own(jax.random.split(key, count * devices))
-
-    real = batch.image
-    if gan.augment == "reflect":
-        real = augment.reflect(real, image_keys(reflect_key))
-    # Exactly this share of the batch, as in MathWorks' modelGradients.
-    order = jax.random.permutation(flip_key, count * devices)
-    flip = own(order < int(gan.flip * count * devices))
-
-    def draw(params, z):
-        variables = {"params": params, "batch_stats": state.generator.batch_stats}
-        image, new = Generator(cfg, axis_name).apply(
-            variables, z, label, train=True, mutable=["batch_stats"]
-        )
-        return image, new.get("batch_stats", {})
-
-    def judge(params, image, key):
-        augment_key, dropout_key = jax.random.split(key)
-        if gan.augment == "diffaug":
-            image = augment.diffaug(image, image_keys(augment_key))
-        if axis_name is not None:
-            dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(axis_name))
-        rngs = {"dropout": dropout_key}
-        return Discriminator(cfg).apply({"params": params}, image, label, True, rngs=rngs)
-
-    def update(net, grads, options):
-        if axis_name is not None:
-            grads = lax.pmean(grads, axis_name)
-        return optim.update(options, grads, net, state.step, gan.steps)
-
-    real_key, fake_key, penalty_key = jax.random.split(judge_key, 3)
-    params_g, params_d = state.generator.params, state.discriminator.params
-
+    gan, params_g, params_d = cfg.gan, state.generator.params, state.discriminator.params
+    once = _Step(cfg, _networks(cfg, networks, axis_name), state, batch.label, axis_name, lr_scale)
+    keys = _Keys(*jax.random.split(jax.random.fold_in(key, state.step), len(_Keys._fields)))
+    real, flip = once.real(batch.image, keys), once.flip(keys.flip)
     # The chain rule is cut at the synthetic images and at the logits, so that the
     # discriminator and the generator share one forward pass.
-    fake, pull_generator, batch_stats = jax.vjp(
-        lambda params: draw(params, own_latents(z_key)), params_g, has_aux=True
+    fake, pull_generator, stats_g = jax.vjp(
+        partial(once.draw, keys.z, keys.noise), params_g, has_aux=True
     )
-    (real_logits, fake_logits), pull_judge = jax.vjp(
-        lambda params, image: (
-            judge(params, real, real_key),
-            judge(params, image, fake_key),
-        ),
-        params_d,
-        fake,
+    logits, pull_judge, stats_d = jax.vjp(
+        partial(once.judge_both, keys.judge, real), params_d, fake, has_aux=True
     )
-    d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
-        lambda logits: losses.discriminator_loss(gan.loss, *logits, flip)
-    )((real_logits, fake_logits))
-    if gan.loss == "bce":
-        # So that one may divide by it below. Tiny: it moves no weight.
-        fake_cotangent = jnp.maximum(fake_cotangent, 1e-20)
-    d_grads, fake_grads = pull_judge((real_cotangent, fake_cotangent))
-    if gan.r1 > 0:
-        r1_grads = jax.grad(
-            lambda params: losses.r1_penalty(lambda image: judge(params, image, penalty_key), real)
-        )(params_d)
-        d_grads = jax.tree.map(lambda g, r: g + gan.r1 * r, d_grads, r1_grads)
-    discriminator = update(state.discriminator, d_grads, gan.discriminator_optim)
-
+    loss_d, slopes = once.discriminator_slopes(logits, flip)
+    grads_d, fake_grads = pull_judge(slopes)
+    grads_d = once.penalised(grads_d, keys.judge, real)
+    discriminator = once.update(gan.discriminator_optim, state.discriminator, grads_d, stats_d)
     if gan.update == "simultaneous":
-        g_loss, g_cotangent = jax.value_and_grad(
-            lambda logits: losses.generator_loss(gan.loss, logits)
-        )(fake_logits)
-        if gan.loss == "bce":
-            # A logit depends on its own image alone, so the image's gradient is
-            # proportional to the logit's: that of the other loss needs no pass.
-            fake_grads = fake_grads * (g_cotangent / fake_cotangent).reshape(-1, 1, 1, 1)
-        else:
-            _, fake_grads = pull_judge((jnp.zeros_like(real_logits), g_cotangent))
-        (g_grads,) = pull_generator(fake_grads)
+        loss_g, fake_grads = once.other_side(logits, slopes, fake_grads, pull_judge)
+        (grads_g,) = pull_generator(fake_grads)
     else:
+        fool = jax.value_and_grad(partial(once.fool, keys, discriminator), has_aux=True)
+        (loss_g, stats_g), grads_g = fool(params_g)
+    generator = once.update(gan.generator_optim, state.generator, grads_g, stats_g)
+    average = _averaged(cfg, state.average, generator)
+    sums = _sums(logits, loss_d, loss_g, axis_name)
+    return GANState(state.step + 1, generator, discriminator, average), sums
 
-        def loss_fn(params):
-            image, batch_stats = draw(params, own_latents(fresh_key))
-            logits = judge(discriminator.params, image, generator_key)
-            return losses.generator_loss(gan.loss, logits), batch_stats
 
-        (g_loss, batch_stats), g_grads = jax.value_and_grad(loss_fn, has_aux=True)(params_g)
-    generator = update(state.generator, g_grads, gan.generator_optim)
-    generator = generator._replace(batch_stats=batch_stats)
+def _averaged(cfg: Config, average, generator: NetState):
+    if not _averages(cfg):
+        return average
+    keep = 0.5 ** (1.0 / cfg.gan.average_half_life)
+    new = _variables(generator)
+    return jax.tree.map(lambda old, new: old * keep + new * (1.0 - keep), average, new)
 
-    average = state.average
-    if _averages(cfg):
-        keep = 0.5 ** (1.0 / gan.average_half_life)
-        average = jax.tree.map(
-            lambda old, new: old * keep + new * (1.0 - keep), average, _variables(generator)
-        )
-    metrics = {
-        "discriminator_loss": d_loss * count,
-        "generator_loss": g_loss * count,
-        "real_score": jax.nn.sigmoid(real_logits).sum(),
-        "fake_score": jax.nn.sigmoid(fake_logits).sum(),
-        "discriminator_accuracy": ((real_logits > 0).mean() + (fake_logits < 0).mean())
-        * (0.5 * count),
+
+def _sums(logits: tuple, loss_d: Array, loss_g: Array, axis_name: str | None) -> dict[str, Array]:
+    real, fake = logits
+    count = real.shape[0]
+    right = (real > 0).mean() + (fake < 0).mean()
+    sums = {
+        "discriminator_loss": loss_d * count,
+        "generator_loss": loss_g * count,
+        "real_score": jax.nn.sigmoid(real).sum(),
+        "fake_score": jax.nn.sigmoid(fake).sum(),
+        "discriminator_accuracy": right * (0.5 * count),
         "count": jnp.float32(count),
     }
-    if axis_name is not None:
-        metrics = lax.psum(metrics, axis_name)
-    return GANState(state.step + 1, generator, discriminator, average), metrics
+    return sums if axis_name is None else lax.psum(sums, axis_name)
 
 
 def latents(cfg: Config, num: int, key: Array) -> Array:
@@ -195,17 +299,22 @@ def latents(cfg: Config, num: int, key: Array) -> Array:
     return jax.random.normal(key, (num, cfg.gan.latent_size))
 
 
-def generate(cfg: Config, state: GANState, z: Array, label: Array) -> Array:
+def generate(
+    cfg: Config, state: GANState, z: Array, label: Array, networks: Networks | None = None
+) -> Array:
     """`sample` for given latents: z [N, latent_size], label [N] int32."""
-    variables = state.average or _variables(state.generator)
-    return Generator(cfg).apply(variables, z, label, train=False)
+    net = state.generator._replace(**state.average) if state.average else state.generator
+    image = modules.predict(_networks(cfg, networks).generator, net, z, label)
+    return _require_images(cfg, image, label.shape[0])
 
 
-def sample(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
+def sample(
+    cfg: Config, state: GANState, label: Array, key: Array, networks: Networks | None = None
+) -> Array:
     """Synthetic images, one per label, from the averaged generator where there is one.
 
     Args:
-        cfg: static.
+        cfg, networks: static.
         state: a GAN; its running BatchNorm statistics are used, so that an image does
             not depend on the others.
         label: [N] int32.
@@ -215,4 +324,4 @@ def sample(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
         [N, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size.
     """
     chex.assert_rank(label, 1)
-    return generate(cfg, state, latents(cfg, label.shape[0], key), label)
+    return generate(cfg, state, latents(cfg, label.shape[0], key), label, networks)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxbrain.config import require_name
 from jaxbrain.types import Array
 
 
@@ -25,10 +26,14 @@ def discriminator_loss(kind: str, real_logits: Array, fake_logits: Array, flip: 
         flip: [B] bool; where True a real image counts as fake (for "bce" this is
             MathWorks' p_real <- 1 - p_real).
 
+    Raises:
+        ConfigError: for another kind.
+
     References:
         Goodfellow et al., "Generative adversarial nets", 2014; Lim and Ye, "Geometric
         GAN", 2017 (hinge); MathWorks' conditional-GAN example (flipFactor).
     """
+    require_name("gan.loss", kind, ("bce", "hinge"))
     signed = jnp.where(flip, -real_logits, real_logits)
     if kind == "bce":
         return jax.nn.softplus(-signed).mean() + jax.nn.softplus(fake_logits).mean()
@@ -37,7 +42,9 @@ def discriminator_loss(kind: str, real_logits: Array, fake_logits: Array, flip: 
 
 def generator_loss(kind: str, fake_logits: Array) -> Array:
     """What the generator minimises: mean softplus(-fake) for "bce" (the non-saturating
-    loss), -mean fake for "hinge". fake_logits [B] float32 -> [] float32."""
+    loss), -mean fake for "hinge"; a ConfigError for another kind. fake_logits [B] float32
+    -> [] float32."""
+    require_name("gan.loss", kind, ("bce", "hinge"))
     if kind == "bce":
         return jax.nn.softplus(-fake_logits).mean()
     return -fake_logits.mean()

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxbrain.config import OptimConfig
+from jaxbrain.config import OptimConfig, require_name, require_optimiser
+from jaxbrain.errors import ConfigError
 from jaxbrain.types import Array, NetState, Params
 
 
@@ -53,17 +54,51 @@ def _lenient(transform: optax.GradientTransformation) -> optax.GradientTransform
 
 
 def make(cfg: OptimConfig) -> optax.GradientTransformation:
-    """The transformation that `cfg` names, without its schedule (see `schedule`)."""
+    """The transformation that `cfg` names, without its schedule (see `schedule`).
+
+    Args:
+        cfg: an `OptimConfig`, or any hashable object with `make()`, which is called.
+
+    Raises:
+        ConfigError: for an unknown name, or if `make()` returns something else.
+
+    Example:
+        >>> import dataclasses
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Lion:
+        ...     rate: float
+        ...
+        ...     def make(self):
+        ...         return optax.lion(self.rate, weight_decay=0.0)
+        >>> lion, params = make(Lion(0.5)), {"kernel": jnp.ones(1)}
+        >>> lion.update({"kernel": jnp.full(1, 3.0)}, lion.init(params), params)[0]
+        {'kernel': Array([-0.5], dtype=float32)}
+    """
+    require_optimiser("optim", cfg)
+    if hasattr(cfg, "make"):
+        transform = cfg.make()
+        if not isinstance(transform, optax.GradientTransformation):
+            raise ConfigError(
+                f"make() of {cfg!r} returned a {type(transform).__name__}: expected an "
+                "optax.GradientTransformation"
+            )
+        return _lenient(transform)
     if cfg.name == "sgdm":
         transform = sgdm(cfg.learning_rate, cfg.momentum, cfg.l2)
     else:
         transform = optax.chain(
             optax.add_decayed_weights(cfg.l2, mask=kernels),
-            _lenient(optax.adam(cfg.learning_rate, b1=cfg.b1, b2=cfg.b2)),
+            optax.adam(cfg.learning_rate, b1=cfg.b1, b2=cfg.b2),
         )
     if cfg.clip_norm:
         transform = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), transform)
-    return transform
+    return _lenient(transform)
+
+
+def has_schedule(cfg: OptimConfig) -> bool:
+    """Whether the learning rate depends on the length of the training. An object of a
+    user's own that is no `OptimConfig` keeps its schedule in its transformation."""
+    return isinstance(cfg, OptimConfig) and cfg.schedule != "constant"
 
 
 def schedule(cfg: OptimConfig, step: Array, total_steps: Array | int) -> Array:
@@ -71,9 +106,13 @@ def schedule(cfg: OptimConfig, step: Array, total_steps: Array | int) -> Array:
 
     The factor multiplies the update, so that the length of a training may be a traced
     number and the transformation stays the same object for every length.
+
+    Raises:
+        ConfigError: for an unknown schedule.
     """
-    if cfg.schedule == "constant":
+    if not has_schedule(cfg):
         return jnp.float32(1.0)
+    require_name("optim.schedule", cfg.schedule, ("constant", "warmup_cosine"))
     done = (jnp.float32(step) + 0.5) / jnp.maximum(jnp.float32(total_steps), 1.0)
     rise = done / max(cfg.warmup, 1e-6)
     fall = (done - cfg.warmup) / (1.0 - cfg.warmup)
@@ -82,16 +121,33 @@ def schedule(cfg: OptimConfig, step: Array, total_steps: Array | int) -> Array:
 
 
 def update(
-    cfg: OptimConfig, grads: Params, net: NetState, step: Array, total_steps: Array | int
+    cfg: OptimConfig,
+    grads: Params,
+    net: NetState,
+    step: Array,
+    total_steps: Array | int,
+    lr_scale: Array | float | None = None,
 ) -> NetState:
     """One optimiser step: `net` with new params and opt_state.
 
     Args:
         grads: a tree like `net.params`.
         step, total_steps: [] int32, where the schedule stands.
+        lr_scale: [] float, may be traced: multiplies the update, and so the learning
+            rate. None leaves it.
+
+    Raises:
+        ConfigError: for unknown names; for an `lr_scale` that is not one number.
     """
-    updates, opt_state = make(cfg).update(grads, net.opt_state, net.params)
     factor = schedule(cfg, step, total_steps)
+    if lr_scale is not None:
+        if jnp.shape(lr_scale):
+            raise ConfigError(
+                f"lr_scale has shape {list(jnp.shape(lr_scale))}: expected one number; "
+                "jax.vmap maps over several"
+            )
+        factor = factor * jnp.asarray(lr_scale, jnp.float32)
+    updates, opt_state = make(cfg).update(grads, net.opt_state, net.params)
     updates = jax.tree.map(lambda u: u * factor, updates)
     params = optax.apply_updates(net.params, updates)
     return net._replace(params=params, opt_state=opt_state)
