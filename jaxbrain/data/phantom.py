@@ -23,8 +23,6 @@ _CONTRASTS = (
     (0.60, 0.07, 0.92, 0.55, 0.36, 0.88, 0.70, 0.78),
     (0.60, 0.07, 0.12, 0.52, 0.42, 0.66, 0.92, 0.74),
 )
-
-
 # Normal draws of all smooth noises but the finest, whose grid follows the size.
 _GRID_DRAWS = 1340
 
@@ -57,6 +55,132 @@ def _step(distance: Array, softness: float | Array) -> Array:
     return jax.nn.sigmoid(-distance / softness)
 
 
+class _Draws:
+    """The random numbers of one slice, in order: few large draws, since each separate one
+    adds a generator to the compiled program."""
+
+    def __init__(self, scalar_key: Array, grid_key: Array, size: int):
+        self.size, self.used = size, 0
+        self.scalars = iter(jax.random.uniform(scalar_key, (64,)))
+        self.grids = jax.random.normal(grid_key, (_GRID_DRAWS + (size // 3 + 3) ** 2,))
+
+    def uniform(self, low, high) -> Array:
+        return low + (high - low) * next(self.scalars)
+
+    def noise(self, cells: int) -> Array:
+        start, self.used = self.used, self.used + (cells + 3) ** 2
+        grid = self.grids[start : self.used].reshape(cells + 3, cells + 3)
+        return _noise(grid, self.size, cells)
+
+
+class _Head(NamedTuple):
+    """Where a pixel [S, S] is: u, v from the middle, along and across the head; radius 1 on
+    its outline. width, height: half of its extent. soft: half the width of an edge."""
+
+    u: Array
+    v: Array
+    radius: Array
+    width: Array
+    height: Array
+    soft: float
+
+
+def _head(draws: _Draws) -> _Head:
+    pixel = 2.0 / draws.size
+    axis = (jnp.arange(draws.size, dtype=jnp.float32) + 0.5) * pixel - 1.0
+    y, x = jnp.meshgrid(axis, axis, indexing="ij")
+    angle = draws.uniform(-0.12, 0.12)
+    x, y = x - draws.uniform(-0.04, 0.04), y - draws.uniform(-0.04, 0.04)
+    u = x * jnp.cos(angle) + y * jnp.sin(angle)
+    v = y * jnp.cos(angle) - x * jnp.sin(angle)
+    width, height = draws.uniform(0.66, 0.80), draws.uniform(0.82, 0.94)
+    outline = 0.02 * draws.noise(3)
+    radius = jnp.sqrt((u / width) ** 2 + (v / height) ** 2) + outline
+    # The forehead is a little narrower than the back of the head.
+    radius = radius * (1.0 - 0.05 * v * jnp.abs(u))
+    return _Head(u, v, radius, width, height, 0.6 * pixel)
+
+
+class _Lesion(NamedTuple):
+    """distance: [S, S] from its middle; there: 1, or 0 in a normal slice; u, v: [S, S], of
+    `_Head`, as its mass effect leaves them."""
+
+    distance: Array
+    size: Array
+    there: Array
+    u: Array
+    v: Array
+
+
+def _lesion(draws: _Draws, head: _Head, there: Array, difficulty: Array) -> _Lesion:
+    """It sits off the midline, inside the brain, and pushes tissue outward."""
+    side = jnp.where(draws.uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
+    lesion_u = side * head.width * draws.uniform(0.18, 0.50)
+    lesion_v = head.height * draws.uniform(-0.50, 0.50)
+    size = draws.uniform(0.20, 0.34) - 0.12 * difficulty * draws.uniform(0.4, 1.0)
+    stretch = draws.uniform(0.75, 1.3)
+    away_u, away_v = head.u - lesion_u, head.v - lesion_v
+    distance = jnp.sqrt((away_u * stretch) ** 2 + (away_v / stretch) ** 2)
+    push = 0.35 * there * jnp.exp(-((distance / (1.8 * size)) ** 2))
+    return _Lesion(distance, size, there, head.u - push * away_u, head.v - push * away_v)
+
+
+def _brain(draws: _Draws, soft: float, depth: Array, u: Array, v: Array, tissue):
+    """Folded grey matter, white matter, ventricles and falx: [S, S] grey levels, and the
+    ventricles' mask. depth: 1 at the brain's surface."""
+    # Folds: thin lines where smooth noise crosses zero, near the brain's surface.
+    folds = draws.noise(9) + 0.6 * draws.noise(15)
+    surface = _step(0.66 + 0.05 * draws.noise(6) - depth, 0.05)
+    sulcus = jnp.exp(-((folds / 0.28) ** 2)) * surface
+    ribbon = jnp.exp(-((folds / 0.75) ** 2)) * surface
+    cortex = jnp.maximum(_step(0.90 - depth, 0.03), ribbon)
+    deep = jnp.exp(-(((jnp.abs(u) - 0.24) / 0.08) ** 2) - ((v - 0.02) / 0.17) ** 2)
+    grey = jnp.clip(cortex + 0.85 * deep, 0.0, 1.0)
+
+    # Ventricles: two horns that bend away from the midline at both ends.
+    length, bend = draws.uniform(0.26, 0.42), draws.uniform(0.5, 1.1)
+    thickness = draws.uniform(0.030, 0.075)
+    along = (v + 0.03) / length
+    centre = 0.07 + bend * 0.16 * along**2
+    horn = thickness * jnp.sqrt(jnp.clip(1.05 - along**2, 0.0, 1.0))
+    ventricle = _step(jnp.abs(jnp.abs(u) - centre) - horn, soft)
+    ventricle = ventricle * _step(jnp.abs(along) - 1.0, 0.05)
+    gap = jnp.abs(u) + 0.006 * draws.noise(6)
+    falx = jnp.exp(-((gap / 0.016) ** 2)) * _step(0.42 - jnp.abs(v), 0.05)
+
+    matter = tissue["white"] * (1 - grey) + tissue["grey"] * grey
+    for mask in (0.8 * sulcus, 0.7 * falx, ventricle):
+        matter = matter * (1 - mask) + tissue["fluid"] * mask
+    return matter, ventricle
+
+
+def _with_spots(draws: _Draws, head: _Head, matter: Array, difficulty) -> Array:
+    """Small bright spots, in either class and more of them when it is difficult."""
+    for _ in range(3):
+        spot_u = head.width * draws.uniform(-0.5, 0.5)
+        spot_v = head.height * draws.uniform(-0.5, 0.5)
+        squared = (head.u - spot_u) ** 2 + (head.v - spot_v) ** 2
+        spot = jnp.exp(-squared / draws.uniform(0.03, 0.05) ** 2)
+        strength = jnp.where(draws.uniform(0.0, 1.0) < difficulty, 0.5 * difficulty, 0.0)
+        matter = matter + strength * spot * (0.9 - matter)
+    return matter
+
+
+def _with_lesion(draws, soft, matter, brain, ventricle, lesion: _Lesion, difficulty, tissue):
+    """Core, rim and oedema over `matter`, and the lesion's mask, both [S, S]."""
+    rough = 0.16 * draws.noise(5) + 0.08 * draws.noise(11)
+    edge = lesion.distance / lesion.size + rough
+    mask = _step((edge - 1.0) * lesion.size, soft) * brain * lesion.there
+    core = _step((edge - draws.uniform(0.35, 0.85)) * lesion.size, 1.5 * soft)
+    halo = _step(edge + 2.0 * rough - draws.uniform(1.3, 2.0), 0.12) * lesion.there
+    halo = halo * (1.0 - 0.35 * difficulty) * (1 - 0.7 * ventricle)
+    matter = matter * (1 - halo) + tissue["oedema"] * halo
+    mottled = 1.0 + 0.12 * draws.noise(14)
+    tumour = (tissue["rim"] * (1 - core) + tissue["core"] * core) * mottled
+    shown = mask * (1.0 - 0.2 * difficulty)
+    return matter * (1 - shown) + tumour * shown, mask
+
+
 def draw(
     key: Array, label: Array | int, size: int = 64, difficulty: float | Array = 0.5
 ) -> Phantom:
@@ -77,121 +201,47 @@ def draw(
         A `Phantom`; the lesion's mask is zero everywhere for label 0.
     """
     scalar_key, grid_key, level_key, pick_key, rician_key = jax.random.split(key, 5)
-    # Few large draws: each separate one adds a generator to the compiled program.
-    scalars = iter(jax.random.uniform(scalar_key, (64,)))
-    grids = jax.random.normal(grid_key, (_GRID_DRAWS + (size // 3 + 3) ** 2,))
-    used = 0
-
-    def uniform(low, high):
-        return low + (high - low) * next(scalars)
-
-    def noise(cells):
-        nonlocal used
-        start, used = used, used + (cells + 3) ** 2
-        return _noise(grids[start:used].reshape(cells + 3, cells + 3), size, cells)
-
-    has_lesion = jnp.float32(label)
+    draws = _Draws(scalar_key, grid_key, size)
     difficulty = jnp.float32(difficulty)
-    pixel = 2.0 / size
-    axis = (jnp.arange(size, dtype=jnp.float32) + 0.5) * pixel - 1.0
-    y, x = jnp.meshgrid(axis, axis, indexing="ij")
-    angle = uniform(-0.12, 0.12)
-    x, y = x - uniform(-0.04, 0.04), y - uniform(-0.04, 0.04)
-    u = x * jnp.cos(angle) + y * jnp.sin(angle)
-    v = y * jnp.cos(angle) - x * jnp.sin(angle)
-    width, height = uniform(0.66, 0.80), uniform(0.82, 0.94)
-    outline = 0.02 * noise(3)
-    radius = jnp.sqrt((u / width) ** 2 + (v / height) ** 2) + outline
-    # The forehead is a little narrower than the back of the head.
-    radius = radius * (1.0 - 0.05 * v * jnp.abs(u))
-
-    # The lesion sits off the midline, inside the brain, and pushes tissue outward.
-    side = jnp.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
-    lesion_u = side * width * uniform(0.18, 0.50)
-    lesion_v = height * uniform(-0.50, 0.50)
-    lesion_size = uniform(0.20, 0.34) - 0.12 * difficulty * uniform(0.4, 1.0)
-    stretch = uniform(0.75, 1.3)
-    away_u, away_v = u - lesion_u, v - lesion_v
-    distance = jnp.sqrt((away_u * stretch) ** 2 + (away_v / stretch) ** 2)
-    push = 0.35 * has_lesion * jnp.exp(-((distance / (1.8 * lesion_size)) ** 2))
-    anatomy_u, anatomy_v = u - push * away_u, v - push * away_v
-
-    soft = 0.6 * pixel
-    skull = uniform(0.05, 0.08)
-    scalp_in = 1.0 - uniform(0.04, 0.08)
-    bone_in = scalp_in - skull
-    brain_edge = bone_in - uniform(0.015, 0.04)
-    head = _step((radius - 1.0) * width, soft)
-    inside_scalp = _step((radius - scalp_in) * width, soft)
-    inside_bone = _step((radius - bone_in) * width, soft)
-    brain = _step((radius - brain_edge) * width, soft)
-
-    # Folds: thin lines where smooth noise crosses zero, near the brain's surface.
-    folds = noise(9) + 0.6 * noise(15)
-    depth = radius / brain_edge
-    surface = _step(0.66 + 0.05 * noise(6) - depth, 0.05)
-    sulcus = jnp.exp(-((folds / 0.28) ** 2)) * surface
-    ribbon = jnp.exp(-((folds / 0.75) ** 2)) * surface
-    cortex = jnp.maximum(_step(0.90 - depth, 0.03), ribbon)
-    deep = jnp.exp(-(((jnp.abs(anatomy_u) - 0.24) / 0.08) ** 2) - ((anatomy_v - 0.02) / 0.17) ** 2)
-    grey = jnp.clip(cortex + 0.85 * deep, 0.0, 1.0)
-
-    # Ventricles: two horns that bend away from the midline at both ends.
-    length, bend = uniform(0.26, 0.42), uniform(0.5, 1.1)
-    thickness = uniform(0.030, 0.075)
-    along = (anatomy_v + 0.03) / length
-    centre = 0.07 + bend * 0.16 * along**2
-    horn = thickness * jnp.sqrt(jnp.clip(1.05 - along**2, 0.0, 1.0))
-    ventricle = _step(jnp.abs(jnp.abs(anatomy_u) - centre) - horn, soft)
-    ventricle = ventricle * _step(jnp.abs(along) - 1.0, 0.05)
-    gap = jnp.abs(anatomy_u) + 0.006 * noise(6)
-    falx = jnp.exp(-((gap / 0.016) ** 2)) * _step(0.42 - jnp.abs(anatomy_v), 0.05)
-
     contrasts = jnp.asarray(_CONTRASTS)
     pick = jax.random.randint(pick_key, (), 0, len(_CONTRASTS))
     levels = contrasts[pick] + 0.05 * jax.random.normal(level_key, (len(_TISSUES),))
     tissue = dict(zip(_TISSUES, jnp.clip(levels, 0.03, 1.0), strict=True))
 
-    matter = tissue["white"] * (1 - grey) + tissue["grey"] * grey
-    for mask in (0.8 * sulcus, 0.7 * falx, ventricle):
-        matter = matter * (1 - mask) + tissue["fluid"] * mask
-
-    # Small bright spots, in either class and more of them when it is difficult.
-    for _ in range(3):
-        spot_u, spot_v = width * uniform(-0.5, 0.5), height * uniform(-0.5, 0.5)
-        spot = jnp.exp(-((u - spot_u) ** 2 + (v - spot_v) ** 2) / uniform(0.03, 0.05) ** 2)
-        strength = jnp.where(uniform(0.0, 1.0) < difficulty, 0.5 * difficulty, 0.0)
-        matter = matter + strength * spot * (0.9 - matter)
-
-    rough = 0.16 * noise(5) + 0.08 * noise(11)
-    edge = distance / lesion_size + rough
-    lesion = _step((edge - 1.0) * lesion_size, soft) * brain * has_lesion
-    core_share = uniform(0.35, 0.85)
-    core = _step((edge - core_share) * lesion_size, 1.5 * soft)
-    swelling = uniform(1.3, 2.0)
-    halo = _step(edge + 2.0 * rough - swelling, 0.12) * has_lesion
-    visible = 1.0 - 0.35 * difficulty
-    halo = halo * visible * (1 - 0.7 * ventricle)
-    matter = matter * (1 - halo) + tissue["oedema"] * halo
-    mottled = 1.0 + 0.12 * noise(14)
-    tumour = (tissue["rim"] * (1 - core) + tissue["core"] * core) * mottled
-    shown = lesion * (1.0 - 0.2 * difficulty)
-    matter = matter * (1 - shown) + tumour * shown
-
-    texture = 0.025 * noise(size // 3)
-    image = tissue["scalp"] * (head - inside_scalp)
-    image = image * (1.0 + 0.15 * noise(7))
+    head = _head(draws)
+    lesion = _lesion(draws, head, jnp.float32(label), difficulty)
+    skull = draws.uniform(0.05, 0.08)
+    scalp_in = 1.0 - draws.uniform(0.04, 0.08)
+    bone_in = scalp_in - skull
+    brain_edge = bone_in - draws.uniform(0.015, 0.04)
+    whole, inside_scalp, inside_bone, brain = (
+        _step((head.radius - edge) * head.width, head.soft)
+        for edge in (1.0, scalp_in, bone_in, brain_edge)
+    )
+    depth = head.radius / brain_edge
+    matter, ventricle = _brain(draws, head.soft, depth, lesion.u, lesion.v, tissue)
+    matter = _with_spots(draws, head, matter, difficulty)
+    matter, mask = _with_lesion(
+        draws, head.soft, matter, brain, ventricle, lesion, difficulty, tissue
+    )
+    texture = 0.025 * draws.noise(size // 3)
+    image = tissue["scalp"] * (whole - inside_scalp) * (1.0 + 0.15 * draws.noise(7))
     image = image + tissue["bone"] * (inside_scalp - inside_bone)
     image = image + tissue["fluid"] * 0.8 * (inside_bone - brain) + matter * brain
-    image = image + texture * brain
-    bias = 1.0 + uniform(-0.15, 0.15) * u + uniform(-0.15, 0.15) * v
-    bias = bias + 0.03 * noise(2)
-    image = image * bias * uniform(0.8, 1.0)
-    # Rician: the magnitude of a complex signal with Gaussian noise.
-    level = 0.008 + 0.03 * difficulty * uniform(0.3, 1.0)
-    shift = level * jax.random.normal(rician_key, (2, size, size))
+    image = _received(draws, head, image + texture * brain, difficulty, rician_key)
+    return Phantom(image[..., None], mask[..., None])
+
+
+def _received(draws: _Draws, head: _Head, image: Array, difficulty, key: Array) -> Array:
+    """What a scanner makes of it: a bias field, a gain, and Rician noise: the magnitude of
+    a complex signal with Gaussian noise."""
+    bias = 1.0 + draws.uniform(-0.15, 0.15) * head.u + draws.uniform(-0.15, 0.15) * head.v
+    bias = bias + 0.03 * draws.noise(2)
+    image = image * bias * draws.uniform(0.8, 1.0)
+    level = 0.008 + 0.03 * difficulty * draws.uniform(0.3, 1.0)
+    shift = level * jax.random.normal(key, (2, *image.shape))
     image = jnp.sqrt((jnp.maximum(image, 0.0) + shift[0]) ** 2 + shift[1] ** 2)
-    return Phantom(jnp.clip(image, 0.0, 1.0)[..., None], lesion[..., None])
+    return jnp.clip(image, 0.0, 1.0)
 
 
 @functools.partial(jax.jit, static_argnums=(2,))
