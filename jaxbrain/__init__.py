@@ -13,8 +13,8 @@ from jaxbrain.errors import (
     JaxbrainError,
 )
 from jaxbrain.scoring import intervals, metrics
-from jaxbrain.study import lab, pooled, protocols
-from jaxbrain.training import classifier, devices, gan, loops, losses, optim, streamed
+from jaxbrain.study import methods, protocols
+from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
 from jaxbrain.training.loops import train_classifier, train_gan
 from jaxbrain.types import (
     Batch,
@@ -51,17 +51,17 @@ __all__ = [
     "devices",
     "gan",
     "intervals",
-    "lab",
     "ladder",
+    "lanes",
     "load_data",
     "load_folder",
     "loops",
     "losses",
+    "methods",
     "metrics",
     "optim",
     "paper",
     "phantom",
-    "pooled",
     "protocols",
     "streamed",
     "study",

@@ -11,23 +11,25 @@ from typing import Literal
 
 from jaxbrain.commands import common
 from jaxbrain.runs import ablations
-from jaxbrain.study import protocols
+from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Study):
     """The ablations that the paper owed."""
 
-    generator: Literal["cgan", "linear"] = "cgan"
+    generator: str = "cgan"  # cgan, linear, or module:object
     split: Literal["holdout", "kfold"] = "holdout"
     seeds: int = 1
     folds: int = 5  # of kfold
-    mapping: Literal["auto", "map", "vmap", "devices"] = "auto"  # see jaxbrain ladder --help
+    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = (
+        "auto"  # see jaxbrain ladder --help
+    )
 
 
 def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
     options = common.parse_study(Arguments, arguments, prog)
-    study = protocols.StudyConfig(
+    study = StudyConfig(
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )
     options.hardware.start()
@@ -40,8 +42,6 @@ def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
         workdir,
         options=study,
         generator=options.generator,
-        command=common.command(prog, arguments),
-        num_devices=options.hardware.devices,
-        fresh=options.fresh,
+        **options.watched(prog, arguments),
     )
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")

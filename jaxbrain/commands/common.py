@@ -122,13 +122,27 @@ class Hardware:
 
 @dataclasses.dataclass(frozen=True)
 class Study(Start):
-    """The flags that the studies share."""
+    """The flags that all runs in a work directory share."""
 
     # runs/<date>_<time>_<name> without it; an unfinished study there goes on.
     workdir: Path | None = None
     fresh: bool = False  # keep what is there under another name, and begin anew
+    save_every: float = 10.0  # seconds between two saves of a training
+    # A training that diverges: stop ends the run when the others are saved, skip goes on
+    # without it; the report names it.
+    on_divergence: Literal["stop", "skip"] = "stop"
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
+
+    def watched(self, prog: str, arguments: list[str]) -> dict:
+        """How the run is watched, as `runs.study.session` names it."""
+        return {
+            "command": command(prog, arguments),
+            "fresh": self.fresh,
+            "save_every": self.save_every,
+            "on_divergence": self.on_divergence,
+            "num_devices": self.hardware.devices,
+        }
 
 
 def main(run: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ import tyro
 
 from jaxbrain.commands import common
 from jaxbrain.runs import ladder
-from jaxbrain.study import protocols
+from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Arguments(common.Study):
     """Protocols P0 to P3, beside each other on the same images."""
 
     verify: Path | None = None  # a run: recompute its numbers from its predictions
-    study: Annotated[protocols.StudyConfig, tyro.conf.arg(name="")] = protocols.StudyConfig()
+    study: Annotated[StudyConfig, tyro.conf.arg(name="")] = StudyConfig()
 
 
 def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
@@ -47,7 +47,5 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
         records,
         options.workdir or common.new_workdir("ladder"),
         options=options.study,
-        command=common.command(prog, arguments),
-        num_devices=options.hardware.devices,
-        fresh=options.fresh,
+        **options.watched(prog, arguments),
     )

@@ -17,7 +17,7 @@ import jax
 
 from jaxbrain.commands import common
 from jaxbrain.runs import table4
-from jaxbrain.study import protocols
+from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +25,18 @@ class Arguments(common.Study):
     """The compared methods, built and measured on the same folds."""
 
     # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
-    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge.
+    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge, or
+    # module:object, a classifier of your own.
     # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
     rows: tuple[str, ...] = ()
-    generator: Literal["linear", "cgan", "none"] = "linear"  # of synthetic images
+    generator: str = "linear"  # of synthetic images: linear, cgan, none, or module:object
     seeds: int = 1  # how often the folds are drawn
     folds: int = 5  # every image is tested once a seed
     # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout).
     weights: Path | None = None
-    mapping: Literal["auto", "map", "vmap", "devices"] = "auto"  # see jaxbrain ladder --help
+    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = (
+        "auto"  # see jaxbrain ladder --help
+    )
 
 
 def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
@@ -44,7 +47,7 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     rows, left_out = table4.rows_or_default(options.cfg, options.rows, weights, accelerator)
     if "vgg16_transfer" in options.rows and not weights:
         print("note   vgg16_transfer needs --weights: vgg16_scratch instead, without them")
-    study = protocols.StudyConfig(
+    study = StudyConfig(
         split="kfold",
         seeds=options.seeds,
         folds=options.folds,
@@ -62,8 +65,6 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
         workdir,
         options=study,
         left_out=left_out,
-        command=common.command(prog, arguments),
-        num_devices=options.hardware.devices,
-        fresh=options.fresh,
+        **options.watched(prog, arguments),
     )
     print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")

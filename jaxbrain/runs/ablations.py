@@ -9,17 +9,107 @@ class) and, where the classifier's images are larger than the generator's, `degr
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ladder as report
-from jaxbrain.runs import record
+from jaxbrain.runs import files
 from jaxbrain.runs.ladder import ladder
-from jaxbrain.study.protocols import NETWORKS, StudyConfig
+from jaxbrain.study.protocols import NONE, StudyConfig
 from jaxbrain.types import Dataset
 
 DOSES = 50, 100, 200, 400
+_LSTM = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
+
+
+class Row(NamedTuple):
+    """A line of the ablations: which cell of which study it reads. part: a share of the
+    cell's test images ("twin", "no_twin", "synthetic") in place of all."""
+
+    study: str
+    ablation: str
+    setting: str
+    protocol: str
+    generator: str
+    classifier: str
+    labels: str = "true"
+    part: str = ""
+
+
+def _studies(cfg: Config, options: StudyConfig, generator: str, main: str) -> dict:
+    """{name: (configuration, options)} of each study."""
+    replace = dataclasses.replace
+    readings = replace(
+        options,
+        protocols=("P0", "P3"),
+        generators=(generator, "none"),
+        classifiers=(*_LSTM, "cnn"),
+        shuffled=True,
+        probe=True,
+    )
+    doses = replace(
+        options,
+        protocols=("P3",),
+        generators=("none", *(f"{generator}@{dose}" for dose in DOSES)),
+        classifiers=(main,),
+        shuffled=False,
+        probe=False,
+    )
+    found = {"readings": (cfg, readings), "doses": (cfg, doses)}
+    if cfg.data.image_size > cfg.gan.image_size and not cfg.data.degrade_reals:
+        degraded = replace(readings, classifiers=("cnn", main), shuffled=False)
+        blurred = replace(cfg, data=replace(cfg.data, degrade_reals=True))
+        found["degraded"] = (blurred, degraded)
+    return found
+
+
+def _rows(generator: str, main: str, degraded: bool) -> list[Row]:
+    rows = [
+        Row("readings", "GAN", "with", "P3", generator, main),
+        Row("readings", "GAN", "without", "P3", "none", main),
+        Row("readings", "LSTM", "with", "P3", generator, main),
+        Row("readings", "LSTM", "without", "P3", generator, "cnn"),
+    ]
+    for name in _LSTM:
+        setting = name.removeprefix("cnn_lstm_")
+        rows.append(Row("readings", "reading of Table 1", setting, "P3", generator, name))
+    for dose in (0, *DOSES):
+        of = f"{generator}@{dose}" if dose else "none"
+        rows.append(Row("doses", "synthetic images per class", str(dose), "P3", of, main))
+    for protocol in ("P0", "P3"):
+        of = protocol, generator, main, "shuffled"
+        rows.append(Row("readings", "shuffled labels", protocol, *of))
+    for part in ("twin", "no_twin", "synthetic"):
+        of = part.replace("_", " "), "P0", generator, main
+        rows.append(Row("readings", "tested under P0", *of, part=part))
+    for name in ("cnn", main):
+        rows.append(Row("readings", "real or synthetic", name, "P0", generator, name, "origin"))
+    if degraded:
+        for name in ("cnn", main):
+            of = name, "P0", generator, name, "origin"
+            rows.append(Row("degraded", "real or synthetic, degraded reals", *of))
+        for protocol in ("P0", "P3"):
+            rows.append(Row("degraded", "degraded reals", protocol, protocol, generator, main))
+    return rows
+
+
+def _read(results: dict, row: Row) -> dict | None:
+    """What a row says, from its study's results; None where its trainings diverged."""
+    wanted = row[3:7]
+    names = "protocol", "generator", "classifier", "labels"
+    found = [c for c in results["cells"] if tuple(c[name] for name in names) == wanted]
+    if not found:
+        return None
+    (cell,) = found
+    said = {"ablation": row.ablation, "setting": row.setting} | dict(
+        zip(names, wanted, strict=True)
+    )
+    if row.part:
+        own = {"accuracy": cell[f"accuracy_{row.part}"], "interval": None}
+        return said | own | {"n": cell[f"n_{row.part}"]}
+    return said | {name: cell[name] for name in ("accuracy", "interval", "n")}
 
 
 def ablations(
@@ -30,18 +120,15 @@ def ablations(
     *,
     options: StudyConfig,
     generator: str = "cgan",
-    command: str = "",
-    console=None,
-    num_devices: int = 0,
-    fresh: bool = False,
+    **how,
 ) -> dict:
     """Run or go on with the ablations; write `ablations.json` and `ablations.png`.
 
     Args:
-        cfg, data, records, workdir, command, console, num_devices, fresh: see `ladder`.
+        cfg, data, records, workdir, how: see `ladder`.
         options: split, seeds, folds and mapping are used; which cells there are is set
             here.
-        generator: "cgan" or "linear".
+        generator: any but "none", such as "cgan" or "linear".
 
     Returns:
         What `ablations.json` holds: `rows`, each with `ablation`, `setting`, what of the
@@ -49,93 +136,20 @@ def ablations(
         `interval` and `n`.
 
     Raises:
-        ConfigError: for another generator; else see `ladder`.
+        ConfigError: for "none"; else see `ladder`.
     """
-    if generator not in ("cgan", "linear"):
-        raise ConfigError(f"generator is {generator!r}: expected cgan or linear")
-    workdir = Path(workdir)
-    main = f"cnn_lstm_{cfg.hybrid.sequence}"
-
-    def run(name: str, cfg: Config, **fields) -> dict:
-        chosen = dataclasses.replace(options, **fields)
-        return ladder(
-            cfg,
-            data,
-            records,
-            workdir / name,
-            options=chosen,
-            command=command,
-            console=console,
-            num_devices=num_devices,
-            fresh=fresh,
-        )
-
-    readings = run(
-        "readings",
-        cfg,
-        protocols=("P0", "P3"),
-        generators=(generator, "none"),
-        classifiers=NETWORKS,
-        shuffled=True,
-        probe=True,
-    )
-    doses = run(
-        "doses",
-        cfg,
-        protocols=("P3",),
-        generators=("none", *(f"{generator}@{dose}" for dose in DOSES)),
-        classifiers=(main,),
-        shuffled=False,
-        probe=False,
-    )
-    rows = []
-
-    def add(results, ablation, setting, protocol, of, classifier, labels="true", part=None):
-        names = "protocol", "generator", "classifier", "labels"
-        wanted = protocol, of, classifier, labels
-        (cell,) = [c for c in results["cells"] if tuple(c[name] for name in names) == wanted]
-        row = {"ablation": ablation, "setting": setting} | dict(zip(names, wanted, strict=True))
-        if part:
-            row |= {"accuracy": cell[f"accuracy_{part}"], "interval": None, "n": cell[f"n_{part}"]}
-        else:
-            row |= {name: cell[name] for name in ("accuracy", "interval", "n")}
-        rows.append(row)
-
-    for setting, of in (("with", generator), ("without", "none")):
-        add(readings, "GAN", setting, "P3", of, main)
-    for setting, classifier in (("with", main), ("without", "cnn")):
-        add(readings, "LSTM", setting, "P3", generator, classifier)
-    for classifier in NETWORKS[:3]:
-        setting = classifier.removeprefix("cnn_lstm_")
-        add(readings, "reading of Table 1", setting, "P3", generator, classifier)
-    add(doses, "synthetic images per class", "0", "P3", "none", main)
-    for dose in DOSES:
-        of = f"{generator}@{dose}"
-        add(doses, "synthetic images per class", str(dose), "P3", of, main)
-    for protocol in ("P0", "P3"):
-        add(readings, "shuffled labels", protocol, protocol, generator, main, "shuffled")
-    for part in ("twin", "no_twin", "synthetic"):
-        add(readings, "tested under P0", part.replace("_", " "), "P0", generator, main, part=part)
-    for classifier in ("cnn", main):
-        add(readings, "real or synthetic", classifier, "P0", generator, classifier, "origin")
-    if cfg.data.image_size > cfg.gan.image_size and not cfg.data.degrade_reals:
-        blurred = dataclasses.replace(cfg.data, degrade_reals=True)
-        degraded = run(
-            "degraded",
-            dataclasses.replace(cfg, data=blurred),
-            protocols=("P0", "P3"),
-            generators=(generator, "none"),
-            classifiers=("cnn", main),
-            shuffled=False,
-            probe=True,
-        )
-        for classifier in ("cnn", main):
-            name = "real or synthetic, degraded reals"
-            add(degraded, name, classifier, "P0", generator, classifier, "origin")
-        for protocol in ("P0", "P3"):
-            add(degraded, "degraded reals", protocol, protocol, generator, main)
+    if generator == NONE or "@" in generator:
+        raise ConfigError(f"generator is {generator!r}: expected one that draws, without a dose")
+    workdir, main = Path(workdir), f"cnn_lstm_{cfg.hybrid.sequence}"
+    found = {
+        name: ladder(own, data, records, workdir / name, options=chosen, **how)
+        for name, (own, chosen) in _studies(cfg, options, generator, main).items()
+    }
+    own = found["readings"]["generators"][0]
+    rows = [(found[row.study], row) for row in _rows(own, main, "degraded" in found)]
     names = "split", "seeds", "folds", "data", "positive", "groups"
-    results = {name: readings[name] for name in names} | {"generator": generator, "rows": rows}
-    record.write_json(workdir / "ablations.json", results)
+    results = {name: found["readings"][name] for name in names} | {"generator": own}
+    results["rows"] = [said for study, row in rows if (said := _read(study, row))]
+    files.write_json(workdir / "ablations.json", results)
     report.ablation_picture(workdir / "ablations.png", results)
     return results

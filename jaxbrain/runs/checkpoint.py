@@ -115,7 +115,7 @@ class Store:
             about: JSON values written into every step, such as the configuration.
             say: called with a line for everything that is left out or repaired.
         """
-        self.path, self.say, self._keep, self._best = Path(path).absolute(), say, keep, best
+        self.path, self.say, self._keep, self.best = Path(path).absolute(), say, keep, best
         self._about = about or {}
         self._open: ocp.CheckpointManager | None = None
         try:
@@ -135,7 +135,7 @@ class Store:
         """Opened when damaged steps are out of its way: it reads them all."""
         if self._open is None:
             policies = [checkpoint_managers.LatestN(self._keep)]
-            if self._best is not None:
+            if self.best is not None:
                 policies.append(
                     checkpoint_managers.BestN(get_metric_fn=self._score, reverse=True, n=1)
                 )
@@ -145,7 +145,7 @@ class Store:
                 self.path,
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                    best_fn=self._best and self._score,
+                    best_fn=self.best and self._score,
                     create=False,
                     enable_async_checkpointing=False,
                     multiprocessing_options=ocp.options.MultiprocessingOptions(
@@ -158,7 +158,7 @@ class Store:
         return self._open
 
     def _score(self, metrics: dict) -> float:
-        return metrics[self._best]
+        return metrics[self.best]
 
     def _sweep(self, text: str) -> None:
         """Remove what an interrupted save left."""
@@ -184,7 +184,7 @@ class Store:
         state = jax.device_get(state)
         entry = {"step": step, "digest": digest(state), "leaves": _leaves(state), "meta": meta}
         entry |= {"about": self._about}
-        metrics = {self._best: meta[self._best]} if self._best else None
+        metrics = {self.best: meta[self.best]} if self.best else None
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
             if needed > shutil.disk_usage(self.path).free:

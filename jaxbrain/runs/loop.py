@@ -1,208 +1,295 @@
-"""One training of a run: chunk by chunk, logged, saved and watched, on one device or
-several, with its data on the device or on the host."""
+"""The loop over chunks: L lanes of one training, logged, saved, watched, stopped, gone on with.
 
+One control flow for whatever trains: the GAN and the classifier of `paper`, every fit and
+cell of a study, on one device or several, with the data on the device or on the host.
+"""
+
+import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxbrain.config import Config
-from jaxbrain.errors import ConfigError, DivergedError
-from jaxbrain.runs import checkpoint, record
+from jaxbrain.errors import ConfigError
+from jaxbrain.runs import checkpoint
+from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
-from jaxbrain.training import devices, loops, streamed
-from jaxbrain.types import Dataset
+from jaxbrain.study.training import Finished, Lane, Training, finite
+from jaxbrain.training import devices, lanes
 
-# A call lasts about so many seconds, so that a signal is heard.
-_CALL = 1.0
+# A call lasts about so many seconds, so that a signal is heard and progress is seen.
+_CALL = 2.0
 # The score of a checkpoint between two reports, which has none: never the best.
 _NO_SCORE = 1e30
 
 
-class Where(NamedTuple):
-    """Which devices train: see `devices.training`."""
+class Watch(NamedTuple):
+    """What the loop reports to, and what tells it to stop.
 
-    how: str
-    num_devices: int
-
-    def count(self) -> int:
-        return 1 if self.how == "none" else len(devices.devices(self.num_devices))
-
-
-class Training(NamedTuple):
-    """What one training of a run is.
-
-    name: "gan" or "classifier". total: steps in all; intervals: reports and checkpoints.
-    cut_until: calls that end between two reports are made up to this step (after it a call
-        would compute the features of all images anew). best: what of a report marks the
-        best checkpoint, by its smallest value.
+    path: of the checkpoints. about: JSON values kept in every one.
+    intervals: reports of a training. save_every: seconds between two saves.
+    folder: lane, kind -> its folder in `path`; title: lane, kind -> what it is called.
+    show: (training, lane number, state, step) -> more to report of a lane, at each report.
+    every_report: save and say something at each report, not only where it is time.
     """
 
-    name: str
-    seed: int
-    total: int
-    batch_size: int
+    log: Log
+    stop: Stop
+    path: Path
+    about: dict
     intervals: int
-    cut_until: int
-    best: str
+    save_every: float
+    folder: Callable[[Lane, str], str]
+    title: Callable[[Lane, str], str]
+    show: Callable[[Training, int, object, int], dict]
+    every_report: bool = False
 
-    def stops(self) -> list[int]:
-        """The steps of the reports."""
-        every = {round(self.total * (i + 1) / self.intervals) for i in range(self.intervals)}
-        return sorted(every - {0})
+
+def reports(total: int, intervals: int) -> list[int]:
+    """The steps of the reports."""
+    return sorted({round(total * (i + 1) / intervals) for i in range(intervals)} - {0})
+
+
+class Loop:
+    """The lanes of one training while they run; `run` is the way in."""
+
+    def __init__(self, watch: Watch, training: Training, stores: list):
+        self.watch, self.training, self.stores = watch, training, stores
+        count = len(training.lanes)
+        self.states = None
+        self.done = [0] * count
+        # Metrics by step of the interval that was begun, lane by lane.
+        self.parts: list[dict[str, list[float]]] = [{} for _ in range(count)]
+        self.diverged: dict[int, str] = {}
+        self.busy, self.speed = 0.0, 0.0
+        self.saved_at = time.monotonic()
+
+    # Begin, or go on.
+
+    def restore(self) -> None:
+        """The newest checkpoint of each lane, or its start."""
+        self.states = self.training.start()
+        like = jax.eval_shape(lambda: lanes.lane(self.states, 0))
+        found = [store and store.newest(like) for store in self.stores]
+        rows, begun = [], False
+        for i, (one, lane) in enumerate(zip(found, self.training.lanes, strict=True)):
+            step = int(devices.from_first(np.int32(one.step if one else -1), np.int32(0)))
+            rows.append(lanes.lane(self.states, i))
+            if step > -1:
+                begun, self.done[i] = True, step
+                rows[i] = devices.from_first(one and one.state, like)
+            meta = one.meta if one else {"reports": [], "partial": {}}
+            self.parts[i] = {name: list(values) for name, values in meta["partial"].items()}
+            self.watch.log.restore(lane.name, meta["reports"])
+        if begun:
+            self.states = lanes.stacked(rows)
+        step, total = min(self.done), self.training.total
+        if begun and step < total:
+            self.watch.log.line(f"resumed at step {step} of {total} ({self.who})")
 
     @property
     def who(self) -> str:
-        return f"{self.name} of seed {self.seed}"
+        first, *others = self.training.lanes
+        title = self.watch.title(first, self.training.kind)
+        return f"{title} and {len(others)} more" if others else title
+
+    # Run.
+
+    def run(self) -> Finished:
+        total, watch = self.training.total, self.watch
+        if min(self.done) < total:
+            with refusing_memory(self.training):
+                seconds = self.training.compile(self.states, self._compiling)
+            watch.log.clock(f"{self.training.kind}_compile", seconds)
+        for stop in reports(total, watch.intervals):
+            if stop <= min(self.done):
+                continue
+            fresh = [i for i, step in enumerate(self.done) if step < stop]
+            self._interval(stop)
+            self._report(stop, fresh)
+            if devices.any_process(watch.stop.signal is not None):
+                watch.stop.signal = watch.stop.signal or 15
+                self._save()
+                self._leave(stop)
+        watch.log.clock(f"{self.training.kind}_train", self.busy)
+        return Finished(self.states, self.diverged)
+
+    def _compiling(self) -> None:
+        # It may take a minute.
+        self.watch.log.line(f"{self.training.kind}: compiling")
+
+    def _interval(self, stop: int) -> None:
+        """All lanes to the step `stop`, in calls of a few seconds."""
+        # Processes make the same calls: how long one took may differ between them.
+        alone = jax.process_count() == 1
+        ahead = 1
+        while min(self.done) < stop and len(self.diverged) < len(self.done):
+            # Lanes that were saved at another step catch up first.
+            first = min(self.done)
+            which = [i for i, step in enumerate(self.done) if step == first]
+            others = [step for step in self.done if step > first]
+            to = min([stop, *others, first + ahead] if alone else [stop, *others])
+            seconds = self._call(which, first, to)
+            # Twice as far while calls are short: some cost the same however far they go.
+            longer = 2 * (to - first) if seconds < 1.5 * _CALL else 1
+            ahead = max(1, round(_CALL * (to - first) / max(seconds, 1e-6)), longer)
+            if to < stop:
+                self._between(to)
+
+    def _call(self, which: list[int], first: int, to: int) -> float:
+        start = time.perf_counter()
+        with refusing_memory(self.training):
+            self.states, sums = self.training.advance(self.states, which, first, to)
+        seconds = time.perf_counter() - start
+        if not self.busy:
+            self.watch.log.clock(f"{self.training.kind}_first_chunk", seconds)
+        self.busy += seconds
+        self.speed = (to - first) * len(which) * self.training.batch_size / max(seconds, 1e-9)
+        for place, i in enumerate(which):
+            rows = {name: np.asarray(values[place][first:to]) for name, values in sums.items()}
+            self._refuse_infinite(i, rows, first)
+            for name, values in rows.items():
+                self.parts[i].setdefault(name, []).extend(map(float, values))
+            self.done[i] = to
+        return seconds
+
+    def _between(self, to: int) -> None:
+        """Between two reports: progress, a save, a signal."""
+        self._progress(to, {}, report=False)
+        if self.watch.stop.signal is not None and jax.process_count() == 1:
+            self._save()
+            self._leave(to)
+        if self._due():
+            self._save()
+
+    def _leave(self, step: int) -> None:
+        total = self.training.total
+        self.watch.stop.check(f"at step {step} of {total} ({self.who}), saved")
+
+    def _due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.watch.save_every
+
+    def _report(self, stop: int, fresh: list[int]) -> None:
+        """What the lanes `fresh` did since their last report, said and saved."""
+        training, watch = self.training, self.watch
+        # Metrics are taken before an update, so the last update is checked on its result.
+        for i in np.flatnonzero(~finite(self.states)).tolist():
+            self._diverge(i, f"its weights are not finite after step {stop}")
+        shown = {}
+        for i in fresh:
+            if i in self.diverged:
+                continue
+            parts, lane = self.parts[i], training.lanes[i]
+            self.parts[i] = {}
+            counts = parts.pop("count", None) or [1.0] * len(next(iter(parts.values()), [0.0]))
+            count = float(np.sum(np.float32(counts)))
+            means = {name: float(np.sum(np.float32(v))) / count for name, v in parts.items()}
+            if "correct" in means:
+                means["accuracy"] = means.pop("correct")
+            means |= watch.show(training, i, lanes.lane(self.states, i), stop)
+            of = {"lane": lane.name, "seed": lane.seed, "training": training.kind, "step": stop}
+            watch.log.event(of | means | {"images_per_second": round(self.speed, 1)})
+            for name, value in means.items():
+                shown.setdefault(name, []).append(value)
+        if len(self.diverged) == len(training.lanes):
+            # Nobody is left to train.
+            self.done = [training.total] * len(training.lanes)
+            return
+        self._progress(stop, shown, report=watch.every_report)
+        if watch.every_report or self._due():
+            self._save()
+
+    def _progress(self, step: int, shown: dict, *, report: bool) -> None:
+        training, count = self.training, len(self.training.lanes)
+        left = training.total - step
+        eta = int(left * count * training.batch_size / max(self.speed, 1e-9))
+        values = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in shown.items())
+        text = (
+            f"{self.watch.title(training.lanes[0], '')}  {training.kind} {step}/{training.total}  "
+            f"{count} lane{'s' if count > 1 else ''}  {self.speed:.0f} images/s  "
+            f"eta {eta // 60}m{eta % 60:02d}s  {values}"
+        )
+        self.watch.log.progress(text.rstrip(), report=report, last=step == training.total)
+
+    # Save.
+
+    def _save(self) -> None:
+        training, log = self.training, self.watch.log
+        for i, (store, lane) in enumerate(zip(self.stores, training.lanes, strict=True)):
+            if store is None or i in self.diverged or self.done[i] in store.steps():
+                continue
+            events = log.of(lane.name)
+            latest = bool(events) and events[-1]["step"] == self.done[i]
+            score = events[-1].get(store.best, _NO_SCORE) if latest else _NO_SCORE
+            meta = {"partial": self.parts[i], "reports": events, store.best: score}
+            store.save(self.done[i], lanes.lane(self.states, i), meta)
+        self.saved_at = time.monotonic()
+
+    # Divergence.
+
+    def _refuse_infinite(self, i: int, rows: dict[str, np.ndarray], first: int) -> None:
+        good = np.all([np.isfinite(values) for values in rows.values()], axis=0)
+        if np.all(good):
+            return
+        bad = int(np.argmin(good))
+        now = {name: float(values[bad]) for name, values in rows.items() if name != "count"}
+        names = [name for name, value in now.items() if not np.isfinite(value)]
+        before = ""
+        if bad:
+            count = float(rows["count"][bad - 1]) if "count" in rows else 1.0
+            values = (f"{name} {float(rows[name][bad - 1]) / count:.4g}" for name in now)
+            before = f" (the step before: {', '.join(values)})"
+        what = ", ".join(f"{name} is {now[name]}" for name in names)
+        self._diverge(i, f"{what}{before}", f" at step {first + bad + 1} of {self.training.total}")
+
+    def _diverge(self, i: int, what: str, where: str = "") -> None:
+        """Lane i counts no more; the others go on."""
+        if i in self.diverged:
+            return
+        store, lane = self.stores[i], self.training.lanes[i]
+        steps = store.steps() if store is not None else []
+        last = "no checkpoint was saved before"
+        if steps:
+            last = f"the last good checkpoint is {store.path / str(steps[-1])}"
+        title = self.watch.title(lane, self.training.kind)
+        text = f"{title} diverged{where}: {what}: {last}: lower its learning rate"
+        self.diverged[i] = text
+        self.watch.log.line(f"warning {text}")
 
 
-class Watch(NamedTuple):
-    """What a training reports to, and what tells it to stop."""
+def run(watch: Watch, training: Training) -> Finished:
+    """Run the lanes of a training from their starts, or their checkpoints, to their end.
 
-    log: record.Log
-    store: checkpoint.Store | None
-    stop: Stop
-    show: Callable
-
-
-@jax.jit
-def _all_finite(state):
-    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state)]
-    return jnp.stack(finite).all()
-
-
-def run(training: Training, watch: Watch, step_fn: Callable, state, partial: dict | None = None):
-    """Run a compiled training from its state's step to its end; returns the state.
-
-    Every interval is reported, shown and saved. Where a signal asks to stop, the steps
-    that are running are finished and saved. Cutting changes no bit.
-
-    Args:
-        training, watch: see there. `watch.show(state, step)` is called after each interval
-            and returns more to report.
-        step_fn: (state, stop) -> (state, history).
-        state: of step 0, or restored.
-        partial: metrics by step of the interval that was begun before (`meta` of the
-            checkpoint).
+    Every interval is reported, shown and saved. Where a signal asks to stop, the steps that
+    are running are finished and saved. Cutting changes no bit. A lane that diverges is named
+    and takes no other with it.
 
     Raises:
-        DivergedError: for a loss or a weight that is no finite number: with the step, the
-            values before, and the last good checkpoint.
         StoppedError: when it was asked to stop, after saving.
         ConfigError: if the device has not the memory, naming the batch size.
-        CheckpointError: if a checkpoint cannot be written.
+        CheckpointError: if a checkpoint cannot be written, or all of a lane are damaged.
     """
-    log, total = watch.log, training.total
-    done = int(state.step) if hasattr(state, "step") else 0
-    first, busy, ahead = done, 0.0, 1
-    # Processes make the same calls: how long one took may differ between them.
-    alone = jax.process_count() == 1
-    parts: dict[str, list[float]] = {k: list(v) for k, v in (partial or {}).items()}
-    for stop in training.stops():
-        if stop <= done:
-            continue
-        began, lasted = done, 0.0
-        while done < stop:
-            cut = alone and stop <= training.cut_until
-            to = min(stop, done + ahead) if cut else stop
-            start = time.perf_counter()
-            with refusing_memory(training.name, training.batch_size):
-                state, history = step_fn(state, to)
-                sums = jax.device_get(devices.here(history.metrics))
-            seconds = time.perf_counter() - start
-            if done == first:
-                log.clock(f"{training.name}_first_chunk", seconds)
-            ahead = max(1, round(_CALL * (to - done) / max(seconds, 1e-6)))
-            lasted += seconds
-            _refuse_infinite(training, watch.store, sums, done, to)
-            for name, values in sums.items():
-                parts.setdefault(name, []).extend(map(float, values[done:to]))
-            done = to
-            if done < stop and watch.stop.signal is not None:
-                state = devices.here(state)
-                _save(watch, training, done, state, parts, None)
-                watch.stop.check(f"at step {done} of {total} ({training.who}), saved")
-        busy += lasted
-        # Metrics are taken before an update, so the last update is checked on its result.
-        if not _all_finite(state):
-            raise DivergedError(
-                f"{training.who} diverged: its weights are not finite after step {done}: "
-                f"{_last_good(watch.store)}: lower its learning rate"
-            )
-        count = float(np.sum(np.float32(parts.pop("count"))))
-        means = {name: float(np.sum(np.float32(v))) / count for name, v in parts.items()}
-        parts = {}
-        if "correct" in means:
-            means["accuracy"] = means.pop("correct")
-        state = devices.here(state)
-        means |= watch.show(state, stop) or {}
-        speed = (done - began) * training.batch_size / lasted
-        _report(training, log, stop, means, speed, (total - stop) * busy / (stop - first))
-        _save(watch, training, stop, state, {}, means)
-        if devices.any_process(watch.stop.signal is not None):
-            watch.stop.signal = watch.stop.signal or 15
-            watch.stop.check(f"at step {stop} of {total} ({training.who}), saved")
-    log.clock(f"{training.name}_train", busy)
-    return devices.here(state)
-
-
-def _report(training: Training, log, stop: int, means: dict, speed: float, eta: float) -> None:
-    log.event(
-        {"seed": training.seed, "training": training.name, "step": stop}
-        | means
-        | {"images_per_second": round(speed, 1)}
-    )
-    values = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-    text = (
-        f"seed {training.seed}  {training.name} {stop}/{training.total}  {speed:.0f} images/s  "
-        f"eta {int(eta) // 60}m{int(eta) % 60:02d}s  {values}"
-    )
-    log.progress(text, last=stop == training.total)
-
-
-def _save(watch: Watch, training: Training, step: int, state, parts: dict, means) -> None:
-    if watch.store is not None:
-        reports = watch.log.of(training.seed, training.name)
-        score = means[training.best] if means else _NO_SCORE
-        meta = {"partial": parts, "reports": reports, training.best: score}
-        watch.store.save(step, state, meta)
-
-
-def _refuse_infinite(training: Training, store, sums: dict, start: int, stop: int) -> None:
-    rows = {name: np.asarray(values[start:stop]) for name, values in sums.items()}
-    finite = np.all([np.isfinite(values) for values in rows.values()], axis=0)
-    if finite.all():
-        return
-    bad = int(np.argmin(finite))
-    now = {name: float(values[bad]) for name, values in rows.items() if name != "count"}
-    names = [name for name, value in now.items() if not np.isfinite(value)]
-    before = ""
-    if bad:
-        count = float(rows["count"][bad - 1])
-        values = (f"{name} {float(rows[name][bad - 1]) / count:.4g}" for name in now)
-        before = f" (the step before: {', '.join(values)})"
-    raise DivergedError(
-        f"{training.who} diverged at step {start + bad + 1} of {training.total}: "
-        f"{', '.join(f'{name} is {now[name]}' for name in names)}{before}: {_last_good(store)}: "
-        "lower its learning rate"
-    )
-
-
-def _last_good(store) -> str:
-    steps = store.steps() if store is not None else []
-    if not steps:
-        return "no checkpoint was saved before"
-    return f"the last good checkpoint is {store.path / str(steps[-1])}"
+    with contextlib.ExitStack() as stack:
+        stores: list[checkpoint.Store | None] = [None] * len(training.lanes)
+        if devices.first_process():
+            best = "frechet_thumbnail" if training.kind == "gan" else "loss"
+            for i, lane in enumerate(training.lanes):
+                path = watch.path / watch.folder(lane, training.kind)
+                store = checkpoint.Store(path, best=best, about=watch.about, say=watch.log.line)
+                stores[i] = stack.enter_context(store)
+        loop = Loop(watch, training, stores)
+        loop.restore()
+        return loop.run()
 
 
 class refusing_memory:  # noqa: N801, a context manager
     """Out of memory inside becomes a `ConfigError` that names the batch size."""
 
-    def __init__(self, name: str, batch_size: int):
-        self.field, self.size = f"{name}.batch_size", batch_size
+    def __init__(self, training: Training):
+        self.field, self.size = f"{training.kind}.batch_size", training.batch_size
 
     def __enter__(self):
         return self
@@ -217,34 +304,3 @@ class refusing_memory:  # noqa: N801, a context manager
                     f"{self.field} is {self.size}: the device has not the memory for it "
                     f"({first}): try {max(1, self.size // 2)}"
                 ) from error
-
-
-def step_fn(
-    cfg: Config, data: Dataset, key, state, training: str, where: Where, log: record.Log
-) -> Callable:
-    """(state, stop) -> (state, history), compiled; shapes are the same for every seed."""
-    resident, on_host_too = {
-        "gan": (loops.train_gan, streamed.train_gan),
-        "classifier": (loops.train_classifier, streamed.train_classifier),
-    }[training]
-    if on_host(cfg, data):
-        return lambda state, stop: on_host_too(cfg, data, key, state=state, stop=stop)
-
-    def chunk(state, data, key, stop, axis_name):
-        return resident(cfg, data, key, state=state, stop=stop, axis_name=axis_name)
-
-    data = jax.tree.map(jnp.asarray, data)
-    if training not in log.programs:
-        log.line(f"{training}: compiling")
-        start = time.perf_counter()
-        whole = devices.training(chunk, where.how, where.num_devices)
-        log.programs[training] = whole.lower(state, data, key, jnp.int32(0)).compile()
-        log.clock(f"{training}_compile", time.perf_counter() - start)
-    step = log.programs[training]
-    return lambda state, stop: step(state, data, key, jnp.int32(stop))
-
-
-def on_host(cfg: Config, data: Dataset) -> bool:
-    """Whether a training's images stay on the host."""
-    placement = cfg.data.placement
-    return placement == "host" or (placement == "auto" and not streamed.fits(data))

@@ -1,8 +1,6 @@
-"""One run in a work directory: trains chunk by chunk, reports, saves, goes on.
+"""The paper from images to tables: a study of one protocol, one generator, one classifier.
 
-The only loop with side effects. All numbers of a run come from the pure functions of
-`pooled`, `loops` and `metrics`; cutting trainings into chunks changes no bit, and so does
-going on from a checkpoint.
+P0 for each seed, with the paper's report on top: Tables 3 and 4, sheets, curves, Figure 6.
 """
 
 import contextlib
@@ -10,100 +8,45 @@ import dataclasses
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.config import Config
-from jaxbrain.data import phantom, preprocess, splits
+from jaxbrain.data import phantom
+from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
-from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
+from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as report
-from jaxbrain.runs import loop, record
-from jaxbrain.runs.fit import SHEET_COLUMNS, Run, fit_classifier, fit_gan, judgement
-from jaxbrain.runs.workdir import opened
-from jaxbrain.study import pooled
+from jaxbrain.runs import checkpoint, environment, files, study
+from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
+from jaxbrain.runs.study import Session
+from jaxbrain.scoring import paper as scoring
+from jaxbrain.study.protocols import Cell, StudyConfig
 from jaxbrain.training import classifier, devices, gan, loops, streamed
 from jaxbrain.types import Dataset
 
+GENERATOR = "cgan"
 _FRESH = 200
 
-_synthesise = jax.jit(pooled.synthesise, static_argnums=0)
+
+def classifier_name(cfg: Config) -> str:
+    """The network of a configuration by its name in a study."""
+    return "cnn" if cfg.classifier.mode == "cnn" else f"cnn_lstm_{cfg.hybrid.sequence}"
 
 
-class _Seed(NamedTuple):
-    """What one seed leaves: its entry in `results.json`, rows of the CSV files, the numbers
-    of real and synthetic images per class, and its trainings' events."""
-
-    result: dict
-    split: list
-    predictions: list
-    used: list[int]
-    drawn: list[int]
-    events: dict[str, list]
-
-
-def _fresh_accuracy(cfg: Config, state, key) -> float:
-    """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
-    size = max(cfg.data.image_size, cfg.gan.image_size)
-    fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
-    fresh = preprocess.resized(fresh, cfg.data.image_size)
-    guess = streamed.predict(cfg, state, fresh).argmax(axis=1)
-    return float((guess == np.asarray(fresh.label)).mean())
-
-
-def _run_seed(run: Run, data: Dataset, records: Records, seed: int) -> _Seed:
-    """The whole of P0 for one seed, and its pictures and checkpoints."""
-    cfg, names, label, log = run.cfg, run.names, np.asarray(data.label), run.log
-    samples = run.workdir.path / "samples"
-    keys = pooled.keys(seed)
-    index = pooled.select(cfg, data, seed)
-    real = preprocess.resized(pooled.take(data, index), cfg.gan.image_size)
-    gan_state = fit_gan(run, real, seed, keys)
-    judged = judgement(run, real, seed)
-    for text in judged["warnings"]:
-        log.line(f"warning seed {seed}: {text}")
-    new_label = splits.synthetic_labels(label[index])
-    image = _synthesise(cfg, gan_state, jnp.asarray(new_label), keys.synthesis)
-    pool = pooled.pool(cfg, data, index, new_label, image, seed)
-    _pool_sheet(samples / f"seed{seed}_pool.png", pool, names)
-    state = fit_classifier(run, pooled.take(pool.data, pool.train), seed, keys)
-    probability = streamed.predict(cfg, state, pooled.take(pool.data, pool.test))
-    if not np.isfinite(probability).all():
-        raise DivergedError(
-            f"classifier of seed {seed} predicts NaN after its last step: lower its learning rate"
-        )
-    is_real = pool.source >= 0
-    test_label = pool.data.label[pool.test]
-    result = record.seed_result(seed, test_label, is_real[pool.test], probability)
-    result["gan"] = judged
-    if run.phantoms:
-        result["accuracy_fresh"] = _fresh_accuracy(cfg, state, keys.fresh)
-    report.progress_figure(run.workdir.path / "progress.png", log.events)
-    log.line(
-        f"seed {seed}  test accuracy {drawing.percent(result['accuracy'])} %  real "
-        f"{drawing.percent(result['accuracy_real'])}  synthetic "
-        f"{drawing.percent(result['accuracy_synthetic'])}"
+def paper_study(cfg: Config, num_seeds: int) -> StudyConfig:
+    """The cells of the paper: P0 alone, once a seed."""
+    return StudyConfig(
+        split="holdout",
+        seeds=num_seeds,
+        protocols=("P0",),
+        generators=(GENERATOR,),
+        classifiers=(classifier_name(cfg),),
+        shuffled=False,
+        probe=False,
     )
-    ids, origin = pooled.identity(pool, records)
-    part = np.where(np.isin(np.arange(len(ids)), pool.test), "test", "train").tolist()
-    group = pool.data.group.tolist()
-    split = [
-        [seed, ids[i], origin[i], names[pool.data.label[i]], part[i], group[i]]
-        for i in range(len(ids))
-    ]
-    predictions = [
-        [seed, ids[i], origin[i], int(pool.data.label[i]), *(repr(float(p)) for p in row)]
-        for i, row in zip(pool.test.tolist(), probability, strict=True)
-    ]
-    num_classes = len(names)
-    used = np.bincount(pool.data.label[is_real], minlength=num_classes).tolist()
-    drawn = np.bincount(pool.data.label[~is_real], minlength=num_classes).tolist()
-    events = {name: log.of(seed, name) for name in ("gan", "classifier")}
-    return _Seed(result, split, predictions, used, drawn, events)
 
 
 def paper(
@@ -113,14 +56,13 @@ def paper(
     workdir: str | Path,
     *,
     num_seeds: int = 1,
-    command: str = "",
     phantoms: bool = False,
-    console=None,
     how: str = "none",
     num_devices: int = 0,
-    fresh: bool = False,
+    console=None,
+    **watched,
 ) -> dict:
-    """The paper from images to tables (protocol P0), once per seed 0..num_seeds-1.
+    """The paper's method under its own protocol (P0), once per seed 0..num_seeds-1.
 
     Selects real images, trains the GAN on all of them, synthesises, pools, splits, trains
     the classifier, predicts the test set; prints Tables 3 and 4 and writes the run
@@ -131,15 +73,14 @@ def paper(
         cfg: the number of classes is replaced by that of `records`.
         data, records: from `load_folder`, images at the larger size in use.
         workdir: new, empty, or of the same run.
-        num_seeds: at least 1.
-        command: the command line, for `config.json`.
+        num_seeds: at least 1; they are lanes of one training where the device has room.
         phantoms: the data are phantoms, so fresh ones can be drawn to test on.
-        console: a `rich.console.Console`; standard output by default.
         how: "none" trains on one device, "pmap" or "sharded" on several
-            (`devices.training`). In a run of several processes (`devices.start`) the
-            first one writes.
+            (`training.devices`). In a run of several processes (`devices.start`) the first
+            one writes.
         num_devices: how many; 0 takes all.
-        fresh: keep a run that is there under another name, and begin anew.
+        console: a `rich.console.Console`; standard output by default.
+        watched: command, fresh, save_every, on_divergence: see `runs.study.session`.
 
     Returns:
         What `results.json` holds.
@@ -152,188 +93,218 @@ def paper(
         DataError, DivergedError: see their messages.
         StoppedError: after SIGTERM or Ctrl-C, when all is saved.
     """
+    from rich.console import Console
+
+    started = time.perf_counter()
     data.check(num_classes=len(records.class_names))
+    cfg = _with_classes(cfg, records, num_seeds)
+    _refuse_undivided(cfg, data, how, num_devices)
+    console = console or Console()
+    with contextlib.ExitStack() as stack:
+        if not devices.first_process():
+            # Computes the same and leaves nothing.
+            workdir = stack.enter_context(tempfile.TemporaryDirectory())
+            console = Console(quiet=True)
+        opened = stack.enter_context(
+            study.session(
+                cfg,
+                data,
+                records,
+                workdir,
+                kind="paper",
+                options=paper_study(cfg, num_seeds),
+                settings={"config": dataclasses.asdict(cfg)},
+                how="" if how == "none" else how,
+                num_devices=num_devices,
+                console=console,
+                by_seed=True,
+                **watched,
+            )
+        )
+        log, path = opened.log, opened.directory.path
+        _introduce(cfg, data, opened, 1 if how == "none" else len(devices.devices(num_devices)))
+        _refuse_fewer(opened, num_seeds)
+        results = _run(cfg, data, opened, phantoms)
+        report.show(log.console, results, records.class_names)
+        log.clock("total", time.perf_counter() - started)
+        about = environment.environment() | {"seconds": log.seconds}
+        files.write_json(path / "env.json", about)
+        log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")
+        return results
+
+
+def _with_classes(cfg: Config, records: Records, num_seeds: int) -> Config:
+    names = records.class_names
     if num_seeds < 1:
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
-    names, label = records.class_names, np.asarray(data.label)
     if cfg.data.num_classes not in (2, len(names)):
         raise ConfigError(
             f"data.num_classes is {cfg.data.num_classes}: expected {len(names)}, the number "
             f"of classes found ({', '.join(names)})"
         )
-    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
-    where = loop.Where(how, num_devices)
-    _refuse_small(cfg, label, where.count())
-    if how != "none" and loop.on_host(cfg, data):
+    return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
+
+
+def _refuse_undivided(cfg: Config, data: Dataset, how: str, num_devices: int) -> None:
+    """Refuse, before anything is written, batches that the devices do not divide, and images
+    on the host beside several devices."""
+    if how == "none":
+        return
+    count = len(devices.devices(num_devices))
+    counts = np.bincount(np.asarray(data.label))
+    used = np.minimum(counts, cfg.data.n_per_class or counts.max())
+    loops.gan_plan(cfg, int(used.sum()), count)
+    tested = round(cfg.data.test_fraction * 2 * int(used.max())) * len(used)
+    loops.classifier_steps(cfg, 2 * int(used.max()) * len(used) - tested, count)
+    placement = cfg.data.placement
+    if placement == "host" or (placement == "auto" and not streamed.fits(data)):
         raise ConfigError(
-            f"data.placement is {cfg.data.placement!r} and keeps the images on the host: "
+            f"data.placement is {placement!r} and keeps the images on the host: "
             f"expected device with parallel = {how}"
         )
-    if console is None:
-        from rich.console import Console
-
-        console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    with contextlib.ExitStack() as stack:
-        if not devices.first_process():
-            # Computes the same and leaves nothing.
-            from rich.console import Console
-
-            workdir = stack.enter_context(tempfile.TemporaryDirectory())
-            console = Console(quiet=True)
-        settings = {"config": dataclasses.asdict(cfg)}
-        images = [
-            [path, names[k], int(group), digest]
-            for path, k, group, digest in zip(
-                records.path, label, data.group, records.digest, strict=True
-            )
-        ]
-        how_opened = dict(command=command, fresh=fresh, say=say)
-        directory = stack.enter_context(opened(workdir, "paper", settings, images, **how_opened))
-        log = stack.enter_context(record.Log(directory.path, console))
-        run = Run(cfg, names, phantoms, where, log, directory, set())
-        return _paper(run, data, records, num_seeds)
 
 
-def _paper(run: Run, data: Dataset, records: Records, num_seeds: int) -> dict:
-    started = time.perf_counter()
-    log, workdir, label = run.log, run.workdir.path, np.asarray(data.label)
-    (workdir / "samples").mkdir(exist_ok=True)
-    devices = jax.devices()
+def _introduce(cfg: Config, data: Dataset, opened: Session, count: int) -> None:
+    found = jax.devices()
+    key = jax.random.key(0)
+    nets = jax.eval_shape(lambda: (gan.init(cfg, key), classifier.init(cfg, key, 1)))
+
+    def size(net):
+        return f"{sum(leaf.size for leaf in jax.tree.leaves(net.params)):,}"
+
     for line in [
-        *describe(data, records),
-        f"device {jax.default_backend()} x{len(devices)} ({devices[0].device_kind})  "
-        f"jax {jax.__version__}  {run.cfg.compute}  trains on {run.where.count()}",
-        *_parameters(run.cfg),
-        f"run    {workdir}",
+        *describe(data, opened.records),
+        f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
+        f"jax {jax.__version__}  {cfg.compute}  trains on {count}",
+        f"model  generator {size(nets[0].generator)}  discriminator "
+        f"{size(nets[0].discriminator)}  CNN {size(nets[1].cnn)}  hybrid "
+        f"{size(nets[1].hybrid)} parameters",
+        f"run    {opened.directory.path}",
     ]:
-        log.line(line)
-    done = _finished(run, num_seeds)
-    for seed in range(len(done), num_seeds):
-        one = _run_seed(run, data, records, seed)
-        record.write_sealed(_seed_path(workdir, seed), one._asdict())
-        done.append(one)
-        # After every seed, so that a later failure loses none.
-        _save(run.names, label, done, run.phantoms, log)
-    if run.workdir.resumed and not run.said:
-        log.line(f"already complete: {num_seeds} seeds; the report is written again")
-    results = _save(run.names, label, done, run.phantoms, log)
-    report.show(log.console, results, run.names)
-    log.clock("total", time.perf_counter() - started)
-    environment = record.environment() | {"seconds": log.seconds}
-    record.write_json(workdir / "env.json", environment)
-    log.line(f"wrote  {workdir}  in {log.seconds['total']:.0f} s")
+        opened.log.line(line)
+
+
+def _refuse_fewer(opened: Session, num_seeds: int) -> None:
+    folder = opened.directory.path / "parts"
+    done = len(list(folder.glob("*.npz")))
+    if jax.process_count() == 1 and done > num_seeds:
+        raise ConfigError(
+            f"seeds is {num_seeds}: expected at least {done}, which this run has done"
+        )
+
+
+def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
+    """Every seed's answers, and the results after each, so that a later failure loses none."""
+    log, path, results = opened.log, opened.directory.path, None
+    answers, extra = [], {}
+    for answer in study.predictions(opened):
+        cell = answer.cell
+        answers.append(answer)
+        extra[cell.seed] = {"gan": judgement(log.of(cell.fit))}
+        if phantoms:
+            extra[cell.seed]["accuracy_fresh"] = _fresh_accuracy(cfg, opened, cell)
+        _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
+        results = _save(data, opened, answers, extra, phantoms)
+        seed = next(one for one in results["seeds"] if one["seed"] == cell.seed)
+        log.line(
+            f"seed {cell.seed}  test accuracy {drawing.percent(seed['accuracy'])} %  real "
+            f"{drawing.percent(seed['accuracy_real'])}  synthetic "
+            f"{drawing.percent(seed['accuracy_synthetic'])}"
+        )
+    if results is None:
+        raise DivergedError("; ".join(opened.skipped.values()))
     return results
 
 
-def _seed_path(workdir: Path, seed: int) -> Path:
-    return workdir / "checkpoints" / f"seed{seed}" / "result.json"
+def _fresh_accuracy(cfg: Config, opened: Session, cell: Cell) -> float:
+    """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
+    size = max(cfg.data.image_size, cfg.gan.image_size)
+    key = jax.random.fold_in(jax.random.fold_in(opened.study.shared.key, cell.seed), _FRESH)
+    fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
+    fresh = resized(fresh, cfg.data.image_size)
+    like = jax.eval_shape(lambda: classifier.init(cfg, key, 1))
+    own = opened.directory.path / "checkpoints" / f"seed{cell.seed}" / "classifier"
+    # Processes beside the first have no files.
+    state = checkpoint.restore(own, like) if devices.first_process() else None
+    guess = streamed.predict(cfg, devices.from_first(state, like), fresh).argmax(axis=1)
+    return float((guess == np.asarray(fresh.label)).mean())
 
 
-def _finished(run: Run, num_seeds: int) -> list[_Seed]:
-    """The seeds that an earlier process of this run finished, 0 first."""
-    done: list[_Seed] = []
-    # Every process decides alike: those that write nothing know nothing.
-    if jax.process_count() > 1 or not run.workdir.resumed:
-        return done
-    while True:
-        path = _seed_path(run.workdir.path, len(done))
-        try:
-            value = record.read_sealed(path)
-        except CheckpointError as error:
-            # Made again, from the final states of its trainings.
-            run.log.line(f"damaged {error}: predicted again")
-            break
-        if value is None:
-            break
-        for name, events in value["events"].items():
-            run.log.restore(len(done), name, events)
-        done.append(_Seed(**value))
-    if len(done) > num_seeds:
-        raise ConfigError(
-            f"seeds is {num_seeds}: expected at least {len(done)}, which this run has done"
-        )
-    return done
-
-
-def _save(names, label: np.ndarray, done: list[_Seed], phantoms: bool, log) -> dict:
+def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) -> dict:
     """Write the result files and figures of the seeds done so far; returns what
     `results.json` holds."""
-    header = ["seed", "id", "origin"]
-    record.write_csv(
-        log.workdir / "split.csv",
-        [*header, "class", "split", "group"],
-        [row for one in done for row in one.split],
-    )
-    record.write_csv(
-        log.workdir / "predictions.csv",
-        [*header, "label", *(f"p_{name}" for name in names)],
-        [row for one in done for row in one.predictions],
-    )
+    path, names = opened.directory.path, opened.records.class_names
+    study.write_predictions(path / "predictions.csv", opened, iter(answers))
+    _write_split(path / "split.csv", opened, [answer.cell for answer in answers])
+    first = answers[0].cell
+    pool, count = np.concatenate([first.train, first.test]), len(data.label)
 
-    def by_class(values):
-        return {name: int(value) for name, value in zip(names, values, strict=True)}
+    def by_class(label):
+        found = np.bincount(label, minlength=len(names))
+        return {name: int(value) for name, value in zip(names, found, strict=True)}
 
-    seeds = [one.result for one in done]
     results = {
         "protocol": "P0",
         "data": {
             "source": "phantoms" if phantoms else "folder",
-            "found": by_class(np.bincount(label, minlength=len(names))),
-            "used": by_class(done[0].used),
-            "synthetic": by_class(done[0].drawn),
+            "found": by_class(np.asarray(data.label)),
+            "used": by_class(first.label[pool[pool < count]]),
+            "synthetic": by_class(first.label[pool[pool >= count]]),
         },
         "positive": names[1] if len(names) == 2 else None,
-        "seeds": seeds,
-        "summary": record.summary(seeds),
     }
-    record.write_json(log.workdir / "results.json", results)
-    record.write_text(log.workdir / "report.md", report.page(results, names))
-    matrix = report.total_matrix(results)
-    report.confusion_figure(log.workdir / "confusion.png", matrix, names)
+    results |= scoring.results(path / "predictions.csv", path / "images.csv", extra)
+    if opened.skipped:
+        results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
+    files.write_json(path / "results.json", results)
+    files.write_text(path / "report.md", report.page(results, names))
+    report.progress_figure(path / "progress.png", opened.log.events)
+    report.confusion_figure(path / "confusion.png", report.total_matrix(results), names)
     report.comparison_figure(
-        log.workdir / "comparison.png",
-        [result["accuracy"] for result in seeds],
+        path / "comparison.png",
+        [result["accuracy"] for result in results["seeds"]],
         tuple(results["summary"]["interval"]),
         "phantoms" if phantoms else "this run",
     )
     return results
 
 
-def _refuse_small(cfg: Config, label: np.ndarray, devices: int) -> None:
-    """Refuse, before anything is written, a folder too small for the configuration, or
-    batches that the devices do not divide."""
-    counts = np.bincount(label)
-    limit = cfg.data.n_per_class or counts.max()
-    used = np.minimum(counts, limit)
-    loops.gan_plan(cfg, int(used.sum()), devices)
-    pool = np.repeat(np.arange(len(counts)), 2 * used.max())
-    loops.classifier_steps(cfg, len(splits.pooled(pool, cfg.data.test_fraction, 0)[0]), devices)
+def _write_split(path: Path, opened: Session, cells: list[Cell]) -> None:
+    """`split.csv`: every image of each seed's pool, and where it fell."""
+    names, count = opened.records.class_names, len(opened.records.path)
+    group = opened.study.group
+    fits = {fit.name: fit for fit in opened.study.fits}
+
+    def rows():
+        for cell in cells:
+            drawn = study.synthetic_ids(fits[cell.fit], names)
+            tested = set(cell.test.tolist())
+            for index in sorted([*cell.train.tolist(), *cell.test.tolist()]):
+                part, name = "test" if index in tested else "train", names[cell.label[index]]
+                if index < count:
+                    one = [opened.records.path[index], "real", name, part, int(group[index])]
+                else:
+                    # A synthetic image belongs to no group of real ones.
+                    own = int(group.max()) + 1 + index - count
+                    one = [drawn[index - count], "synthetic", name, part, own]
+                yield [cell.seed, *one]
+
+    files.write_csv(path, ["seed", "id", "origin", "class", "split", "group"], rows())
 
 
-def _parameters(cfg: Config) -> list[str]:
-    """How many parameters each network has."""
-    key = jax.random.key(0)
-    nets = jax.eval_shape(lambda: (gan.init(cfg, key), classifier.init(cfg, key, 1)))
-
-    def count(net):
-        return f"{sum(leaf.size for leaf in jax.tree.leaves(net.params)):,}"
-
-    return [
-        f"model  generator {count(nets[0].generator)}  discriminator "
-        f"{count(nets[0].discriminator)}  CNN {count(nets[1].cnn)}  hybrid "
-        f"{count(nets[1].hybrid)} parameters"
-    ]
-
-
-def _pool_sheet(path: Path, pool: pooled.Pool, names) -> None:
+def _pool_sheet(path: Path, opened: Session, cell: Cell) -> None:
     """Real and synthetic images of each class as the classifier sees them."""
+    drawn = opened.parts.image(cell.fit)
+    if drawn is None:
+        return
+    real, names = opened.study.shared.views.images, opened.records.class_names
+    pool = np.sort(np.concatenate([cell.train, cell.test]))
     rows = []
     for k, name in enumerate(names):
-        for origin, mask in (("real", pool.source >= 0), ("synthetic", pool.source < 0)):
-            own = np.flatnonzero(mask & (pool.data.label == k))[:SHEET_COLUMNS]
-            rows.append((f"{name} {origin}", pool.data.image[own]))
+        own = pool[cell.label[pool] == k]
+        for origin, images, index in (
+            ("real", real, own[own < len(real)]),
+            ("synthetic", drawn, own[own >= len(real)] - len(real)),
+        ):
+            rows.append((f"{name} {origin}", images[index[:SHEET_COLUMNS]]))
     drawing.sheet(path, rows)

@@ -5,6 +5,7 @@ A study in the folder `study/` of the work directory, saved, resumed and verifie
 `ladder`; `table4.json`, `table4.png` and `report.md` follow from it.
 """
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -12,31 +13,13 @@ from pathlib import Path
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
+from jaxbrain.quoted import quoted
 from jaxbrain.reports import table4 as report
-from jaxbrain.runs import record
+from jaxbrain.runs import files
 from jaxbrain.runs.ladder import ladder
 from jaxbrain.scoring import intervals
 from jaxbrain.study.protocols import StudyConfig, base
 from jaxbrain.types import Dataset
-
-# What the paper's Table 4 quotes, per cent, and what it really was (README.md).
-QUOTED = {
-    "glrlm_cslbp_ann": (94.0, "[26] benign against malignant tumours, segmented, other images"),
-    "radiomics_svm": (89.6, "[27] an AUC of .896, glioblastoma against metastasis, lesion masks"),
-    "vgg16_transfer": (96.0, "[28] validation accuracy on 233 images of this set"),
-    "hbtc_mlp": (98.3, "[29] four tumour types, no healthy class, other images"),
-    "cnn_lstm": (99.1, "the paper: 119 of 120, half of them synthetic (P0)"),
-}
-
-
-def quoted(name: str) -> tuple[float | None, str]:
-    """The figure that the paper's Table 4 has for a row, per cent, and what it was."""
-    if name == "vgg16_scratch":
-        figure, what = QUOTED["vgg16_transfer"]
-        return figure, f"{what}, with ImageNet weights; here the same network without them"
-    if name.startswith("cnn_lstm_"):
-        return QUOTED["cnn_lstm"]
-    return QUOTED.get(name, (None, "not in the paper"))
 
 
 def rows_or_default(
@@ -69,15 +52,14 @@ def table4(
     *,
     options: StudyConfig,
     left_out: list[dict] | None = None,
-    command: str = "",
     console=None,
-    num_devices: int = 0,
     fresh: bool = False,
+    **how,
 ) -> dict:
     """Run or go on with the comparison; write `table4.json`, `table4.png`, `report.md`.
 
     Args:
-        cfg, data, records, workdir, command, console, num_devices, fresh: see `ladder`.
+        cfg, data, records, workdir, console, fresh, how: see `ladder`.
         options: `classifiers` are the rows, the first of `generators` draws the synthetic
             images; split, seeds, folds, mapping and weights are used. Protocols and
             controls are set here.
@@ -91,69 +73,54 @@ def table4(
         (None without one); and what was studied.
 
     Raises:
-        ConfigError: for "metadata" beside a generator, a directory that holds something
-            else; else see `ladder`.
+        ConfigError: for a directory that holds something else; else see `ladder`.
     """
     from rich.console import Console
 
-    if "metadata" in options.classifiers and options.generators[0] != "none":
-        raise ConfigError(
-            "rows has 'metadata': expected generator none, since synthetic images come from no file"
-        )
-    workdir, generator = Path(workdir), options.generators[0]
-    chosen = StudyConfig(
-        split=options.split,
-        seeds=options.seeds,
-        folds=options.folds,
+    workdir, console = Path(workdir), console or Console()
+    chosen = dataclasses.replace(
+        options,
         protocols=("P0", "P3"),
-        generators=(generator,),
-        classifiers=options.classifiers,
+        generators=options.generators[:1],
         shuffled=False,
         probe=False,
-        mapping=options.mapping,
-        chunk=options.chunk,
-        weights=options.weights,
     )
-    console = console or Console()
     _refuse_other(workdir)
     if fresh:
         # They are of the study that is renamed.
         for name in _OUTPUTS:
             if (workdir / name).exists():
                 os.replace(workdir / name, workdir / "study" / f"table4_{name}")
-    found = ladder(
-        cfg,
-        data,
-        records,
-        workdir / "study",
-        options=chosen,
-        command=command,
-        console=console,
-        num_devices=num_devices,
-        fresh=fresh,
-    )
-    environment = json.loads((workdir / "study" / "env.json").read_text(encoding="utf-8"))
-    reference = next((n for n in chosen.classifiers if n.startswith("cnn_lstm_")), None)
-    compared = _compared(found["comparisons"], reference)
-    rows = []
-    for name in chosen.classifiers:
-        figure, what = quoted(name)
-        row = {"name": name, "quoted": figure, "quoted_what": what}
-        for protocol in chosen.protocols:
-            row[protocol] = _cell(found["cells"], protocol, name)
-        row["seconds"] = environment["seconds_of"].get(name)
-        rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
-    names = "split", "seeds", "folds", "data", "positive", "groups", "audit"
-    results = {name: found[name] for name in names}
-    results |= {"generator": generator, "reference": reference, "rows": rows}
-    # The linear oracle's draws, a moment each, are counted with the first row.
-    fits = environment["seconds_of"].get(base(generator))
-    results |= {"left_out": left_out or [], "seconds_of_generator": fits}
-    record.write_json(workdir / "table4.json", results)
-    record.write_text(workdir / "report.md", report.page(results))
+    study = workdir / "study"
+    how |= {"console": console, "fresh": fresh}
+    found = ladder(cfg, data, records, study, options=chosen, **how)
+    seconds = json.loads((study / "env.json").read_text(encoding="utf-8"))["seconds_of"]
+    results = _results(found, seconds, left_out or [])
+    files.write_json(workdir / "table4.json", results)
+    files.write_text(workdir / "report.md", report.page(results))
     report.picture(workdir / "table4.png", results)
     report.show(console, results)
     return results
+
+
+def _results(found: dict, seconds: dict, left_out: list[dict]) -> dict:
+    """What `table4.json` holds, from a ladder's results and its seconds by name."""
+    names, (generator,) = found["classifiers"], found["generators"]
+    reference = next((name for name in names if name.startswith("cnn_lstm_")), None)
+    compared = _compared(found["comparisons"], reference)
+    rows = []
+    for name in names:
+        figure, what = quoted(name)
+        row = {"name": name, "quoted": figure, "quoted_what": what}
+        for protocol in ("P0", "P3"):
+            row[protocol] = _cell(found["cells"], protocol, name)
+        row["seconds"] = seconds.get(name)
+        rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
+    kept = "split", "seeds", "folds", "data", "positive", "groups", "audit", "skipped"
+    results = {name: found[name] for name in kept}
+    results |= {"generator": generator, "reference": reference, "rows": rows}
+    # What a generator draws in a moment is counted with the first row.
+    return results | {"left_out": left_out, "seconds_of_generator": seconds.get(base(generator))}
 
 
 _OUTPUTS = "table4.json", "table4.png", "report.md"

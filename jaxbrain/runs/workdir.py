@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxbrain.errors import ConfigError, StoppedError, user
-from jaxbrain.runs import record
+from jaxbrain.runs import environment, files
 
 try:
     import fcntl
@@ -25,7 +25,7 @@ LOCK, STATUS, LOG, CONFIG, IMAGES = "LOCK", "STATUS", "log.txt", "config.json", 
 # What a run that was killed while it began may have left.
 _BEGUN = {LOCK, STATUS, LOG, IMAGES}
 # Where images are kept changes no number.
-_FREE = {"config.data.placement"}
+_FREE = {"config.data.placement", "study.chunk"}
 
 
 class Stop:
@@ -108,9 +108,9 @@ def opened(
         if resumed:
             _compare(path, settings, images, say)
         else:
-            record.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
-            about = {"command": command, "commit": record.commit(), "floats": _floats()}
-            record.write_json(path / CONFIG, about | settings)
+            files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
+            about = {"command": command, "commit": environment.commit(), "floats": _floats()}
+            files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
 
@@ -202,10 +202,10 @@ def _status(path: Path, stop: Stop) -> Iterator[None]:
 
 def _floats() -> dict:
     """What the last bits of numbers depend on."""
-    environment = record.environment()
-    versions = {name: environment["packages"][name] for name in ("jax", "jaxlib", "flax", "optax")}
+    found = environment.environment()
+    versions = {name: found["packages"][name] for name in ("jax", "jaxlib", "flax", "optax")}
     names = "backend", "devices", "cpu_count", "NPROC", "threefry_partitionable"
-    return versions | {name: environment[name] for name in names}
+    return versions | {name: found[name] for name in names}
 
 
 def _compare(path: Path, settings: dict, images: list[list], say) -> None:
@@ -236,7 +236,7 @@ def _compare(path: Path, settings: dict, images: list[list], say) -> None:
     floats = json.loads(json.dumps(_floats()))
     for where, old, new in differences(saved.get("floats"), floats, ""):
         say(f"note   {where.strip('.')} is {new!r}, was {old!r}: last digits may differ")
-    if saved.get("commit") != (now := record.commit()):
+    if saved.get("commit") != (now := environment.commit()):
         say(f"note   the code is of commit {now}, was {saved.get('commit')}: numbers may differ")
 
 
@@ -247,7 +247,7 @@ def _other_images(path: Path, images: list[list]) -> list[str]:
             saved = {row["id"]: (row["class"], row["sha256"]) for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError) as error:
         return [f"{path}: cannot be read: {error!r}"]
-    now = {record.cell(one): (record.cell(str(name)), sha) for one, name, _, sha in images}
+    now = {files.cell(one): (files.cell(str(name)), sha) for one, name, _, sha in images}
     return [
         *(f"image {one}: removed" for one in saved if one not in now),
         *(f"image {one}: added" for one in now if one not in saved),

@@ -23,27 +23,38 @@ images). With shuffled labels nothing can be learnt, and an honest protocol give
 accuracy of guessing: labels are shuffled by groups before anything is fitted.
 
 A study's images are its real ones (0 to N-1 in their data set) and those that a fit draws
-(N, N+1, ...): its pool. Everything here is NumPy on the host, drawn from a whole seed.
+(N, N+1, ...): its pool. Everything here is NumPy on the host, drawn from the study's key.
 """
 
 import dataclasses
+from collections.abc import Callable, Collection
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.types import require_range
+from jaxbrain.types import Array, require_range
 
 PROTOCOLS = "P0", "P1", "P2", "P3"
-GENERATORS = "cgan", "linear", "none"
-NETWORKS = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows", "cnn"
-FLOORS = "majority", "metadata", "nn1", "ridge"
-# Of the paper's Table 4 (`baselines.methods`).
-METHODS = "glrlm_cslbp_ann", "radiomics_svm", "vgg16_transfer", "vgg16_scratch", "hbtc_mlp"
-# What sees images as they are prepared for a network; floors see files.
-PREPARED = NETWORKS + METHODS
+NONE = "none"
+
+
+def base(generator: str) -> str:
+    """ "cgan@50" -> "cgan"."""
+    return generator.split("@")[0]
+
+
+def dose(generator: str) -> int | None:
+    """Synthetic images per class that a name asks for ("cgan@50" -> 50), or None."""
+    name, at, number = generator.partition("@")
+    if not at:
+        return None
+    if name == NONE or not number.isdecimal() or int(number) < 1:
+        raise ConfigError(f"generators has {generator!r}: expected a name such as cgan@50")
+    return int(number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +67,19 @@ class StudyConfig:
     seeds: int = 20
     folds: int = 5  # of kfold
     protocols: tuple[str, ...] = PROTOCOLS
-    # cgan, linear, none; cgan@50 draws 50 synthetic images per class to train on.
+    # cgan, linear, none, or module:object, a generator of your own; cgan@50 draws 50
+    # synthetic images per class to train on.
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge,
-    # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp
+    # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, or
+    # module:object, a classifier of your own (README.md, Your own methods)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
-    # How networks are trained over seeds and folds. auto: two at a time on a CPU, side by
-    # side on an accelerator (benchmarks/README.md); devices: that on every device.
-    mapping: Literal["auto", "map", "vmap", "devices"] = "auto"
-    # Trainings in one call (on each device), saved together; 0 takes 2 on a CPU, else 32.
+    # How trainings are mapped over seeds and folds. auto: one after another on a CPU, side
+    # by side on an accelerator (benchmarks/README.md); devices: that on every device.
+    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
+    # Trainings in one call (on each device); 0 takes 1 on a CPU, else 32.
     chunk: int = 0
     # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout;
     # vgg16_transfer needs them.
@@ -79,50 +92,17 @@ class StudyConfig:
                 raise ConfigError(f"{name} is {value!r}: expected a whole number from {low}")
         if not isinstance(self.chunk, int) or self.chunk < 0:
             raise ConfigError(f"chunk is {self.chunk!r}: expected 0 or more")
-        for name, known in (("protocols", PROTOCOLS), ("classifiers", PREPARED + FLOORS)):
-            _check_names(name, getattr(self, name), known)
-        _check_names("generators", [base(name) for name in self.generators], GENERATORS)
-        if len(set(self.generators)) < len(self.generators):
-            raise ConfigError(f"generators is {self.generators!r}: expected each once")
-        for name in self.generators:
-            dose(name)
-        if "vgg16_transfer" in self.classifiers and not self.weights:
-            raise ConfigError(
-                "classifiers has 'vgg16_transfer': expected weights, a file of VGG-16's ImageNet "
-                "weights; without one vgg16_scratch trains the same network from nothing"
-            )
-
-
-def _check_names(field: str, values, known: tuple[str, ...]) -> None:
-    if not values:
-        raise ConfigError(f"{field} is empty: expected some of {', '.join(known)}")
-    for value in values:
-        if value not in known:
-            raise ConfigError(f"{field} has {value!r}: expected some of {', '.join(known)}")
-    if field != "generators" and len(set(values)) < len(values):
-        raise ConfigError(f"{field} is {tuple(values)!r}: expected each once")
-
-
-def base(generator: str) -> str:
-    """ "cgan@50" -> "cgan"."""
-    return generator.split("@")[0]
-
-
-def dose(generator: str) -> int | None:
-    """Synthetic images per class that a name asks for ("cgan@50" -> 50), or None."""
-    _, at, number = generator.partition("@")
-    if not at:
-        return None
-    if base(generator) == "none" or not number.isdecimal() or int(number) < 1:
-        raise ConfigError(f"generators has {generator!r}: expected a name such as cgan@50")
-    return int(number)
+        known = ", ".join(PROTOCOLS)
+        if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
+            raise ConfigError(f"protocols is {self.protocols!r}: expected some of {known}")
+        if len(set(self.protocols)) < len(self.protocols):
+            raise ConfigError(f"protocols is {self.protocols!r}: expected each once")
 
 
 class Fit(NamedTuple):
     """A generator to fit.
 
-    generator: "cgan" or "linear". scope: "all" (P0, P1), "train" (P2), "grouped" (P3).
-    labels: "true" or "shuffled".
+    scope: "all" (P0, P1), "train" (P2), "grouped" (P3). labels: "true" or "shuffled".
     label: [N] int32, of the real images as this fit is told them.
     index: [F], the real images that it sees; drawn: [M] int32, labels of the synthetic
         images that it draws, class by class.
@@ -165,133 +145,225 @@ class Cell(NamedTuple):
     def name(self) -> str:
         """Equal for cells that are one computation: without synthesis P0, P1 and P2."""
         protocol = self.protocol
-        if self.generator == "none" and protocol != "P3":
+        if self.generator == NONE and protocol != "P3":
             protocol = "P2"
         return "/".join(map(str, (protocol, *self[1:6])))
 
 
-def _first(drawn: np.ndarray, counts, offset: int) -> np.ndarray:
-    """Pool indices of the first `counts[k]` synthetic images of each class k."""
-    parts = [np.flatnonzero(drawn == k)[:count] for k, count in enumerate(counts)]
-    return offset + np.sort(np.concatenate(parts))
+class Draw(NamedTuple):
+    """What every protocol of one seed starts from, with its true or its shuffled labels.
+
+    rng: purpose -> a random stream. label, group: [N]; index: [n], the images in use.
+    counts: [K], how many of each class; by_image, by_group: test sets, one a fold.
+    """
+
+    cfg: Config
+    options: StudyConfig
+    seed: int
+    labels: str
+    rng: Callable[[str], np.random.Generator]
+    label: np.ndarray
+    index: np.ndarray
+    counts: np.ndarray
+    by_image: list[np.ndarray]
+    by_group: list[np.ndarray]
+
+    @property
+    def holdout(self) -> bool:
+        return self.options.split == "holdout"
+
+    @property
+    def alike(self) -> np.ndarray:
+        """[K]: as many of each class as the largest has."""
+        return np.full_like(self.counts, self.counts.max())
+
+    def split(self, label, group, index) -> list[np.ndarray]:
+        folds = 1 if self.holdout else self.options.folds
+        fraction = self.cfg.data.test_fraction
+        return splits.folds(label, group, index, folds, fraction, self.rng("folds"))
 
 
 def plan(
-    cfg: Config, options: StudyConfig, label: np.ndarray, group: np.ndarray
+    cfg: Config,
+    options: StudyConfig,
+    label: np.ndarray,
+    group: np.ndarray,
+    key: Array,
+    real_only: Collection[str] = (),
 ) -> tuple[list[Fit], list[Cell]]:
     """Every fit and every cell of a study.
 
-    Synthetic images: with "holdout" as many of each class as the larger class has real
-    ones (P0: as many as fill both classes to twice that); with "kfold" as many as there
+    Synthetic images: with "holdout" as many of each class as the largest class has real
+    ones (P0: as many as fill every class to twice that); with "kfold" as many as there
     are real ones, of the training set under P2 and P3. A dose in a generator's name
     replaces these numbers.
 
     Args:
-        label: [N] int32, 0 or 1; group: [N] int32, near-duplicates share one.
+        options: generators and classifiers by their own names.
+        label: [N] int32, 0 to K - 1; group: [N] int32, near-duplicates share one.
+        key: of the study; seed s draws from `fold_in(key, s)`.
+        real_only: classifiers that have no part beside synthetic images.
 
     Raises:
-        DataError: unless there are two classes, each large enough to be split.
+        DataError: unless there are two classes or more, each large enough to be split.
     """
     label, group = np.asarray(label), np.asarray(group)
-    found = len(np.unique(label))
-    if found != 2:
-        raise DataError(f"a study has two classes, normal and tumour: found {found}")
-    require_range("label", label, num_classes=2)
-    fits: list[Fit] = []
+    num_classes = len(np.unique(label))
+    if num_classes < 2:
+        raise DataError(f"a study has two classes or more: found {num_classes}")
+    require_range("label", label, num_classes=num_classes)
+    fits: dict[str, Fit] = {}
     cells: list[Cell] = []
     for seed in range(options.seeds):
         for labels in ("true", "shuffled") if options.shuffled else ("true",):
-            _plan_seed(cfg, options, label, group, seed, labels, fits, cells)
+            draw = _draw(cfg, options, label, group, key, seed, labels)
+            wanted = [p for p in options.protocols if labels == "true" or p in ("P0", "P3")]
+            for generator in options.generators:
+                for protocol in wanted:
+                    some, own = _OF[protocol](draw, generator)
+                    fits |= {fit.name: fit for fit in some}
+                    cells += _every_classifier(options, own, real_only)
+    return list(fits.values()), cells
+
+
+def _draw(cfg, options, true_label, group, key, seed, labels) -> Draw:
+    words = np.asarray(jax.random.key_data(jax.random.fold_in(key, seed))).tolist()
+
+    def rng(purpose: str) -> np.random.Generator:
+        return np.random.default_rng([*words, *purpose.encode()])
+
+    per_class = cfg.data.n_per_class if options.split == "holdout" else 0
+    index = splits.select(true_label, per_class, rng("select"))
+    label = true_label
+    if labels == "shuffled":
+        label = splits.shuffled(true_label, group, index, rng("shuffle"))
+    counts = np.bincount(label[index], minlength=int(true_label.max()) + 1)
+    draw = Draw(cfg, options, seed, labels, rng, label, index, counts, [], [])
+    by_image = draw.split(label, np.arange(len(label)), index)
+    by_group = draw.split(label, group, index) if "P3" in options.protocols else []
+    return draw._replace(by_image=by_image, by_group=by_group)
+
+
+def _every_classifier(options: StudyConfig, cells: list[Cell], real_only) -> list[Cell]:
+    return [
+        cell._replace(classifier=classifier)
+        for cell in cells
+        for classifier in options.classifiers
+        if not (cell.fit and classifier in real_only)
+    ]
+
+
+def _cell(draw: Draw, protocol, generator, fold, fit: Fit | None, train, test) -> Cell:
+    """One cell, of no classifier yet."""
+    drawn = np.zeros(0, np.int32) if fit is None else fit.drawn
+    label = np.concatenate([draw.label, drawn])
+    name = "" if fit is None else fit.name
+    return Cell(protocol, generator, "", draw.labels, draw.seed, fold, name, label, train, test)
+
+
+def _real_only(draw: Draw, protocol: str) -> tuple[list[Fit], list[Cell]]:
+    tests = draw.by_group if protocol == "P3" else draw.by_image
+    return [], [
+        _cell(draw, protocol, NONE, fold, None, np.setdiff1d(draw.index, test), test)
+        for fold, test in enumerate(tests)
+    ]
+
+
+def _asked(generator: str, usual: np.ndarray) -> np.ndarray:
+    """Synthetic images per class: the dose of the name, or the protocol's own number."""
+    number = dose(generator)
+    return usual if number is None else np.full_like(usual, number)
+
+
+def _first(fit: Fit, counts: np.ndarray) -> np.ndarray:
+    """Pool indices of the first `counts[k]` synthetic images of each class k."""
+    parts = [np.flatnonzero(fit.drawn == k)[:count] for k, count in enumerate(counts)]
+    return len(fit.label) + np.sort(np.concatenate(parts))
+
+
+def _fit(draw: Draw, generator, scope, fold, seen, usual: list[np.ndarray]) -> Fit:
+    """The fit that serves all doses of a generator: it draws the most that one asks for."""
+    doses = [name for name in draw.options.generators if base(name) == base(generator)]
+    counts = np.max([_asked(name, one) for name in doses for one in usual], axis=0)
+    drawn = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return Fit(base(generator), scope, draw.labels, draw.seed, fold, draw.label, seen, drawn)
+
+
+def _filled(draw: Draw) -> np.ndarray:
+    """[K]: P0's synthetic images, which bring every class to twice the largest."""
+    return 2 * draw.alike - draw.counts if draw.holdout else draw.counts
+
+
+def _beside(draw: Draw) -> np.ndarray:
+    """[K]: P1's synthetic images."""
+    return draw.alike if draw.holdout else draw.counts
+
+
+def _fit_on_all(draw: Draw, generator: str) -> Fit:
+    usual = {"P0": _filled(draw), "P1": _beside(draw)}
+    wanted = [usual[p] for p in draw.options.protocols if p in usual]
+    return _fit(draw, generator, "all", 0, draw.index, wanted)
+
+
+def _p0(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
+    if generator == NONE:
+        return _real_only(draw, "P0")
+    fit = _fit_on_all(draw, generator)
+    pool = np.concatenate([draw.index, _first(fit, _asked(generator, _filled(draw)))])
+    label = np.concatenate([draw.label, fit.drawn])
+    # Of a synthetic image no copy is known: each is a group of its own.
+    everyone = np.arange(len(label))
+    origin = (everyone >= len(draw.label)).astype(np.int32)
+    cells = []
+    for fold, test in enumerate(draw.split(label, everyone, pool)):
+        cell = _cell(draw, "P0", generator, fold, fit, np.setdiff1d(pool, test), test)
+        cells.append(cell)
+        if draw.options.probe and draw.labels == "true":
+            cells.append(cell._replace(labels="origin", label=origin))
+    return [fit], cells
+
+
+def _p1(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
+    if generator == NONE:
+        return _real_only(draw, "P1")
+    fit = _fit_on_all(draw, generator)
+    new = _first(fit, _asked(generator, _beside(draw)))
+    return [fit], [
+        _cell(draw, "P1", generator, fold, fit, _joined(draw, test, new), test)
+        for fold, test in enumerate(draw.by_image)
+    ]
+
+
+def _joined(draw: Draw, test, new) -> np.ndarray:
+    return np.concatenate([np.setdiff1d(draw.index, test), new])
+
+
+def _fitted_inside(draw: Draw, generator, protocol, scope, tests) -> tuple[list[Fit], list[Cell]]:
+    fits, cells = [], []
+    for fold, test in enumerate(tests):
+        seen = np.setdiff1d(draw.index, test)
+        usual = draw.alike
+        if not draw.holdout:
+            usual = np.bincount(draw.label[seen], minlength=len(draw.counts))
+        fits.append(_fit(draw, generator, scope, fold, seen, [usual]))
+        train = _joined(draw, test, _first(fits[-1], _asked(generator, usual)))
+        cells.append(_cell(draw, protocol, generator, fold, fits[-1], train, test))
     return fits, cells
 
 
-def _plan_seed(cfg, options, true_label, group, seed, labels, fits, cells) -> None:
-    holdout = options.split == "holdout"
-    num_per_class = cfg.data.n_per_class if holdout else 0
-    index = splits.select(true_label, num_per_class, seed)
-    largest = int(np.bincount(true_label[index]).max())
-    label = true_label
-    if labels == "shuffled":
-        label = splits.shuffled(true_label, group, index, seed)
-    own = np.arange(len(label))
-    num_folds = 1 if holdout else options.folds
-    counts = np.bincount(label[index], minlength=2)
+def _p2(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
+    if generator == NONE:
+        return _real_only(draw, "P2")
+    return _fitted_inside(draw, generator, "P2", "train", draw.by_image)
 
-    def split(label, group, index):
-        return splits.folds(label, group, index, num_folds, cfg.data.test_fraction, seed)
 
-    def add_fit(kind, scope, fold, seen, per_class) -> Fit:
-        drawn = np.repeat(np.arange(2, dtype=np.int32), per_class)
-        fit = Fit(kind, scope, labels, seed, fold, label, seen, drawn)
-        fits.append(fit)
-        return fit
+def _p3(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
+    if generator == NONE:
+        return _real_only(draw, "P3")
+    return _fitted_inside(draw, generator, "P3", "grouped", draw.by_group)
 
-    def add_cells(protocol, generator, fold, fit, train, test, labels=labels, told=None):
-        drawn = fit.drawn if fit else np.zeros(0, np.int32)
-        told = np.concatenate([label, drawn]) if told is None else told
-        for classifier in options.classifiers:
-            # Synthetic images come from no file; the probe needs something to tell.
-            if classifier == "metadata" and fit:
-                continue
-            name = fit.name if fit else ""
-            cells.append(
-                Cell(protocol, generator, classifier, labels, seed, fold, name, told, train, test)
-            )
 
-    wanted = [p for p in options.protocols if labels == "true" or p in ("P0", "P3")]
-    by_image = split(label, own, index)
-    by_group = split(label, group, index) if "P3" in wanted else []
-    names = {kind: [g for g in options.generators if base(g) == kind] for kind in GENERATORS}
-    if names["none"]:
-        for protocol in wanted:
-            for fold, test in enumerate(by_group if protocol == "P3" else by_image):
-                add_cells(protocol, "none", fold, None, np.setdiff1d(index, test), test)
-    for kind in ("cgan", "linear"):
-        if not names[kind]:
-            continue
-
-        def numbers(generator, usual):
-            asked = dose(generator)
-            return np.full(2, asked) if asked else np.asarray(usual)
-
-        def most(usual, kind=kind):
-            return np.max([numbers(generator, usual) for generator in names[kind]], axis=0)
-
-        filled = 2 * largest - counts if holdout else counts
-        if {"P0", "P1"} & set(wanted):
-            usual = np.maximum(filled, largest) if holdout else counts
-            fit = add_fit(kind, "all", 0, index, most(usual))
-            for generator in names[kind]:
-                if "P0" in wanted:
-                    new = _first(fit.drawn, numbers(generator, filled), len(label))
-                    pool = np.concatenate([index, new])
-                    told = np.concatenate([label, fit.drawn])
-                    everyone = np.arange(len(told))
-                    origin = (everyone >= len(label)).astype(np.int32)
-                    for fold, test in enumerate(split(told, everyone, pool)):
-                        train = np.setdiff1d(pool, test)
-                        add_cells("P0", generator, fold, fit, train, test)
-                        if options.probe and labels == "true":
-                            add_cells("P0", generator, fold, fit, train, test, "origin", origin)
-                if "P1" in wanted:
-                    usual = np.full(2, largest) if holdout else counts
-                    new = _first(fit.drawn, numbers(generator, usual), len(label))
-                    for fold, test in enumerate(by_image):
-                        train = np.concatenate([np.setdiff1d(index, test), new])
-                        add_cells("P1", generator, fold, fit, train, test)
-        for protocol, scope, tests in (("P2", "train", by_image), ("P3", "grouped", by_group)):
-            if protocol not in wanted:
-                continue
-            for fold, test in enumerate(tests):
-                seen = np.setdiff1d(index, test)
-                usual = np.full(2, largest)
-                if not holdout:
-                    usual = np.bincount(label[seen], minlength=2)
-                fit = add_fit(kind, scope, fold, seen, most(usual))
-                for generator in names[kind]:
-                    new = _first(fit.drawn, numbers(generator, usual), len(label))
-                    train = np.concatenate([seen, new])
-                    add_cells(protocol, generator, fold, fit, train, test)
+_OF = {"P0": _p0, "P1": _p1, "P2": _p2, "P3": _p3}
 
 
 def twins(cell: Cell, group: np.ndarray) -> np.ndarray:

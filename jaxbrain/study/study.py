@@ -2,25 +2,27 @@
 
 `study` runs every cell of protocol x generator x classifier x labels x fold x seed (see
 `protocols`): it fits the generators inside each fold, draws synthetic images, trains the
-classifiers and predicts the tests. Trainings of one shape run in chunks, mapped over seeds
-and folds; index arrays and 0/1 weights make their shapes equal.
+classifiers and predicts the tests. Trainings of one shape are lanes of one program, mapped
+over seeds and folds; index arrays and 0/1 weights make their shapes equal.
 """
 
-import functools
+import dataclasses
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from jaxbrain.baselines.methods import method
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
-from jaxbrain.errors import ConfigError
-from jaxbrain.study.lab import Lab, family, mapped
-from jaxbrain.study.protocols import FLOORS, METHODS, NETWORKS, Cell, Fit, StudyConfig, plan, twins
+from jaxbrain.errors import DivergedError
+from jaxbrain.study import choose
+from jaxbrain.study.block import Block, Keep
+from jaxbrain.study.protocols import Cell, Fit, StudyConfig, base, plan, twins
+from jaxbrain.study.shared import Shared
+from jaxbrain.study.training import Finished, Training, straight
+from jaxbrain.study.views import Views
+from jaxbrain.training import streamed
 from jaxbrain.types import Array, Dataset
 
 
@@ -28,7 +30,8 @@ class Prediction(NamedTuple):
     """One cell's answers.
 
     twin: [T] int8, see `protocols.twins`; label: [T] int32 as the cell was told them;
-    p: [T] float64, the probability of class 1. Order as in `cell.test`.
+    p: [T, K] float64, probabilities (of the probe: real, synthetic). Order as in
+    `cell.test`.
     """
 
     cell: Cell
@@ -37,27 +40,105 @@ class Prediction(NamedTuple):
     p: np.ndarray
 
 
-def _now(_name: str, _members: list[str], make: Callable[[], np.ndarray]) -> np.ndarray:
-    return make()
+def _now(_kind: str, names: list[str], make: Callable, whole: str = "") -> dict:
+    return make(names)
 
 
-def _blocks(fits: list[Fit], cells: list[Cell], sizes: dict[str, int]):
-    """(name, fits, cells) that belong together: fits of one shape, and the cells that use
-    their images, so that no more images than those of a block are ever held."""
-    yield "none", [], [cell for cell in cells if not cell.fit]
-    for kind, size in sizes.items():
-        for scope, whole in (("all", True), ("fold", False)):
-            own = [f for f in fits if f.generator == kind and (f.scope == "all") == whole]
-            for number, start in enumerate(range(0, len(own), size)):
-                some = own[start : start + size]
-                names = {fit.name for fit in some}
-                used = [cell for cell in cells if cell.fit in names]
-                yield f"{kind}_{scope}_{number:04d}", some, used
+def _raise(name: str, problem: str) -> None:
+    raise DivergedError(problem)
 
 
-# Floors take milliseconds each: many in one part keep the files of a study few.
-_FLOOR_CHUNK = 64
 _EVERY_PROTOCOL = StudyConfig()
+
+
+class Study:
+    """A study, planned: its fits, its cells, and the iterator over its predictions.
+
+    Args: see `study`.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        data: Dataset,
+        key: Array,
+        *,
+        options: StudyConfig = _EVERY_PROTOCOL,
+        generators=None,
+        classifiers=None,
+        records: Records | None = None,
+        how: str = "",
+        num_devices: int = 0,
+    ):
+        data.check()
+        label, self.group = np.asarray(data.label), np.asarray(data.group)
+        drawing, generator = choose.generators(generators or options.generators)
+        telling, classifier = choose.classifiers(
+            classifiers or options.classifiers, options.weights
+        )
+        # From here on by their own names.
+        self.options = dataclasses.replace(options, generators=drawing, classifiers=telling)
+        of_files = {name for name, one in classifier.items() if one.sees == "files"}
+        self.fits, self.cells = plan(cfg, self.options, label, self.group, key, of_files)
+        num_classes = len(np.unique(label))
+        cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=num_classes))
+        on_host = cfg.data.placement == "host" or (
+            cfg.data.placement == "auto" and not streamed.fits(data)
+        )
+        self.shared = Shared(
+            cfg, key, Views(cfg, data, records), generator, classifier, self.fits, self.cells
+        )
+        self.shared.place("host" if on_host else how or options.mapping, num_devices)
+        self.shared.refuse_small()
+        if of_files:
+            _ = self.shared.views.files
+
+    @property
+    def chunk(self) -> int:
+        """Trainings in one call."""
+        return self.options.chunk or (1 if jax.default_backend() == "cpu" else 32)
+
+    def predictions(
+        self,
+        train: Callable[[Training], Finished] = straight,
+        keep: Keep = _now,
+        skip: Callable[[str, str], None] = _raise,
+    ) -> Iterator[Prediction]:
+        """See `study`."""
+        for name, fits, cells in self._blocks():
+            block = Block(self.shared, name, fits, train, keep)
+            for cell, p in block.answers(cells, self.chunk):
+                if isinstance(p, str):
+                    skip(cell.name, p)
+                    continue
+                told = cell.label[cell.test]
+                yield Prediction(cell, twins(cell, self.group), told, p)
+
+    def _blocks(self) -> Iterator[tuple[str, list[Fit], list[Cell]]]:
+        """What belongs together: fits of one shape, and the cells that use their images, so
+        that no more images than those of a block are ever held."""
+        yield "none", [], [cell for cell in self.cells if not cell.fit]
+        using: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            using.setdefault(cell.fit, []).append(cell)
+        for kind in dict.fromkeys(map(base, self.options.generators)):
+            trains = kind in self.shared.generators and self.shared.generators[kind].trains
+            # Thumbnails alone are small.
+            small = {self.shared.classifiers[name].sees for name in self.options.classifiers}
+            size = self.chunk if trains or "images" in small else _SMALL
+            alike: dict[tuple, list[Fit]] = {}
+            for fit in self.fits:
+                if fit.generator == kind:
+                    scope = "all" if fit.scope == "all" else "fold"
+                    alike.setdefault((scope, fit.labels), []).append(fit)
+            for (scope, labels), own in alike.items():
+                for number, start in enumerate(range(0, len(own), size)):
+                    some = own[start : start + size]
+                    cells = [cell for fit in some for cell in using.get(fit.name, [])]
+                    yield f"{kind}_{scope}_{labels}_{number:04d}", some, cells
+
+
+_SMALL = 64
 
 
 def study(
@@ -66,113 +147,59 @@ def study(
     key: Array,
     *,
     options: StudyConfig = _EVERY_PROTOCOL,
+    generators=None,
+    classifiers=None,
     records: Records | None = None,
-    mapping: Callable | None = None,
-    keep: Callable = _now,
+    train: Callable[[Training], Finished] = straight,
+    keep: Keep = _now,
+    skip: Callable[[str, str], None] = _raise,
 ) -> Iterator[Prediction]:
     """Run every cell of a study and yield its predictions, in the order they are made.
 
     Args:
-        cfg: of the generators and networks.
-        data: all real images of two classes, at the larger of the sizes in use; near
-            duplicates share a group.
-        key: of the study; every fit and every cell takes a key of its own from it, by
-            name. Training sets are padded (weight 0) to the longest of their kind in the
-            study, which sets the number of updates.
+        cfg: of the methods; the number of classes is that of the data.
+        data: all real images, at the larger of the sizes in use; near duplicates share a
+            group.
+        key: of the study; splits, fits and cells take keys of their own from it, by name.
+            Training sets are padded (weight 0) to the longest of their kind in the study,
+            which sets the number of updates.
         options: which cells there are, and how they are mapped.
-        records: of the images; with them the floors see the files as they are (except
-            beside images of a GAN, which they see as the networks do). The metadata floor
-            needs them.
-        mapping: `mapping(function)` as `mapped`, which it replaces.
-        keep: `keep(name, members, make)` returns `make()`, or what an earlier call of
-            that name returned; a study on disk remembers by it (`ladder`).
+        generators, classifiers: names, "module:object" or values (`methods`); None takes
+            those of the options.
+        records: of the images; with them thumbnails are of the files as they are. A
+            classifier that sees files needs them.
+        train: runs the lanes of a training (`training.straight`, or a loop that saves).
+        keep: `keep(kind, names, make, whole)` returns what `make(names)` returns, {name:
+            array, or text of a divergence}, or what it kept of an earlier call; `kind` is
+            "images" or "parts"; all answers of one `whole` are kept together.
+        skip: called with the name of a cell that has no answer, and why; raises by default.
 
     Yields:
         A `Prediction` per cell. Without synthesis P0, P1 and P2 are one computation.
 
     Raises:
-        DataError: unless there are two classes, 0 and 1, each large enough to be split; for
-            data that are no bytes, see `Dataset.check`.
-        ConfigError: if the metadata floor is asked for without records, a batch is larger
-            than a training set, or an extra that a method needs is not installed.
+        DataError: unless there are two classes or more, 0 to K - 1, each large enough to be
+            split; for data that are no bytes, see `Dataset.check`; for a method that returns
+            something else than it promises.
+        ConfigError: for unknown methods, a batch larger than a training set, an extra that a
+            method needs and that is not installed, a classifier of files without records.
         DivergedError: naming the fit or cell.
 
     Example:
-        >>> options = StudyConfig(seeds=2, classifiers=("ridge",))    # doctest: +SKIP
-        >>> answers = list(study(cfg, data, key, options=options))    # doctest: +SKIP
+        >>> from jaxbrain import config, phantom
+        >>> data = phantom.dataset(jax.random.key(0), 20, 32, 0.5)
+        >>> options = StudyConfig(seeds=1, classifiers=("ridge",), generators=("linear",))
+        >>> answers = study(config.tiny(), data, jax.random.key(0), options=options)
+        >>> sorted({(one.cell.protocol, one.cell.labels) for one in answers})[:2]
+        [('P0', 'origin'), ('P0', 'shuffled')]
     """
-    data.check()
-    label, group = np.asarray(data.label), np.asarray(data.group)
-    fits, cells = plan(cfg, options, label, group)
-    if "metadata" in options.classifiers and records is None:
-        raise ConfigError("classifiers has 'metadata': expected records, the files' own")
-    how = mapping or partial(mapped, how=options.mapping)
-    methods = {
-        name: method(name, options.weights) for name in options.classifiers if name in METHODS
-    }
-    lab = Lab(cfg, data, key, records, how, methods, fits, cells)
-    lab.refuse_small(options.classifiers)
-    chunk = options.chunk or (2 if jax.default_backend() == "cpu" else 32)
-    # Thumbnails alone are small.
-    small = set(options.classifiers) <= set(FLOORS)
-    sizes = {"cgan": chunk, "linear": _FLOOR_CHUNK if small else chunk}
-    for block, some, used in _blocks(fits, cells, sizes):
-        yield from _run_block(lab, block, some, used, chunk, keep, group)
-
-
-def _run_block(lab: Lab, block, fits, cells, chunk, keep, group) -> Iterator[Prediction]:
-    places = {fit.name: place for place, fit in enumerate(fits)}
-    kind = fits[0].generator if fits else "none"
-
-    @functools.cache
-    def images():
-        if kind == "none":
-            return np.zeros((1, 1, *lab.real.shape[1:]), np.uint8)
-        if kind == "linear":
-            return lab.linear_images(fits)
-        return keep(f"images_{block}", list(places), lambda: lab.cgan(fits))
-
-    @functools.cache
-    def thumbnails():
-        return lab.linear(fits, lab.files)
-
-    @functools.cache
-    def drawn_features(name, fit):
-        return lab.methods[name].features(images()[places[fit]])
-
-    def host(cell):
-        if cell.classifier in METHODS:
-            drawn = drawn_features(cell.classifier, cell.fit) if cell.fit else None
-            return lab.method(cell, drawn)
-        if not cell.fit:
-            return lab.floor(cell, None)
-        drawn = thumbnails() if kind == "linear" else images()
-        return lab.floor(cell, drawn[places[cell.fit]])
-
-    alike: dict[tuple, dict[str, list[Cell]]] = {}
-    for cell in cells:
-        together = alike.setdefault((cell.generator, cell.classifier, family(cell)), {})
-        together.setdefault(cell.name, []).append(cell)
-    for (generator, classifier, kin), named in alike.items():
-        is_network = classifier in NETWORKS
-        # What takes long is saved often.
-        size = _FLOOR_CHUNK * 16 if classifier in FLOORS else chunk
-        for number, start in enumerate(range(0, len(named), size)):
-            members = dict(list(named.items())[start : start + size])
-            some = [same[0] for same in members.values()]
-
-            def predict(some=some, is_network=is_network):
-                if is_network:
-                    return lab.networks(some, places, images())
-                width = max(len(cell.test) for cell in some)
-                # Matrices of a few hundred rows: more threads only wait for each other.
-                with threadpool_limits(1, user_api="blas"):
-                    rows = [np.pad(p, (0, width - len(p))) for p in map(host, some)]
-                return np.stack(rows)
-
-            name = f"{block}_{generator}_{classifier}_{kin}_{number:04d}"
-            answers = keep(name, list(members), predict)
-            for same, p in zip(members.values(), answers, strict=True):
-                for cell in same:
-                    told = cell.label[cell.test]
-                    yield Prediction(cell, twins(cell, group), told, p[: len(cell.test)])
+    planned = Study(
+        cfg,
+        data,
+        key,
+        options=options,
+        generators=generators,
+        classifiers=classifiers,
+        records=records,
+    )
+    return planned.predictions(train, keep, skip)

@@ -1,0 +1,34 @@
+"""What a run's numbers depend on beside its configuration: versions, devices, the code."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import jax
+
+
+def environment() -> dict:
+    """Versions, devices and what else bits depend on."""
+    packages = "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow"
+    devices = jax.devices()
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "backend": jax.default_backend(),
+        "devices": [device.device_kind for device in devices],
+        "cpu_count": os.cpu_count(),
+        "NPROC": os.environ.get("NPROC"),
+        "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the source tree that runs, where it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode().strip() if done.returncode == 0 else None

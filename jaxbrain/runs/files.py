@@ -1,0 +1,61 @@
+"""Files of a run, each written whole or not at all."""
+
+import contextlib
+import csv
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def whole(path: Path, mode: str = "w", **how) -> Iterator[IO]:
+    """A file to write into, that takes its name when all is written and on the disk: a reader
+    never sees half of it, and what was there before stays until then."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    if "b" not in mode:
+        how = {"encoding": "utf-8"} | how
+    with temporary.open(mode, **how) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole(path, errors="backslashreplace") as file:
+        file.write(text)
+
+
+def write_json(path: Path, value) -> None:
+    """NaN, which is no JSON, is refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def cell(value):
+    """What a CSV file holds for a value. Text gets an apostrophe where a spreadsheet would
+    take it for a formula, and escapes where it is no UTF-8."""
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "backslashreplace").decode()
+    if text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        try:
+            float(text)
+        except ValueError:
+            return f"'{text}"
+    return text
+
+
+def file_name(name: str, number: int) -> str:
+    """A class's name where it can be part of a file's, else its number."""
+    return name if re.fullmatch(r"[\w() -]{1,60}", name, re.ASCII) else f"class{number}"
+
+
+def write_csv(path: Path, header: list[str], rows: Iterable[list]) -> None:
+    """Comma-separated rows; `rows` may be made as they are written."""
+    with whole(path, newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(cell, header))
+        writer.writerows(map(cell, row) for row in rows)

@@ -1,0 +1,111 @@
+"""The console, `log.txt` and `metrics.jsonl` of a run."""
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+from jaxbrain.runs.files import write_text
+
+# Off a terminal, a line of progress at least so often; a terminal shows every one.
+_QUIET = 8.0
+_ORDER = {"gan": 0, "classifier": 1}
+
+
+class Log:
+    """What a run says, its reports by lane, and seconds by name.
+
+    Reports of an earlier process of the same run are read again.
+    """
+
+    def __init__(self, workdir: Path, console=None):
+        from rich.console import Console
+
+        self.workdir, self.console = workdir, console or Console()
+        self.seconds: dict[str, float] = {}
+        self.text = (workdir / "log.txt").open("a", encoding="utf-8")
+        self.path = workdir / "metrics.jsonl"
+        self._reports: dict[str, list[dict]] = {}
+        self._said = time.monotonic()
+        self._read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.text.close()
+
+    def _read(self) -> None:
+        """The events there are; a line that a killed process left half written, and all
+        after it, do not count."""
+        with contextlib.suppress(FileNotFoundError):
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    event = json.loads(line)
+                    (event["seed"], event["training"], event["step"])
+                    self._reports.setdefault(event["lane"], []).append(event)
+                except (ValueError, KeyError, TypeError):
+                    break
+
+    @property
+    def events(self) -> list[dict]:
+        """The reports of all trainings, by seed, training and step."""
+
+        def place(event: dict) -> tuple:
+            training = _ORDER.get(event["training"], 2)
+            return event["seed"], training, event["lane"], event["step"]
+
+        return sorted((one for own in self._reports.values() for one in own), key=place)
+
+    def of(self, lane: str) -> list[dict]:
+        """The reports of one training."""
+        return list(self._reports.get(lane, []))
+
+    def restore(self, lane: str, events: list[dict]) -> None:
+        """Put what a training had reported when it was saved in place of what the file says:
+        it may say more, or have lost some."""
+        if self.of(lane) != events:
+            self._reports[lane] = list(events)
+            write_text(self.path, "".join(json.dumps(event) + "\n" for event in self.events))
+
+    def event(self, event: dict) -> None:
+        """A row of `metrics.jsonl`, on the disk at once."""
+        self._reports.setdefault(event["lane"], []).append(event)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.line(f"warning {self.path}: cannot be written: {error.strerror}")
+
+    def line(self, text: str) -> None:
+        """A line as it stands: no markup, no wrapping of paths; names that are no UTF-8 with
+        escapes."""
+        text = text.encode("utf-8", "backslashreplace").decode()
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._note(text)
+
+    def _note(self, text: str) -> None:
+        self._said = time.monotonic()
+        # A full disk must not cost the training: the checkpoints say so where it matters.
+        with contextlib.suppress(OSError):
+            self.text.write(text + "\n")
+            self.text.flush()
+
+    def progress(self, text: str, *, report: bool, last: bool = False) -> None:
+        """One live line on a terminal; elsewhere a line for every report, and between two
+        where nothing was said for long."""
+        if self.console.is_terminal:
+            if report:
+                self._note(text)
+            room = self.console.width - 1
+            text = text[:room].ljust(room)
+            self.console.out(text, end="\n" if last else "\r", highlight=False)
+        elif report or time.monotonic() - self._said > _QUIET:
+            self.line(text)
+
+    def clock(self, name: str, seconds: float) -> None:
+        """Add to the seconds of `name`, for `env.json`."""
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)

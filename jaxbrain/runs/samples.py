@@ -1,0 +1,99 @@
+"""What a generator draws while it trains: growing sheets, and how it compares with real images."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbrain.audit import generative
+from jaxbrain.data.preprocess import resized
+from jaxbrain.reports import drawing
+from jaxbrain.runs.files import file_name, whole
+from jaxbrain.runs.log import Log
+from jaxbrain.study.training import Training
+from jaxbrain.types import Dataset
+
+SHEET_COLUMNS = 10
+# Samples of each class that a report looks at, and the largest side of one on a sheet.
+_JUDGED, _SIDE = 50, 96
+
+
+class Samples:
+    """The samples of a run's generators, by lane; `show` is called at every report.
+
+    path: of the run. folder: lane, kind -> where its checkpoints are. stem: lane -> how the
+    names of its pictures begin.
+    """
+
+    def __init__(self, path: Path, names, key, log: Log, folder, stem):
+        self.path, self.names, self.key, self.log = path, names, key, log
+        self.folder, self.stem = folder, stem
+        self.rows: dict[str, dict[int, np.ndarray]] = {}
+        (path / "samples").mkdir(exist_ok=True)
+
+    def show(self, training: Training, i: int, state, step: int) -> dict:
+        """Draw samples of fixed latents, add them to the sheets, and judge them."""
+        if training.draw is None:
+            return {}
+        lane, real = training.lanes[i], training.seen(i)
+        label = jnp.repeat(jnp.arange(len(self.names), dtype=jnp.int32), _JUDGED)
+        image = np.asarray(training.draw(state, label, jax.random.fold_in(self.key, lane.seed)))
+        first = (np.arange(len(label)) % _JUDGED) < SHEET_COLUMNS
+        self._add(lane, step, image[first])
+        real_image, judged = np.asarray(real.image), np.asarray(label)
+        found = {
+            "sample_spread": generative.spread(image, judged),
+            "real_spread": generative.spread(real_image, np.asarray(real.label)),
+            "frechet_thumbnail": generative.frechet(
+                generative.features(real_image), generative.features(image)
+            ),
+        }
+        if step == training.total:
+            events = [*self.log.of(lane.name), {"step": step} | found]
+            for text in generative.warnings(events, found["real_spread"]):
+                self.log.line(f"warning {self.stem(lane)}: {text}")
+        return found
+
+    def _add(self, lane, step: int, image: np.ndarray) -> None:
+        """A row for each class: image [K * columns, S, S, 1] uint8, class by class."""
+        if image.shape[1] > _SIDE:
+            unused = np.zeros(len(image), np.int32)
+            image = np.asarray(resized(Dataset(image, unused, unused), _SIDE).image)
+        folder = self.path / "checkpoints" / self.folder(lane, "")
+        rows = self.rows.setdefault(lane.name, {})
+        if not rows:
+            rows |= self._read(folder / "sheet.npz", step)
+        rows[step] = image
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole(folder / "sheet.npz", "wb") as file:
+            np.savez_compressed(file, **{str(n): rows[n] for n in rows})
+        for k, name in enumerate(self.names):
+            own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
+            shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]
+            path = self.path / "samples" / f"{self.stem(lane)}_{file_name(name, k)}.png"
+            drawing.sheet(path, shown)
+
+    def _read(self, path: Path, step: int) -> dict[int, np.ndarray]:
+        """The rows of an earlier process, before a step."""
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return {int(name): file[name] for name in file.files if int(name) < step}
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # A damaged zip raises almost anything.
+            self.log.line(f"damaged {path}: {error}: its rows are left out")
+            return {}
+
+
+def judgement(events: list[dict]) -> dict:
+    """What a generator's reports say of it, for `results.json`."""
+    best = min(events, key=lambda event: event["frechet_thumbnail"])
+    names = "step", "frechet_thumbnail", "sample_spread"
+    real = events[-1]["real_spread"]
+    return {
+        "real_spread": real,
+        "last": {name: events[-1][name] for name in names},
+        "best": {name: best[name] for name in names},
+        "warnings": generative.warnings(events, real),
+    }

@@ -1,0 +1,307 @@
+"""A study in a work directory: begun or gone on with, watched, saved; every run's way to it."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxbrain.baselines import weights
+from jaxbrain.config import Config
+from jaxbrain.data import duplicates, patients
+from jaxbrain.data.records import Records
+from jaxbrain.errors import ConfigError, DataError, DivergedError
+from jaxbrain.runs import files, loop
+from jaxbrain.runs.log import Log
+from jaxbrain.runs.parts import Parts, file_of
+from jaxbrain.runs.samples import Samples
+from jaxbrain.runs.workdir import Workdir, opened
+from jaxbrain.scoring import scores
+from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
+from jaxbrain.study.protocols import Cell, Fit, StudyConfig
+from jaxbrain.study.study import Prediction, Study
+from jaxbrain.study.training import Lane
+from jaxbrain.types import Dataset
+
+# A run's splits, selections and trainings all come from this key; seed s folds s into it.
+KEY = 0
+
+
+class Session(NamedTuple):
+    """A study that is open in its directory. audit: of the images' copies; parts: what is
+    kept; skipped: cells without an answer, and why."""
+
+    study: Study
+    records: Records
+    audit: duplicates.Audit
+    directory: Workdir
+    log: Log
+    parts: Parts
+    skipped: dict[str, str]
+    save_every: float
+    on_divergence: str
+    by_seed: bool
+
+
+def by_seed_folder(lane: Lane, kind: str) -> str:
+    """Where a run of one training a seed keeps checkpoints: seed0/gan."""
+    return f"seed{lane.seed}/{kind}".rstrip("/")
+
+
+def _folder(lane: Lane, kind: str) -> str:
+    return file_of(lane.name)
+
+
+@contextlib.contextmanager
+def session(
+    cfg: Config,
+    data: Dataset,
+    records: Records,
+    workdir: str | Path,
+    *,
+    kind: str,
+    options: StudyConfig,
+    settings: dict,
+    generators=None,
+    classifiers=None,
+    how: str = "",
+    num_devices: int = 0,
+    command: str = "",
+    console=None,
+    fresh: bool = False,
+    save_every: float = 10.0,
+    on_divergence: str = "stop",
+    by_seed: bool = False,
+) -> Iterator[Session]:
+    """Open the directory of a study, and the study.
+
+    Args:
+        cfg, data, records, options, generators, classifiers: see `study.study`; groups are
+            those of near-duplicates.
+        workdir: new, empty, or of the same run.
+        kind: of the run ("paper", "ladder"); settings: JSON values that must be the same to
+            go on.
+        how, num_devices: see `training.lanes`.
+        command: the command line, for `config.json`.
+        console: a `rich.console.Console`; standard output by default.
+        fresh: keep a run that is there under another name, and begin anew.
+        save_every: seconds between two saves of a training.
+        on_divergence: "stop" ends the run when its other lanes are saved, "skip" goes on.
+        by_seed: one training of a kind a seed: checkpoints are kept, by seed.
+
+    Raises:
+        ConfigError: if the directory is of another run (naming what differs) or in use.
+        DataError: if the images cannot be split.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    if on_divergence not in ("stop", "skip"):
+        raise ConfigError(f"on_divergence is {on_divergence!r}: expected stop or skip")
+    if not save_every >= 0:
+        raise ConfigError(f"save_every is {save_every!r}: expected seconds, 0 or more")
+    data.check(num_classes=len(records.class_names))
+    audit = duplicates.audit(
+        records.small,
+        data.label,
+        records.digest,
+        cfg.data.duplicate_threshold,
+        records.patient,
+        records.small_head,
+    )
+    try:
+        planned = Study(
+            cfg,
+            data._replace(group=audit.group),
+            jax.random.key(KEY),
+            options=options,
+            generators=generators,
+            classifiers=classifiers,
+            records=records,
+            how=how,
+            num_devices=num_devices,
+        )
+    except DataError as error:
+        why = [text for text in records.warnings if text.startswith(patients.COVERS)]
+        raise DataError("; ".join([str(error), *why])) from error
+    own = _digests(planned)
+    if own:
+        settings = settings | {"methods": own}
+    names = records.class_names
+    rows = zip(records.path, np.asarray(data.label), audit.group, records.digest, strict=True)
+    images = [[path, names[k], int(group), digest] for path, k, group, digest in rows]
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    how_opened = dict(command=command, fresh=fresh, say=say)
+    with (
+        opened(workdir, kind, settings, images, **how_opened) as directory,
+        Log(directory.path, console) as log,
+    ):
+        num_cells = len({cell.name for cell in planned.cells})
+        parts = Parts(directory.path, log, directory.stop, num_cells)
+        yield Session(
+            planned,
+            records,
+            audit,
+            directory,
+            log,
+            parts,
+            {},
+            save_every,
+            on_divergence,
+            by_seed,
+        )
+
+
+def study_settings(cfg: Config, options: StudyConfig) -> dict:
+    """What must be the same to go on with a study."""
+    found = {"config": dataclasses.asdict(cfg), "study": dataclasses.asdict(options)}
+    # By what the file holds, wherever it lies.
+    found["study"]["weights"] = weights.digest(options.weights) if options.weights else ""
+    return found
+
+
+def _digests(planned: Study) -> dict[str, str]:
+    """SHA-256 of the files that define a user's own methods: another method of the same name
+    is another study."""
+    found = {}
+    for known, used in (
+        (GENERATORS, planned.shared.generators),
+        (CLASSIFIERS, planned.shared.classifiers),
+    ):
+        for name, method in used.items():
+            if name not in known and (path := _source(method)):
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _source(method: Method) -> Path | None:
+    function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
+    with contextlib.suppress(TypeError, OSError):
+        return Path(inspect.getsourcefile(inspect.unwrap(function)))
+    return None
+
+
+def predictions(session: Session) -> Iterator[Prediction]:
+    """The study's answers as they are made or read; `predictions` ends with the run stopped
+    (`StoppedError`) or a lane diverged (`DivergedError`) only when all else is saved."""
+    log, path, planned = session.log, session.directory.path, session.study
+    names = session.records.class_names
+    folder = by_seed_folder if session.by_seed else _folder
+
+    def title(lane: Lane, kind: str) -> str:
+        seed = f"seed {lane.seed}"
+        if not session.by_seed:
+            return lane.name
+        return f"{kind} of {seed}" if kind else seed
+
+    def stem(lane: Lane) -> str:
+        return f"seed{lane.seed}" if session.by_seed else file_of(lane.name)
+
+    sheet_key = jax.random.fold_in(planned.shared.key, 2**31 - 1)
+    samples = Samples(path, names, sheet_key, log, folder, stem)
+    watch = loop.Watch(
+        log,
+        session.directory.stop,
+        path / "checkpoints",
+        {"config": dataclasses.asdict(planned.shared.cfg)},
+        planned.shared.cfg.intervals,
+        session.save_every,
+        folder,
+        title,
+        samples.show,
+        every_report=session.by_seed,
+    )
+
+    def skip(name: str, problem: str) -> None:
+        if session.on_divergence == "stop":
+            raise DivergedError(problem)
+        session.skipped[name] = problem
+
+    _write_splits(path / "splits.jsonl", planned.fits, planned.cells, len(names))
+    if session.directory.resumed:
+        _say_resumed(session)
+
+    def train(training):
+        return loop.run(watch, training)
+
+    yield from planned.predictions(train, session.parts, skip)
+
+
+def _say_resumed(session: Session) -> None:
+    """How far the run came before; a training that was begun says so itself."""
+    done, count = session.parts.found(), session.parts.num_cells
+    begun = session.directory.path / "checkpoints"
+    in_training = any(
+        not any((begun.parent / kind / f"{one.name}.npz").exists() for kind in ("images", "parts"))
+        for one in begun.glob("*")
+    )
+    if done >= count:
+        session.log.line(f"already complete: {done} cells; the report is written again")
+    elif in_training:
+        session.log.line(f"goes on: {done} of {count} cells are done")
+    else:
+        session.log.line(f"resumed at step {done} of {count} (cells)")
+
+
+def _write_splits(path: Path, fits: list[Fit], cells: list[Cell], num_classes: int) -> None:
+    """One JSON object a fit and a split: indices into `images.csv`'s rows, then (from its
+    length on) into what the fit drew."""
+    with files.whole(path) as file:
+        for fit in fits:
+            drawn = np.bincount(fit.drawn, minlength=num_classes).tolist()
+            entry = {"fit": fit.name, "sees": fit.index.tolist(), "draws": drawn}
+            file.write(json.dumps(entry) + "\n")
+        written = set()
+        for cell in cells:
+            names = {
+                f: getattr(cell, f) for f in ("protocol", "generator", "labels", "seed", "fold")
+            }
+            # Every classifier of a cell has the same one.
+            if (once := tuple(names.values())) not in written:
+                written.add(once)
+                split = {"fit": cell.fit, "train": cell.train.tolist(), "test": cell.test.tolist()}
+                file.write(json.dumps(names | split) + "\n")
+
+
+def synthetic_ids(fit: Fit, class_names) -> list[str]:
+    """Ids of what a fit draws: synthetic/<class>/<number>, numbered within the class."""
+    seen = dict.fromkeys(range(len(class_names)), 0)
+    ids = []
+    for label in fit.drawn.tolist():
+        ids.append(f"synthetic/{class_names[label]}/{seen[label]:04d}")
+        seen[label] += 1
+    return ids
+
+
+def prediction_rows(session: Session, answers: Iterator[Prediction]) -> Iterator[list]:
+    """The rows of `predictions.csv`, as `scores.header` names them: one a test image."""
+    records, count = session.records, len(session.records.path)
+    fits = {fit.name: fit for fit in session.study.fits}
+    drawn = functools.cache(lambda name: synthetic_ids(fits[name], records.class_names))
+    for cell, twin, label, p in answers:
+        head = [cell.protocol, cell.generator, cell.classifier, cell.labels, cell.seed, cell.fold]
+        for place, index in enumerate(cell.test.tolist()):
+            if index < count:
+                one = [records.path[index], "real", int(twin[place])]
+            else:
+                one = [drawn(cell.fit)[index - count], "synthetic", ""]
+            values = [repr(float(value)) for value in p[place]]
+            empty = [""] * (len(records.class_names) - len(values))
+            both = values[1:2] if len(records.class_names) == 2 else []
+            yield [*head, *one, int(label[place]), *both, *values, *empty]
+
+
+def write_predictions(path: Path, session: Session, answers: Iterator[Prediction]) -> None:
+    """Written as cells finish, so that memory does not grow with them."""
+    header = scores.header(session.records.class_names)
+    files.write_csv(path, header, prediction_rows(session, answers))

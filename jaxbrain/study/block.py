@@ -1,0 +1,363 @@
+"""Some fits of a study and the cells that use their images: fitted, drawn, trained, predicted.
+
+The functions of lanes are pure: (method, cfg, shared, state, entry), `shared` the arrays that
+all lanes read, `entry` the arrays of one.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from jaxbrain.errors import DataError
+from jaxbrain.study.methods import Classifier, Generator
+from jaxbrain.study.protocols import Cell, Fit
+from jaxbrain.study.shared import Shared, family, named_key
+from jaxbrain.study.training import Finished, Lane, Training, merged
+from jaxbrain.study.views import thumbnails
+from jaxbrain.training import lanes
+from jaxbrain.types import ClassifierState, Dataset, GANState
+
+# See `study.study`: keep(kind, names, make, whole) -> {name: array, or text of a divergence}.
+Keep = Callable[..., dict[str, np.ndarray | str]]
+# Answers on thumbnails take milliseconds each: many in one file keep a study's files few.
+_TOGETHER = 1024
+
+
+def fit_data(real, entry) -> Dataset:
+    """The real images of a fit. entry: (index [F] int32, label [F] int32, ...)."""
+    index, label = entry[:2]
+    return Dataset(real[index], label, index)
+
+
+def pool_images(real, synthetic, which, index):
+    """Images of a cell's pool: of N real ones [N, ...], then of synthetic [E, M, ...] those
+    of fit `which`; index [L] int32."""
+    count = real.shape[0]
+    if isinstance(real, np.ndarray):
+        return np.concatenate([real, synthetic[which]])[index]
+    ours = synthetic[which, jnp.maximum(index - count, 0)]
+    is_real = (index < count).reshape(-1, *[1] * (real.ndim - 1))
+    return jnp.where(is_real, real[jnp.minimum(index, count - 1)], ours)
+
+
+def cell_data(arrays, entry) -> tuple[Dataset, jax.Array]:
+    """Training images of a cell, and their weights. entry: (which, train [L] int32, label [L]
+    int32, weight [L] float32, ...)."""
+    which, index, label, weight = entry[:4]
+    return Dataset(pool_images(*arrays, which, index), label, index), weight
+
+
+def _at(state, first):
+    """A lane's state, its step the same array for all lanes: then loops over steps keep their
+    bounds under `vmap`, and no step is computed in vain."""
+    if isinstance(state, GANState | ClassifierState):
+        return state._replace(step=jnp.asarray(first, jnp.int32))
+    return state
+
+
+def _start_fit(method, cfg, real, _, entry):
+    return method.start(cfg, fit_data(real, entry), entry[-1])
+
+
+def _advance_fit(method, cfg, shared, state, entry, **axis):
+    real, first, stop = shared
+    data = fit_data(real, entry)
+    return method.advance(cfg, data, entry[-1], _at(state, first), stop, **axis)
+
+
+def _finish_fit(method, cfg, _, state, entry):
+    drawn, key = entry
+    return method.finish(cfg, state, drawn, key)
+
+
+def _sample(method, cfg, real, _, entry):
+    *_, drawn, key = entry
+    return method.fit_sample(cfg, fit_data(real, entry), drawn, key)
+
+
+def _start_cell(method, cfg, arrays, _, entry):
+    data, weight = cell_data(arrays, entry)
+    return method.start(cfg, data, weight, entry[-1])
+
+
+def _advance_cell(method, cfg, shared, state, entry, **axis):
+    arrays, first, stop = shared
+    data, weight = cell_data(arrays, entry)
+    return method.advance(cfg, data, weight, entry[-1], _at(state, first), stop, **axis)
+
+
+def _finish_cell(method, cfg, arrays, state, entry):
+    which, test = entry
+    return method.finish(cfg, state, pool_images(*arrays, which, test))
+
+
+def _predict(method, cfg, arrays, _, entry):
+    which, *_, test, key = entry
+    data, weight = cell_data(arrays, entry)
+    return method.fit_predict(cfg, data, weight, pool_images(*arrays, which, test), key)
+
+
+class Block:
+    """See the module; images are made when a cell first asks for them."""
+
+    def __init__(self, shared: Shared, name: str, fits: list[Fit], train, keep: Keep):
+        self._shared, self._name, self._fits = shared, name, fits
+        self._train: Callable[[Training], Finished] = train
+        self._keep = keep
+        self._place = {fit.name: place for place, fit in enumerate(fits)}
+        self._generator = shared.generators[fits[0].generator] if fits else None
+
+    # Fits.
+
+    @functools.cached_property
+    def images(self) -> dict[str, np.ndarray | str]:
+        """Synthetic images [M, S, S, 1] uint8 of each fit, or why there are none."""
+        names = [fit.name for fit in self._fits]
+        if self._generator.trains:
+            return self._keep("images", names, self._trained_images)
+        return self._drawn(self._generator, self._shared.views.images)
+
+    @functools.cached_property
+    def thumbnails(self) -> dict[str, np.ndarray | str]:
+        """The same as thumbnails; a generator of any size draws them itself."""
+        if self._generator.sees == "each":
+            return self._drawn(self._generator, self._shared.views.thumbnails)
+        return {
+            name: image if isinstance(image, str) else thumbnails(image)
+            for name, image in self.images.items()
+        }
+
+    def _entry(self, fit: Fit, padded: bool) -> tuple:
+        """(index, label, drawn, key) of a fit."""
+        index, drawn = fit.index.astype(np.int32), fit.drawn
+        if padded:
+            # Some images twice an epoch, where a fold has fewer: a generator knows no weights.
+            length, most = self._shared.lengths(fit)
+            index = np.resize(index, length)
+            drawn = np.pad(drawn, (0, most - len(drawn)))
+        return index, fit.label[index], drawn, named_key(self._shared.key, fit.name)
+
+    def _drawn(self, generator: Generator, real: np.ndarray) -> dict[str, np.ndarray]:
+        shared, on_host = self._shared, self._shared.on_host(generator)
+        if generator.sees == "gan":
+            real = shared.views.gan
+        entries = [self._entry(fit, not on_host) for fit in self._fits]
+        run = shared.program(generator, "sample", shared.cfg, _sample)
+        if on_host:
+            found = [run.function(real, (), entry) for entry in entries]
+        else:
+            found = np.asarray(run(jnp.asarray(real), (), lanes.stacked(entries)))
+        return {
+            fit.name: self._checked_images(fit, image)
+            for fit, image in zip(self._fits, found, strict=True)
+        }
+
+    def _checked_images(self, fit: Fit, image) -> np.ndarray:
+        image, name = np.asarray(image), self._generator.name
+        side, count = image.shape[1] if image.ndim == 4 else 0, len(fit.drawn)
+        # Padded ones too.
+        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[2:] != (side, 1):
+            raise DataError(
+                f"generator {name} returned {image.dtype} {list(image.shape)}: expected uint8 "
+                f"[{count}, S, S, 1]"
+            )
+        if len(image) < count:
+            raise DataError(f"generator {name} returned {len(image)} images: expected {count}")
+        return image[:count]
+
+    def _trained_images(self, names: list[str]) -> dict[str, np.ndarray | str]:
+        fits = [fit for fit in self._fits if fit.name in names]
+        shared, method = self._shared, self._generator
+        cfg, real = shared.cfg, getattr(shared.views, "gan" if method.sees == "gan" else "images")
+        entries = lanes.stacked([self._entry(fit, True) for fit in fits])
+        real = real if shared.on_host(method) else jnp.asarray(real)
+        training = self._training(
+            "gan",
+            method,
+            cfg,
+            [Lane(fit.name, fit.seed) for fit in fits],
+            len(entries[0][0]),
+            (_start_fit, _advance_fit),
+            real,
+            entries,
+        )
+        draw = shared.program(method, "draw", cfg, _finish_fit).one
+        host = np.asarray(real)
+        training = training._replace(
+            draw=lambda state, label, key: draw((), state, (label, key)),
+            seen=lambda i: Dataset(host[fits[i].index], fits[i].label[fits[i].index], None),
+        )
+        done = self._train(training)
+        run = shared.program(method, "finish", cfg, _finish_fit)
+        image = np.asarray(run((), done.states, entries[2:]))
+        return {
+            fit.name: done.diverged.get(i) or self._checked_images(fit, image[i])
+            for i, fit in enumerate(fits)
+        }
+
+    def _training(self, kind, method, cfg, lane_names, length, functions, arrays, entries):
+        """The `Training` of a method's lanes on `arrays`."""
+        start, advance = functions
+        begin = self._shared.program(method, "start", cfg, start)
+        run = self._shared.program(method, "advance", cfg, advance)
+        total = method.steps(cfg, length)
+        stop = (lambda n: n) if self._shared.on_host(method) else jnp.int32
+
+        def go(states, which, first, last):
+            own = lanes.some(states, which)
+            shared = (arrays, stop(first), stop(last))
+            own, metrics = run(shared, own, lanes.some(entries, which))
+            return merged(states, which, own), jax.device_get(metrics)
+
+        def compile_for(states, say):
+            return run.compile((arrays, stop(0), stop(0)), states, entries, say)
+
+        return Training(
+            kind,
+            method.name,
+            tuple(lane_names),
+            total,
+            method.batch_size(cfg) if method.batch_size else 1,
+            lambda: begin(arrays, (), entries),
+            compile_for,
+            go,
+        )
+
+    # Cells.
+
+    def answers(self, cells: list[Cell], chunk: int) -> Iterator[tuple[Cell, np.ndarray | str]]:
+        """Each cell with its probabilities [T, K], or why it has none."""
+        alike: dict[tuple, dict[str, list[Cell]]] = {}
+        for cell in cells:
+            shape = cell.labels == "shuffled", self._shared.config(cell)
+            kin = cell.generator, cell.classifier, family(cell), *shape
+            alike.setdefault(kin, {}).setdefault(cell.name, []).append(cell)
+        for (generator, name, kin, shuffled, cfg), named in alike.items():
+            method = self._shared.classifiers[name]
+            host = self._shared.on_host(method) and not method.trains
+            quick = host and method.sees != "images"
+            size = _TOGETHER if quick else chunk
+            for number, start in enumerate(range(0, len(named), size)):
+                members = dict(list(named.items())[start : start + size])
+                labels = "_shuffled" * shuffled + "_origin" * (cfg != self._shared.cfg)
+                whole = f"{self._name}_{generator}_{name}_{kin}{labels}_{number:04d}"
+                make = partial(self._made, method, {k: same[0] for k, same in members.items()})
+                found = self._keep("parts", list(members), make, whole if quick else "")
+                for cell_name, same in members.items():
+                    for cell in same:
+                        yield cell, found[cell_name]
+
+    def _made(self, method: Classifier, members: dict[str, Cell], names: list[str]) -> dict:
+        synthetic = self._synthetic(method, members[names[0]])
+        found = {}
+        cells = []
+        for name in names:
+            cell = members[name]
+            if isinstance(synthetic.get(cell.fit), str):
+                found[name] = f"{name} has no images: {synthetic[cell.fit]}"
+            else:
+                cells.append(cell)
+        if not cells:
+            return found
+        if self._shared.on_host(method) and not method.trains:
+            # Matrices of a few hundred rows: more threads only wait for each other.
+            with threadpool_limits(1, user_api="blas"):
+                answers = [self._on_host(method, cell, synthetic.get(cell.fit)) for cell in cells]
+        else:
+            answers = self._as_lanes(method, cells, synthetic)
+        for cell, p in zip(cells, answers, strict=True):
+            found[cell.name] = p if isinstance(p, str) else self._checked(method, cell, p)
+        return found
+
+    def _synthetic(self, method: Classifier, cell: Cell) -> dict[str, np.ndarray | str]:
+        """What a classifier sees of the synthetic images, by fit; empty without synthesis."""
+        if not cell.fit:
+            return {}
+        found = self.thumbnails if method.sees == "thumbnails" else self.images
+        if method.features is None:
+            return found
+        return self._features(method)
+
+    @functools.cache  # noqa: B019, a block lives no longer than its cells
+    def _features(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        found = self.thumbnails if method.sees == "thumbnails" else self.images
+        return {
+            name: one if isinstance(one, str) else method.features(self._shared.cfg, one)
+            for name, one in found.items()
+        }
+
+    def _on_host(self, method: Classifier, cell: Cell, synthetic) -> np.ndarray:
+        pool = self._shared.shown(method, self._generator)
+        if synthetic is not None:
+            pool = np.concatenate([pool, synthetic])
+        train = Dataset(pool[cell.train], cell.label[cell.train], cell.train)
+        weight, key = np.ones(len(cell.train), np.float32), named_key(self._shared.key, cell.name)
+        cfg = self._shared.config(cell)
+        return method.fit_predict(cfg, train, weight, pool[cell.test], key)
+
+    def _cell_entry(self, cell: Cell, place: int) -> tuple:
+        length, most = self._shared.lengths(cell)
+        missing = length - len(cell.train)
+        index = np.pad(cell.train, (0, missing)).astype(np.int32)
+        weight = np.pad(np.ones(len(cell.train), np.float32), (0, missing))
+        test = np.pad(cell.test, (0, most - len(cell.test))).astype(np.int32)
+        key = named_key(self._shared.key, cell.name)
+        return np.int32(place), index, cell.label[index], weight, test, key
+
+    def _as_lanes(self, method, cells: list[Cell], synthetic: dict) -> list[np.ndarray | str]:
+        shared, cfg = self._shared, self._shared.config(cells[0])
+        real = shared.shown(method, self._generator)
+        used = list(dict.fromkeys(cell.fit for cell in cells if cell.fit))
+        drawn = [synthetic[name] for name in used]
+        # Of one fit alone there may be fewer than of another: the others' places stay black.
+        most = max([len(one) for one in drawn], default=1)
+        ours = np.zeros((max(len(used), 1), most, *real.shape[1:]), real.dtype)
+        for place, one in enumerate(drawn):
+            ours[place, : len(one)] = one
+        arrays = real, ours
+        if not shared.on_host(method):
+            arrays = jnp.asarray(real), jnp.asarray(ours)
+        entries = [self._cell_entry(c, used.index(c.fit) if c.fit else 0) for c in cells]
+        entries = lanes.stacked(entries)
+        if not method.trains:
+            run = shared.program(method, "predict", cfg, _predict)
+            p, diverged = np.asarray(run(arrays, (), entries)), {}
+        else:
+            training = self._training(
+                "classifier",
+                method,
+                cfg,
+                [Lane(cell.name, cell.seed) for cell in cells],
+                len(entries[1][0]),
+                (_start_cell, _advance_cell),
+                arrays,
+                entries,
+            )
+            done = self._train(training)
+            run = shared.program(method, "finish", cfg, _finish_cell)
+            which, *_, test, _ = entries
+            p, diverged = np.asarray(run(arrays, done.states, (which, test))), done.diverged
+        return [diverged.get(i) or p[i, : len(cell.test)] for i, cell in enumerate(cells)]
+
+    def _checked(self, method: Classifier, cell: Cell, p) -> np.ndarray | str:
+        p = np.float64(p)
+        wanted = len(cell.test), self._shared.config(cell).data.num_classes
+        if p.shape != wanted:
+            raise DataError(
+                f"classifier {method.name} returned {list(p.shape)}: expected {list(wanted)}, "
+                "probabilities of every class for every test image"
+            )
+        if not np.isfinite(p).all():
+            return f"{cell.name} predicts NaN: lower its learning rate"
+        if (p < 0).any() or np.abs(p.sum(axis=1) - 1.0).max() > 1e-3:
+            bad = int(np.argmax(np.abs(p.sum(axis=1) - 1.0)))
+            raise DataError(
+                f"classifier {method.name} returned {p[bad].tolist()} for a test image: expected "
+                "probabilities that sum to 1"
+            )
+        return p

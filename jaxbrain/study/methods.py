@@ -1,0 +1,216 @@
+"""What a generator and a classifier are, and the built-in ones by name.
+
+A method is a value. One function is enough (`fit_sample`, `fit_predict`). A method that
+trains for long gives four instead, so that its training is watched, saved and gone on with:
+
+    steps(cfg, num_examples)            how many updates it makes; refuses what cannot work
+    start(cfg, train, ..., key)         a state, a tree of arrays
+    advance(cfg, train, ..., key, state, stop)  the state after `stop` updates in all, and
+                                        {name: [steps] float32}, what every update reported
+                                        as sums over its examples ("count": how many); NaN
+                                        where this call did not run. Cutting changes no bit
+    finish(cfg, state, ..., key)        the synthetic images, or the predictions
+
+`...` is nothing for a generator (`finish` takes the labels to draw) and the weights of the
+training images for a classifier (`finish` takes the test images, and no key).
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxbrain.baselines import floors, linear
+from jaxbrain.baselines import methods as table4
+from jaxbrain.config import Config
+from jaxbrain.errors import ConfigError
+from jaxbrain.study import networks
+from jaxbrain.study.protocols import NONE
+from jaxbrain.study.views import enlarged, flat, thumbnails
+from jaxbrain.types import Array, Dataset
+
+
+class Streamed(NamedTuple):
+    """The same three functions for images that stay on the host: called as they are."""
+
+    start: Callable
+    advance: Callable
+    finish: Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """What generators and classifiers have in common: see the module."""
+
+    _: dataclasses.KW_ONLY
+    steps: Callable[[Config, int], int] | None = None
+    start: Callable | None = None
+    advance: Callable | None = None
+    finish: Callable | None = None
+    batch_size: Callable[[Config], int] | None = None  # of an update, for images a second
+    streamed: Streamed | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the loop watches it."""
+        return self.advance is not None
+
+    def _check(self, kind: str, function: str, sees: tuple[str, ...]) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name):
+            raise ConfigError(
+                f"{kind} name is {self.name!r}: expected letters, digits, and . _ - inside"
+            )
+        if self.name == NONE:
+            raise ConfigError(f"{kind} name is 'none': that word stands for no synthesis")
+        if self.sees not in sees:
+            raise ConfigError(f"{kind} {self.name} sees {self.sees!r}: expected {' | '.join(sees)}")
+        whole = getattr(self, function)
+        parts = [self.steps, self.start, self.advance, self.finish]
+        one = callable(whole) and not any(parts)
+        if not one and (whole is not None or not all(map(callable, parts))):
+            raise ConfigError(
+                f"{kind} {self.name}: expected {function}, or steps, start, advance and finish"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator(Method):
+    """A way to draw synthetic images.
+
+    name: in results; letters, digits, `.`, `_`, `-`.
+    fit_sample: (cfg, train: Dataset, label [M] int32, key) -> [M, S, S, 1] uint8, one image
+        a label; fitted on `train`, of side S.
+    mapped: a promise that its functions are pure JAX, so that many fits may be one program.
+    sees: the side S of `train`. "images": `cfg.data.image_size`. "gan":
+        `cfg.gan.image_size` (what it draws is still of `cfg.data.image_size`). "each": any;
+        it is fitted on images, and again on thumbnails for classifiers that see thumbnails.
+
+    Example:
+        >>> def fit_sample(cfg, train, label, key):
+        ...     rows = [np.flatnonzero(train.label == k)[0] for k in label]
+        ...     return train.image[rows]
+        >>> Generator("first_again", fit_sample).mapped
+        False
+    """
+
+    name: str
+    fit_sample: Callable[[Config, Dataset, Array, Array], Array] | None = None
+    mapped: bool = False
+    sees: Literal["images", "gan", "each"] = "images"
+
+    def __post_init__(self):
+        self._check("generator", "fit_sample", ("images", "gan", "each"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier(Method):
+    """A way to tell classes apart.
+
+    fit_predict: (cfg, train: Dataset, weight [L] float32, test, key) -> [T, K] float32,
+        probabilities whose rows sum to 1. K is `cfg.data.num_classes`; a training image of
+        weight 0 counts for nothing (methods on the host never get one).
+    mapped: as of a generator.
+    sees: what `train.image` and `test` hold. "images": [.., S, S, 1] uint8 of side
+        `cfg.data.image_size`. "thumbnails": [.., 32, 32, 1] uint8 of the whole picture as
+        the file has it (beside synthetic images of a generator that draws images:
+        thumbnails of those, and of real ones prepared alike). "files": [.., F] float64,
+        what files say without being looked at; synthetic images have none.
+    features: (cfg, image) -> [N, ...] computed once for each image that `sees` shows; then
+        `train.image` and `test` hold them.
+    ready: (weights) -> Classifier, called once before a study with its file of weights: the
+        place to refuse what is missing.
+    """
+
+    name: str
+    fit_predict: Callable[[Config, Dataset, Array, Any, Array], Array] | None = None
+    mapped: bool = False
+    sees: Literal["images", "thumbnails", "files"] = "images"
+    features: Callable[[Config, np.ndarray], np.ndarray] | None = None
+    ready: Callable[[str], "Classifier"] | None = None
+
+    def __post_init__(self):
+        self._check("classifier", "fit_predict", ("images", "thumbnails", "files"))
+
+
+def draw_linear(cfg: Config, train: Dataset, label: np.ndarray, key: Array) -> np.ndarray:
+    """The linear oracle (`baselines.linear`), drawn at 32 x 32 and enlarged."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    small = flat(thumbnails(train.image))
+    drawn = linear.draw(small, np.asarray(train.label), np.asarray(label), rng)
+    return enlarged(drawn, train.image.shape[1])
+
+
+GENERATORS = {
+    one.name: one
+    for one in (
+        Generator(
+            "cgan",
+            mapped=True,
+            sees="gan",
+            steps=networks.gan_steps,
+            start=networks.gan_start,
+            advance=networks.gan_advance,
+            finish=networks.gan_finish,
+            batch_size=lambda cfg: cfg.gan.batch_size,
+            streamed=Streamed(networks.gan_start, networks.gan_streamed, networks.gan_finish),
+        ),
+        Generator("linear", draw_linear, sees="each"),
+    )
+}
+
+
+def _network(name: str) -> Classifier:
+    return Classifier(
+        name,
+        mapped=True,
+        batch_size=lambda cfg: cfg.classifier.batch_size,
+        streamed=Streamed(**networks.streamed_parts(name)),
+        **networks.parts(name),
+    )
+
+
+def _floor(name: str, sees: str) -> Classifier:
+    function = floors.FLOORS[name]
+
+    def fit_predict(cfg, train, weight, test, key):
+        seen = flat if sees == "thumbnails" else np.float64
+        return function(seen(train.image), train.label, seen(test), cfg.data.num_classes)
+
+    return Classifier(name, fit_predict, sees=sees)
+
+
+def _quoted(name: str) -> Classifier:
+    """A method of the paper's Table 4; made ready by its extras and its file of weights."""
+
+    def ready(weights: str) -> Classifier:
+        method = table4.method(name, weights)
+
+        def features(cfg, image):
+            return method.features(image)
+
+        def fit_predict(cfg, train, weight, test, key):
+            label = np.asarray(train.label)
+            return method.fit_predict(train.image, label, test, cfg.data.num_classes, key)
+
+        return Classifier(name, fit_predict, features=features)
+
+    def too_early(*_):
+        raise ConfigError(f"{name}: expected to be made ready by its study")
+
+    return Classifier(name, too_early, ready=ready)
+
+
+CLASSIFIERS = {
+    one.name: one
+    for one in (
+        *map(_network, ("cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows", "cnn")),
+        _floor("majority", "thumbnails"),
+        _floor("metadata", "files"),
+        _floor("nn1", "thumbnails"),
+        _floor("ridge", "thumbnails"),
+        *map(_quoted, (*table4.METHODS, "vgg16_transfer")),
+    )
+}

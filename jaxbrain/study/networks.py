@@ -1,0 +1,112 @@
+"""What trains in a study, the conditional GAN and the networks, in the parts that `methods`
+asks for; each a thin layer over `training`."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbrain.config import Config
+from jaxbrain.data.preprocess import resize, to_uint8
+from jaxbrain.training import gan, loops, streamed
+from jaxbrain.types import Array, Dataset, GANState
+
+
+def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
+    """Synthetic images at the classifier's size: label [M] int32 -> [M, S, S, 1] uint8.
+
+    Drawn at the GAN's size and enlarged by bicubic interpolation (README.md). They are
+    rounded to bytes as real images are, so that depth does not tell them apart, and drawn
+    `gan.batch_size` at a time, in bounded memory. The n-th image of a class is the same
+    however many are drawn. The key is consumed.
+    """
+
+    def draw(one):
+        return to_uint8(resize(gan.generate(cfg, state, *one), cfg.data.image_size))
+
+    same = jax.nn.one_hot(label, cfg.data.num_classes, dtype=jnp.int32)
+    number = (same.cumsum(axis=0) * same).sum(axis=1)
+
+    def latent(label, number):
+        return gan.latents(cfg, 1, jax.random.fold_in(jax.random.fold_in(key, label), number))[0]
+
+    z = jax.vmap(latent)(label, number)
+    return loops.map_batches(draw, (z, label), cfg.gan.batch_size)
+
+
+def gan_steps(cfg: Config, num_examples: int) -> int:
+    loops.gan_plan(cfg, num_examples)
+    return cfg.gan.steps
+
+
+def gan_start(cfg, train, key):
+    return loops.init_gan(cfg, jax.random.split(key)[0])
+
+
+def gan_advance(cfg, train, key, state, stop, axis_name=None):
+    own = jax.random.split(key)[0]
+    state, history = loops.train_gan(cfg, train, own, state=state, stop=stop, axis_name=axis_name)
+    return state, history.metrics
+
+
+def gan_streamed(cfg, train, key, state, stop):
+    own = jax.random.split(key)[0]
+    state, history = streamed.train_gan(cfg, train, own, state=state, stop=int(stop))
+    return state, history.metrics
+
+
+def gan_finish(cfg, state, label, key):
+    return synthesise(cfg, state, label, jax.random.split(key)[1])
+
+
+def network(cfg: Config, name: str) -> Config:
+    """The configuration of a network by its name in a study, such as cnn_lstm_rows."""
+    if name == "cnn":
+        mode = dataclasses.replace(cfg.classifier, mode="cnn")
+        hybrid = dataclasses.replace(cfg.hybrid, standardise=False)
+        return dataclasses.replace(cfg, classifier=mode, hybrid=hybrid)
+    hybrid = dataclasses.replace(cfg.hybrid, sequence=name.removeprefix("cnn_lstm_"))
+    return dataclasses.replace(cfg, hybrid=hybrid)
+
+
+def parts(name: str) -> dict:
+    """steps, start, advance and finish of a network, as `methods.Classifier` names them."""
+
+    def steps(cfg, num_examples):
+        return loops.classifier_steps(network(cfg, name), num_examples)[1]
+
+    def start(cfg, train, weight, key):
+        return loops.init_classifier(network(cfg, name), train, key, weight)
+
+    def advance(cfg, train, weight, key, state, stop, axis_name=None):
+        own, how = network(cfg, name), {"weight": weight, "state": state, "stop": stop}
+        state, history = loops.train_classifier(own, train, key, **how, axis_name=axis_name)
+        return state, history.metrics
+
+    def finish(cfg, state, test):
+        return loops.predict(network(cfg, name), state, _unlabelled(test))
+
+    return {"steps": steps, "start": start, "advance": advance, "finish": finish}
+
+
+def streamed_parts(name: str) -> dict:
+    """start, advance and finish for images that stay on the host."""
+
+    def start(cfg, train, weight, key):
+        return streamed.init_classifier(network(cfg, name), train, key, weight)
+
+    def advance(cfg, train, weight, key, state, stop):
+        own, how = network(cfg, name), {"weight": weight, "state": state, "stop": int(stop)}
+        state, history = streamed.train_classifier(own, train, key, **how)
+        return state, history.metrics
+
+    def finish(cfg, state, test):
+        return streamed.predict(network(cfg, name), state, _unlabelled(test))
+
+    return {"start": start, "advance": advance, "finish": finish}
+
+
+def _unlabelled(image) -> Dataset:
+    unused = np.zeros(len(image), np.int32)
+    return Dataset(image, unused, unused)

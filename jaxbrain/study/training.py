@@ -1,0 +1,87 @@
+"""What the loop is given to run: L lanes of one training, whatever trains.
+
+`straight` runs them to their end without a look; `runs.loop` watches and saves them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxbrain.training import lanes
+from jaxbrain.types import Dataset
+
+
+class Lane(NamedTuple):
+    """One training: the name of its fit or cell, and its seed."""
+
+    name: str
+    seed: int
+
+
+class Training(NamedTuple):
+    """L lanes of one training.
+
+    kind: "gan" (a generator) or "classifier"; method: its name. total: updates of each.
+    start: () -> states, stacked [L, ...].
+    compile: (states, say) -> seconds, 0.0 where it was done before; calls `say()` first.
+    advance: (states, which, first, stop) -> (states, {name: [len(which), total]}): the lanes
+        `which`, all of them after `first` updates, to `stop`.
+    draw: of a generator: (state of one lane, label [M], key) -> [M, S, S, 1] uint8.
+    seen: of a generator: lane -> the real images that it is fitted on.
+    """
+
+    kind: str
+    method: str
+    lanes: tuple[Lane, ...]
+    total: int
+    batch_size: int
+    start: Callable[[], Any]
+    compile: Callable[[Any, Callable[[], None]], float]
+    advance: Callable[[Any, list[int], int, int], tuple[Any, dict[str, np.ndarray]]]
+    draw: Callable | None = None
+    seen: Callable[[int], Dataset] | None = None
+
+
+class Finished(NamedTuple):
+    """states: of all lanes, stacked. diverged: lane -> what happened to it."""
+
+    states: Any
+    diverged: dict[int, str]
+
+
+def finite(states) -> np.ndarray:
+    """[L] bool: lanes whose state holds no NaN and no infinity."""
+    good = None
+    for leaf in jax.tree.leaves(states):
+        if jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact):
+            own = np.asarray(jax.numpy.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1))
+            good = own if good is None else good & own
+    return np.ones(jax.tree.leaves(states)[0].shape[0], bool) if good is None else good
+
+
+def straight(training: Training) -> Finished:
+    """Every lane from its start to its end."""
+    states = training.start()
+    which = list(range(len(training.lanes)))
+    states, _ = training.advance(states, which, 0, training.total)
+    good = finite(states)
+    return Finished(
+        states,
+        {
+            i: f"{training.lanes[i].name} diverged: lower its learning rate"
+            for i in which
+            if not good[i]
+        },
+    )
+
+
+def merged(states, which: list[int], new):
+    """`states` with the lanes `which` replaced by `new`."""
+    if len(which) == jax.tree.leaves(states)[0].shape[0]:
+        return new
+    rows = [lanes.lane(states, i) for i in range(jax.tree.leaves(states)[0].shape[0])]
+    for place, i in enumerate(which):
+        rows[i] = lanes.lane(new, place)
+    return lanes.stacked(rows)
