@@ -43,6 +43,17 @@ def test_audit_reports_each_kind_of_pair():
     assert found.counts(label, ("no", "yes")) == {"total": 4, "no": 2, "yes": 3}
 
 
+def test_many_equal_pictures_are_few_pairs():
+    """As black slices are, which correlate with nothing: N - 1 pairs, not N^2 / 2."""
+    count = 3000
+    images = np.zeros((count, 32, 32), np.float32)
+    digest = ["other", *["black"] * (count - 1)]
+    assert duplicates.groups(images, digest).tolist() == [0, *[1] * (count - 1)]
+    found = duplicates.audit(images, np.zeros(count, np.int32), digest)
+    assert found.identical.tolist() == [[1, i] for i in range(2, count)]
+    assert len(found.near) == 0 and found.group.tolist() == [0, *[1] * (count - 1)]
+
+
 def test_blocks_of_rows_change_nothing(monkeypatch):
     images = np.random.default_rng(2).normal(size=(9, 32, 32)).astype(np.float32)
     images[7] = images[1]

@@ -33,6 +33,17 @@ def test_names(name, who):
     assert patients.of_name(name, None) == who
 
 
+def test_one_number_in_two_spellings_is_two_patients(tmp_path):
+    assert patients.spelled("yes/sub-7.png") == ("BIDS", "7")
+    assert patients.spelled("yes/Subject 07.png") == ("patient", "7")
+    assert patients.spelled("yes/7.png") is None
+    names = ("no/sub-7_a.png", "no/sub-7_b.png", "yes/patient_7.png", "yes/subject_07.png")
+    found, records = groups(folder(tmp_path, names))
+    assert [found[name] for name in names] == [0, 0, 1, 1]
+    assert records.ids == ("file names",)
+    assert not any("of several classes" in one for one in records.warnings)
+
+
 def test_group_by_is_searched_in_the_whole_path():
     pattern = patients.pattern(r"(\w)_s(\d+)")
     assert patients.of_name("yes/a_s12.png", pattern) == "a/12"

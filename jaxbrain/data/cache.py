@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxbrain.data.decode import MAX_BYTES
 
-# Changed when a decoder gives other pixels.
-VERSION = 3
+# Changed when a decoder gives other pixels, or the same files other patients.
+VERSION = 4
 _KEEP = 8
 
 

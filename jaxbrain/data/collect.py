@@ -1,8 +1,10 @@
 """Decoded files, one after another, to the arrays and rows of a data set."""
 
+import contextlib
 import dataclasses
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -10,15 +12,28 @@ import numpy as np
 
 from jaxbrain.data import duplicates, masks, patients
 from jaxbrain.data.classes import why_positive
-from jaxbrain.data.decode import Slices
+from jaxbrain.data.decode import LeftOutError, Slices
 from jaxbrain.data.layout import shown
 from jaxbrain.data.preprocess import prepare
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, DataError
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How files become images: see `load_folder`, which says what each field means.
+    """How files become images.
+
+    image_size: side of the result in pixels.
+    crop, square: see `preprocess.prepare`.
+    frames: of a file of several pictures: "error" refuses it, "first", or "all".
+    brain_fraction: axial slices of a NIfTI volume with less brain than this share of their
+        area are left out.
+    positive: of two classes the one that is called positive, label 1; "" goes by their
+        names.
+    group_by: a regular expression, searched in each file's path: what its groups match says
+        whose the image is. "" looks for patients, subjects and BraTS sequences in file
+        names.
+    patients: "auto" gives images of one patient one group, by DICOM's PatientID, Cheng's
+        PID or file names; "ignore" leaves those ids out.
 
     Raises:
         ConfigError: for a value that a field cannot take.
@@ -78,14 +93,24 @@ class _File(NamedTuple):
 class Collection:
     """Files are added one by one; `finish` gives what `assemble` takes.
 
-    bad: (path, reason) of each file that cannot be used.
+    notes: what was found and left out. bad: (path, reason) of each file that cannot be used.
     """
 
-    def __init__(self, options: Options, class_names: tuple[str, ...]):
-        self.options, self.class_names = options, class_names
+    def __init__(self, options: Options, class_names: tuple[str, ...], notes=()):
+        self.options, self.class_names, self.notes = options, class_names, list(notes)
         self.files: list[_File] = []
         self.bad: list[tuple[str, str]] = []
         self.said: dict[str, list[str]] = {}
+
+    @contextlib.contextmanager
+    def reading(self, path: str) -> Iterator[None]:
+        """Keep why a file is left out, or cannot be used, and go on with the next."""
+        try:
+            yield
+        except LeftOutError as error:
+            self.notes.append(f"{path}: {error}: left out")
+        except DataError as error:
+            self.bad.append((path, str(error)))
 
     def say(self, text: str, relative: str) -> None:
         """A warning that files share."""
@@ -134,40 +159,38 @@ class Collection:
         return kept
 
     def _patient(self, one: _File) -> tuple[str, str]:
-        """(id, where it is from): what was asked for, then the file's own, then its name."""
+        """(where it is from, id): what was asked for, then the file's own, then its name."""
         options, found = self.options, one.found
         if options.group_by:
             if asked := patients.of_name(one.relative, options.pattern()):
-                return asked, "--group-by"
+                return "--group-by", asked
+        own = found.source, f"{found.mode} {found.patient}"
         if found.patient and found.source in (*patients.IDS, "data set"):
-            return f"{found.mode} {found.patient}", found.source
+            return own
         if options.use_patients and not options.group_by:
-            if named := patients.of_name(one.relative, None):
-                return named, "file names"
+            if named := patients.spelled(one.relative):
+                return "file names", " ".join(named)
         if found.patient:
-            return f"{found.mode} {found.patient}", found.source
-        return (f"file {one.relative}", "file") if len(one.parts) > 1 else ("", "")
+            return own
+        return ("file", f"file {one.relative}") if len(one.parts) > 1 else ("", "")
 
-    def finish(self, notes: list[str], warnings: list[str], layout: str):
+    def finish(self, warnings: list[str], layout: str) -> tuple[dict, dict] | None:
         """(arrays, about): see `assemble`; None where no file can be used."""
-        notes, warnings = list(notes), list(warnings)
-        rows, images, labels, numbers = [], [], [], {}
+        warnings = list(warnings)
+        rows, images, labels, whose = [], [], [], []
+        numbers: dict[tuple[str, str], int] = {}
         seen: dict[str, tuple[int, str]] = {}
         remarks: dict[str, list[str]] = {}
-        whose = []
         for one in self._without_masks():
-            patient, source = self._patient(one)
+            source, patient = self._patient(one)
             number = numbers.setdefault((source, patient), len(numbers)) if patient else -1
             if one.found.note:
                 self.say(one.found.note, one.relative)
             if one.found.remark:
                 remarks.setdefault(one.found.remark, []).append(one.relative)
-            twins = []
-            for name, part in zip(one.found.name, one.parts, strict=True):
-                *pictures, size, digest, constant = part
-                twin = seen.setdefault(digest, (one.label, one.path + name))
-                if twin[0] != one.label:
-                    twins.append((name, twin[1]))
+            for name, (*pictures, size, digest, constant) in zip(
+                one.found.name, one.parts, strict=True
+            ):
                 if constant:
                     warnings.append(f"{one.path}{name}: constant image")
                 images.append(pictures)
@@ -175,36 +198,47 @@ class Collection:
                 details = [one.num_bytes, one.split, digest, number]
                 rows.append([one.relative + name, one.found.mode, size, *details])
                 whose.append((one.relative, one.label, number, source))
-            if twins:
-                (name, twin), more = twins[0], len(twins) - 1
-                others = f" ({more} more of its pictures likewise)" if more else ""
-                reason = f"the same picture as {twin}, of another class{others}"
-                self.bad.append((one.path + name, reason))
-        notes += [_counted(text, files) for text, files in remarks.items()]
-        warnings += self.shared()
-        asked = {file for file, *_, source in whose if source == "--group-by"}
-        if self.options.group_by and len(asked) < len(self.files):
-            warnings.append(
-                f"--group-by matches {len(asked)} of {len(self.files)} files: the others go by "
-                "the ids that they carry, if any"
-            )
+            self._refuse_twins(one, seen)
+        warnings += [*self.shared(), *self._group_by(whose)]
         warnings += patients.warnings(whose, self.class_names)
         if not rows:
             return None
-        image, small, head = (np.stack(kind) for kind in zip(*images, strict=True))
-        arrays = {"image": image, "small": small, "small_head": head}
-        arrays["label"] = np.asarray(labels, np.int32)
+        stacked = map(np.stack, zip(*images, strict=True))
+        arrays = dict(zip(("image", "small", "small_head"), stacked, strict=True))
         names = self.class_names
-        about = {
+        remarked = [_counted(text, files) for text, files in remarks.items()]
+        return arrays | {"label": np.asarray(labels, np.int32)}, {
             "rows": rows,
-            "notes": notes + warnings,
+            "notes": [*self.notes, *remarked, *warnings],
             "warnings": warnings,
             "layout": layout,
             "class_names": names,
             "ids": sorted({source for *_, source in whose} & set(patients.IDS)),
             "positive": why_positive(names, self.options.positive) if len(names) == 2 else "",
         }
-        return arrays, about
+
+    def _refuse_twins(self, one: _File, seen: dict[str, tuple[int, str]]) -> None:
+        """Pictures that an earlier file of another class holds. seen: of each digest the
+        class and the first picture."""
+        twins = []
+        for name, part in zip(one.found.name, one.parts, strict=True):
+            label, twin = seen.setdefault(part[-2], (one.label, one.path + name))
+            if label != one.label:
+                twins.append((name, twin))
+        if twins:
+            (name, twin), more = twins[0], len(twins) - 1
+            others = f" ({more} more of its pictures likewise)" if more else ""
+            reason = f"the same picture as {twin}, of another class{others}"
+            self.bad.append((one.path + name, reason))
+
+    def _group_by(self, whose: list[tuple]) -> list[str]:
+        asked = {file for file, *_, source in whose if source == "--group-by"}
+        if not self.options.group_by or len(asked) == len(self.files):
+            return []
+        return [
+            f"--group-by matches {len(asked)} of {len(self.files)} files: the others go by the "
+            "ids that they carry, if any"
+        ]
 
 
 def _counted(text: str, files: list[str]) -> str:

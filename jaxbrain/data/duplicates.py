@@ -6,7 +6,6 @@ or through others. A copy in another frame (more border, another size) is found 
 heads; turned or cut copies, and neighbouring slices of one patient, are not found.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,10 +40,11 @@ class Audit(NamedTuple):
     """What `audit` finds; pairs are rows (i, j) with i < j, indices of images.
 
     group: [N] int32, see `groups`.
-    identical: [P, 2] pairs of the same pixels; near: [Q, 2] pairs at the threshold or
-        above in either search, those among them; flipped: [R, 2] pairs of whole files that
-        get there when one of them is mirrored left to right (reported, not grouped; two
-        symmetric copies are in both).
+    identical: [P, 2] pairs of the same pixels, each copy with the first of them.
+    near: [Q, 2] pairs at the threshold or above in either search; those among them that
+        are no constant pictures.
+    flipped: [R, 2] pairs of whole files that get there when one of them is mirrored left to
+        right (reported, not grouped; two symmetric copies are in both).
     across: [C, 2] pairs of `near` whose labels differ.
     searches: one of whole files, and one of head crops.
     """
@@ -114,19 +114,16 @@ def _next(unit: np.ndarray, group: np.ndarray) -> float | None:
     return float(best) if np.isfinite(best) else None
 
 
-def _identical(digest: Sequence[str]) -> np.ndarray:
-    places: dict[str, list[int]] = {}
-    for i, one in enumerate(digest):
-        places.setdefault(one, []).append(i)
-    pairs = [pair for found in places.values() for pair in itertools.combinations(found, 2)]
-    return np.asarray(sorted(pairs), np.int64).reshape(-1, 2)
+def _to_first(keys: Sequence) -> np.ndarray:
+    """Pairs (i, j): i the first image of a key, j another one of it. None is no key."""
+    first: dict = {}
+    pairs = [(first.setdefault(key, j), j) for j, key in enumerate(keys) if key is not None]
+    return np.asarray([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
 
 
 def _of_one(patient: Sequence[int]) -> np.ndarray:
     """Pairs that link all images of every patient that is known (not -1)."""
-    first: dict[int, int] = {}
-    pairs = [(first.setdefault(one, i), i) for i, one in enumerate(patient) if one >= 0]
-    return np.asarray(pairs, np.int64).reshape(-1, 2)
+    return _to_first([one if one >= 0 else None for one in patient])
 
 
 def _linked(count: int, pairs: list[np.ndarray]) -> np.ndarray:
@@ -151,7 +148,7 @@ def groups(
     """
     pairs = [_of_one(patient)]
     if threshold is not None:
-        pairs.append(_identical(digest))
+        pairs.append(_to_first(digest))
         for images in (small_images, small_heads):
             if images is not None:
                 unit = thumbnails(images)
@@ -183,7 +180,7 @@ def audit(
         sought["head crops"] = thumbnails(small_heads)
     pairs = {name: _pairs(unit, unit, threshold) for name, unit in sought.items()}
     near = np.unique(np.concatenate(list(pairs.values())), axis=0)
-    group = _linked(len(label), [_of_one(patient), _identical(digest), near])
+    group = _linked(len(label), [_of_one(patient), _to_first(digest), near])
     distance = f"correlation of {SIDE} x {SIDE} thumbnails"
     searches = tuple(
         Search(name, distance, threshold, len(pairs[name]), _next(unit, group))
@@ -192,7 +189,7 @@ def audit(
     mirrored = thumbnails(np.asarray(small_images)[:, :, ::-1])
     return Audit(
         group=group,
-        identical=_identical(digest),
+        identical=_to_first(digest),
         near=near,
         flipped=_pairs(sought["whole files"], mirrored, threshold),
         across=near[label[near[:, 0]] != label[near[:, 1]]],

@@ -11,7 +11,7 @@ import numpy as np
 from jaxbrain.data import archive, cache, duplicates, medical
 from jaxbrain.data.classes import text_of
 from jaxbrain.data.collect import Collection, Options
-from jaxbrain.data.decode import MAX_BYTES, LeftOutError, Slices, pictures, read_bytes
+from jaxbrain.data.decode import MAX_BYTES, Slices, pictures, read_bytes
 from jaxbrain.data.layout import ACCEPTED, CHENG, Layout, find, link_problem, shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
@@ -45,35 +45,23 @@ def read_file(
 
 def _decode(root: Path, layout: Layout, options: Options):
     """(arrays, about) as the cache keeps them, and the files that cannot be used."""
-    collected = Collection(options, layout.class_names)
-    notes = list(layout.notes)
+    collected = Collection(options, layout.class_names, layout.notes)
     how = options.frames, options.brain_fraction, options.use_patients
-    for name, places in layout.classes.items():
-        for split, path in ((split, path) for split, files in places for path in files):
-            relative = text_of(path.relative_to(root).as_posix())
-            try:
-                found = read_file(path, root, *how)
-            except LeftOutError as error:
-                notes.append(f"{shown(path)}: {error}: left out")
-                continue
-            except DataError as error:
-                collected.bad.append((shown(path), str(error)))
-                continue
+    for name, split, path in layout.files():
+        relative = text_of(path.relative_to(root).as_posix())
+        with collected.reading(shown(path)):
+            found = read_file(path, root, *how)
+            if not (name or found.label):
+                raise DataError("says no class: expected a file of Cheng's set")
             if name and found.label and found.label != name:
                 if name.lower() in CHENG:
-                    reason = f"in {name}: it says itself {found.label}"
-                    collected.bad.append((shown(path), reason))
-                    continue
+                    raise DataError(f"in {name}: it says itself {found.label}")
                 collected.say("holds a label of its own, which is not used", relative)
-            if not (name or found.label):
-                reason = "says no class: expected a file of Cheng's set"
-                collected.bad.append((shown(path), reason))
-                continue
             label = layout.class_names.index(name or found.label)
             collected.add(shown(path), relative, found, label, split, path.stat().st_size)
-    found = collected.finish(notes, layout.warnings, layout.kind)
+    found = collected.finish(layout.warnings, layout.kind)
     if found is None and not collected.bad:
-        why = "; ".join(collected.shared() or notes)
+        why = "; ".join(collected.shared() or collected.notes)
         raise DataError(f"{shown(root)}: no image is left: {why}")
     arrays, about = found or (None, None)
     return arrays, about, collected.bad
@@ -96,7 +84,7 @@ def scan(
     """
     packed = not os.path.isdir(source)
     layout = None if packed else find(source, options.positive)
-    files = [source] if packed else _files(layout)
+    files = [source] if packed else [file for *_, file in layout.files()]
     about_options = dataclasses.asdict(options)
     if layout:
         # Files that are left out may be others while those that are read are the same.
@@ -116,7 +104,7 @@ def scan(
                 arrays, about, bad = _decode(root, layout, options)
             except DataError as error:
                 raise DataError(named(str(error))) from error
-            total = len(_files(layout))
+            total = sum(1 for _ in layout.files())
             bad = [(named(path), named(reason)) for path, reason in bad]
         if arrays is None:
             return Scan(None, None, bad, total)
@@ -130,10 +118,6 @@ def scan(
                 cache.write(cache_folder, name, *kept)
     data, records = assemble(shown(source), *kept, duplicate_threshold)
     return Scan(data, records, bad, kept[1]["total"])
-
-
-def _files(layout: Layout) -> list[Path]:
-    return [file for places in layout.classes.values() for _, files in places for file in files]
 
 
 def refuse_empty(source: str, label: np.ndarray, class_names, warnings=()) -> None:
@@ -202,33 +186,26 @@ def load_folder(
             image its own. Images of one patient, volume or film share one either way.
         cache_folder: decoded images are kept there and used again while the files have the
             same names and contents; None keeps none.
-        image_size: side of the result in pixels; 224 by default.
-        crop, square: see `preprocess.prepare`; "none" and "stretch" by default.
-        frames: of a file of several pictures: "error" (the default) refuses it, "first", or
-            "all".
-        brain_fraction: axial slices of a NIfTI volume with less brain than this share of
-            their area (0.1) are left out.
-        positive: of two classes the one that is called positive, label 1; "" (the default)
-            goes by their names.
-        group_by: a regular expression, searched in each file's path: what its groups match
-            says whose the image is. "" looks for patients, subjects and BraTS sequences in
-            file names.
-        patients: "auto" gives images of one patient one group, by DICOM's PatientID, Cheng's
-            PID or file names; "ignore" leaves those ids out.
+        options: fields of `Options`, how files become images.
 
     Returns:
         `Dataset` of NumPy arrays and `Records`, in the same order.
 
     Raises:
-        DataError: for a missing folder, another layout, an empty class; and one error
-            that lists every file that cannot be used, with the reason (the same picture
-            in two classes is one).
+        DataError: for a missing folder, another layout, an empty class; and one that lists
+            every file that cannot be used (the same picture in two classes is one).
         ConfigError: for an argument outside its values.
 
     Example:
-        >>> data, records = load_folder("path/to/set", image_size=64)  # doctest: +SKIP
-        >>> data.image.shape, records.class_names                      # doctest: +SKIP
-        ((253, 64, 64, 1), ('no', 'yes'))
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for grey, name in ((80, "no/1.png"), (99, "no/2.png"), (200, "yes/1.png")):
+        ...         Path(folder, name).parent.mkdir(exist_ok=True)
+        ...         Image.new("L", (20, 30), grey).save(Path(folder, name))
+        ...     data, records = load_folder(folder, image_size=16)
+        >>> data.image.shape, data.label.tolist(), records.class_names
+        ((3, 16, 16, 1), [0, 0, 1], ('no', 'yes'))
     """
     if dedup not in ("none", "group"):
         raise ConfigError(f"dedup is {dedup!r}: expected none | group")
@@ -238,15 +215,19 @@ def load_folder(
         root,
         Options(**options),
         duplicate_threshold=duplicate_threshold if dedup == "group" else None,
-        cache_folder=None if cache_folder is None else Path(cache_folder),
+        cache_folder=cache_folder and Path(cache_folder),
     )
     if found.bad:
         raise DataError(
             f"{shown(root)}: {len(found.bad)} of {found.total} files cannot be used "
-            "(mend or remove them):\n"
-            + "\n".join(f"  {path}: {reason}" for path, reason in found.bad)
+            f"(mend or remove them):\n{listed(found.bad)}"
         )
     return found.data, found.records
+
+
+def listed(bad: list[tuple[str, str]]) -> str:
+    """Files that cannot be used and why, a line each."""
+    return "\n".join(f"  {path}: {reason}" for path, reason in bad)
 
 
 def refuse_source(root: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,13 @@ class Layout(NamedTuple):
     classes: dict[str, list[tuple[str, list[Path]]]]
     notes: list[str]
     warnings: list[str]
+
+    def files(self) -> Iterator[tuple[str, str, Path]]:
+        """(class name, split, file) of every file, class by class."""
+        for name, places in self.classes.items():
+            for split, files in places:
+                for file in files:
+                    yield name, split, file
 
 
 def shown(path) -> str:

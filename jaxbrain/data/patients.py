@@ -8,19 +8,14 @@ from pathlib import PurePosixPath
 from jaxbrain.data.layout import shown
 from jaxbrain.errors import ConfigError
 
-# Names of patients as data sets write them: sub-01 (BIDS), patient_12, TCGA_CS_4941.
-_IN_NAMES = (
-    re.compile(r"(?<![a-z0-9])sub-([a-z0-9]+)", re.IGNORECASE),
-    re.compile(
-        r"(?<![a-z0-9])(?:patient|subject|subj|pat)[ _-]?(?:id|no)?[ _-]?0*(\d+)", re.IGNORECASE
-    ),
-    re.compile(r"(?<![a-z0-9])(tcga[_-][a-z0-9]{2}[_-][a-z0-9]{4})(?![a-z0-9])", re.IGNORECASE),
-    # One case in several sequences, as BraTS names them: X_flair.nii.gz, X-t1n.nii.gz.
-    re.compile(
-        r"^(.+)[ _-](?:flair|t1|t1ce|t1gd|t1c|t1n|t1w|t2|t2w|t2f)(?:\.nii)?(?:\.\w+)?$",
-        re.IGNORECASE,
-    ),
-)
+# Names of patients as data sets write them: sub-01, patient_12, TCGA_CS_4941, and one case
+# in several sequences: X_flair.nii.gz, X-t1n.nii.gz.
+_IN_NAMES = {
+    "BIDS": r"(?<![a-z0-9])sub-([a-z0-9]+)",
+    "patient": r"(?<![a-z0-9])(?:patient|subject|subj|pat)[ _-]?(?:id|no)?[ _-]?0*(\d+)",
+    "TCGA": r"(?<![a-z0-9])(tcga[_-][a-z0-9]{2}[_-][a-z0-9]{4})(?![a-z0-9])",
+    "BraTS": r"^(.+)[ _-](?:flair|t1|t1ce|t1gd|t1c|t1n|t1w|t2|t2w|t2f)(?:\.nii)?(?:\.\w+)?$",
+}
 # What is known of a file's patient, by where it says so.
 IDS = ("PatientID", "PID", "file names", "--group-by")
 _REMEDY = {
@@ -62,11 +57,23 @@ def of_name(relative: str, group_by: re.Pattern | None) -> str:
         found = group_by.search(relative)
         parts = found.groups() or (found[0],) if found else ()
         return "/".join(part or "" for part in parts)
+    named = spelled(relative)
+    return named[1] if named else ""
+
+
+def spelled(relative: str) -> tuple[str, str] | None:
+    """(spelling, id) of the patient that a file's own name tells in a known spelling. One
+    number in two spellings may be two patients.
+
+    Example:
+        >>> spelled("yes/sub-7_T1w.png"), spelled("yes/patient_7.png"), spelled("yes/7.png")
+        (('BIDS', '7'), ('patient', '7'), None)
+    """
     name = PurePosixPath(relative).name
-    for spelling in _IN_NAMES:
-        if found := spelling.search(name):
-            return found[1].lower()
-    return ""
+    for spelling, expression in _IN_NAMES.items():
+        if found := re.search(expression, name, re.IGNORECASE):
+            return spelling, found[1].lower()
+    return None
 
 
 COVERS = "one id ("

@@ -16,9 +16,6 @@ def load_data(source: str | Path, **options) -> tuple[Dataset, Records]:
 
     Raises:
         DataError, ConfigError: see `load_folder` and `tfds.load`.
-
-    Example:
-        >>> data, records = load_data("set.zip", image_size=64)  # doctest: +SKIP
     """
     if str(source).startswith(tfds.PREFIX):
         # Neither files nor volumes are read, and TFDS is a store of its own.

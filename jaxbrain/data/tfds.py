@@ -23,7 +23,7 @@ from jaxbrain.data import archive
 from jaxbrain.data.classes import canonical, natural, order, text_of
 from jaxbrain.data.collect import Collection, Options
 from jaxbrain.data.decode import LeftOutError, Slices, grey, refuse_shape
-from jaxbrain.data.folder import assemble, load_folder, read_file, refuse_empty
+from jaxbrain.data.folder import assemble, listed, load_folder, read_file, refuse_empty
 from jaxbrain.data.layout import SPLITS, find
 from jaxbrain.data.records import Records
 from jaxbrain.errors import DataError
@@ -90,10 +90,9 @@ def _builder():
         def _generate_examples(self, source, records, split):
             place = {path: i for i, path in enumerate(records.path)}
             with archive.folder(source) as root:
-                layout = find(root)
-                places = [(k, *one) for k, many in layout.classes.items() for one in many]
-                chosen = [(k, files) for k, own, files in places if (own or "train") == split]
-                for path, label in ((path, k) for k, files in chosen for path in files):
+                for label, own, path in find(root).files():
+                    if (own or "train") != split:
+                        continue
                     relative = text_of(path.relative_to(root).as_posix())
                     try:
                         found = read_file(path, root, "error", 0.1)
@@ -149,12 +148,7 @@ def prepare(source: str | Path, data_dir: str | Path) -> Path:
     return Path(builder.data_dir)
 
 
-def load(
-    name: str,
-    *,
-    threshold: float | None = None,
-    **options,
-) -> tuple[Dataset, Records]:
+def load(name: str, *, threshold: float | None = None, **options) -> tuple[Dataset, Records]:
     """Read a data set that TFDS has prepared.
 
     Args:
@@ -162,29 +156,17 @@ def load(
             hold a config and a version. It is looked for in TFDS_DATA_DIR, or
             ~/tensorflow_datasets. Without SPLIT all splits are read.
         threshold: of near-duplicates, which get one group; None gives every image its own.
-        options: `image_size`, `crop`, `square`, `positive`, `group_by` and `patients` of
-            `load_folder`.
+        options: fields of `Options`; there are neither frames nor volumes.
 
     Raises:
         DataError: without the extra, for a data set that is not there, is not in the format
             array_record, or has not exactly one image and one label.
     """
-    tfds = _tfds()
     wanted, split = _parse(name)
-    try:
-        builder = tfds.core.read_only_builder.builder_from_files(
-            wanted,
-            # TFDS reads it once, when it is imported.
-            data_dir=os.environ.get("TFDS_DATA_DIR"),
-        )
-    except Exception as error:  # TFDS raises many types.
-        raise DataError(
-            f"{name}: not prepared: expected it in TFDS_DATA_DIR or ~/tensorflow_datasets; "
-            f"jaxbrain.data.tfds.prepare makes one of a folder ({type(error).__name__})"
-        ) from error
+    builder = _prepared(name, wanted)
     features = dict(builder.info.features.items())
-    image_name = _one(name, features, tfds.features.Image, "image")
-    label_name = _one(name, features, tfds.features.ClassLabel, "label")
+    image_name = _one(name, features, _tfds().features.Image, "image")
+    label_name = _one(name, features, _tfds().features.ClassLabel, "label")
     given = features[label_name].names
     names = order({canonical(one) for one in given}, options.get("positive", ""))
     collected = Collection(Options(**options), names)
@@ -192,32 +174,43 @@ def load(
     for part in [split] if split else all_splits:
         official = "" if split or len(all_splits) == 1 else SPLITS.get(part.lower(), part)
         for path, example in _examples(name, builder, part):
-            number = int(example[label_name])
-            try:
+            with collected.reading(path):
+                number = int(example[label_name])
                 if not 0 <= number < len(given):
                     raise DataError(f"label {number}: expected 0 to {len(given) - 1}")
                 found = _slices(example, image_name, collected.options.use_patients)
-            except DataError as error:
-                collected.bad.append((path, str(error)))
-                continue
-            label = names.index(canonical(given[number]))
-            collected.add(path, path, found, label, official, found.image[0].size)
-    # TFDS shuffles by hash: back to the order of `load_folder`.
-    ranks = {"train": 0, "val": 1, "test": 2}
-    collected.files.sort(
-        key=lambda one: (
-            one.label,
-            ranks.get(one.split, 3),
-            natural(PurePosixPath(one.relative)),
-            one.relative,
-        )
-    )
-    result = collected.finish([], [], f"TFDS {builder.info.full_name}")
+                label = names.index(canonical(given[number]))
+                collected.add(path, path, found, label, official, found.image[0].size)
+    collected.files.sort(key=_place)
+    result = collected.finish([], f"TFDS {builder.info.full_name}")
     if collected.bad or not result:
-        text = "\n".join(f"  {path}: {reason}" for path, reason in collected.bad)
-        raise DataError(f"{name}: {len(collected.bad)} images cannot be used\n{text}")
+        count = len(collected.bad)
+        raise DataError(f"{name}: {count} images cannot be used\n{listed(collected.bad)}")
     refuse_empty(name, result[0]["label"], names)
     return assemble(name, *result, threshold)
+
+
+def _prepared(name: str, wanted: str):
+    """The builder of a data set that is there."""
+    try:
+        return _tfds().core.read_only_builder.builder_from_files(
+            wanted,
+            # TFDS reads it once, when it is imported.
+            data_dir=os.environ.get("TFDS_DATA_DIR"),
+        )
+    except DataError:
+        raise
+    except Exception as error:  # TFDS raises many types.
+        raise DataError(
+            f"{name}: not prepared: expected it in TFDS_DATA_DIR or ~/tensorflow_datasets; "
+            f"jaxbrain.data.tfds.prepare makes one of a folder ({type(error).__name__})"
+        ) from error
+
+
+def _place(one) -> tuple:
+    """TFDS shuffles by hash: back to the order of `load_folder`."""
+    rank = {"train": 0, "val": 1, "test": 2}.get(one.split, 3)
+    return one.label, rank, natural(PurePosixPath(one.relative)), one.relative
 
 
 def _examples(name: str, builder, part: str):
