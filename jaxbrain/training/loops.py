@@ -2,14 +2,15 @@
 
 A training runs the steps [state.step, stop) inside one loop. Given a state and a stop as
 arrays, its program does not depend on where it starts or stops, so cutting a training into
-chunks changes no program and no bit. The data stay on the device as bytes; a plan says
-which of them make a step (`streamed` runs the same plan with data on the host).
+chunks changes no program and no bit. A plan says which images make a step, and a source
+brings them: `Resident` has them on the device as bytes, `streamed.OnHost` sends them there.
 
 With `axis_name` a training runs on every device of an axis (`devices`), each on its own
 rows of every batch; with dropout off it is the training that one device would run.
 """
 
-from collections.abc import Callable
+import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,115 +19,16 @@ from jax import lax
 
 from jaxbrain.config import Config
 from jaxbrain.data.preprocess import to_float
-from jaxbrain.errors import ConfigError
-from jaxbrain.training import augment, classifier, gan
+from jaxbrain.training import classifier, gan
+from jaxbrain.training.plans import (
+    Plan,
+    classifier_plan,
+    classifier_steps,
+    empty_history,
+    gan_plan,
+    run_plan,
+)
 from jaxbrain.types import Array, Batch, ClassifierState, Dataset, GANState, History
-
-
-class Plan(NamedTuple):
-    """Which examples make which step of a training; static.
-
-    batch_size: examples of a step. rows: that, and rows of weight 0 that make it a
-    multiple of the number of devices. shuffle, partial: see `ClassifierConfig`.
-    """
-
-    num_examples: int
-    batch_size: int
-    rows: int
-    shuffle: str
-    partial: str
-
-    def steps(self) -> int:
-        """Steps of one epoch."""
-        if self.partial == "pad":
-            return -(-self.num_examples // self.batch_size)
-        return self.num_examples // self.batch_size
-
-    def order(self, key: Array, step: Array) -> Array:
-        """The order of the examples in the epoch of step `step`: random, and dependent
-        on the key and the epoch, or with `shuffle="once"` on the key alone (then the same
-        examples are dropped in every epoch, as in MATLAB)."""
-        epoch = 0 if self.shuffle == "once" else step // self.steps()
-        return jax.random.permutation(jax.random.fold_in(key, epoch), self.num_examples)
-
-    def take(self, order: Array, step: Array) -> tuple[Array, Array]:
-        """The rows of step `step`.
-
-        Returns:
-            index: [rows] int32.
-            weight: [rows] float32: 1, and 0 for rows that pad.
-        """
-        order = jnp.pad(order, (0, self.batch_size + self.rows))
-        start = (step % self.steps()) * self.batch_size
-        row = jnp.arange(self.rows)
-        index = lax.dynamic_slice_in_dim(order, start, self.rows)
-        used = (row < self.batch_size) & (start + row < self.num_examples)
-        return jnp.where(used, index, 0), used.astype(jnp.float32)
-
-
-def _plan(field: str, num_examples: int, batch_size: int, shuffle, partial, devices) -> Plan:
-    if partial == "drop" and batch_size > num_examples:
-        raise ConfigError(
-            f"{field} is {batch_size}: expected at most {num_examples}, the number of "
-            "training images, since partial batches are dropped"
-        )
-    if partial == "drop" and batch_size % devices:
-        pad = ", or classifier.partial = pad" if field.startswith("classifier") else ""
-        raise ConfigError(
-            f"{field} is {batch_size}: expected a multiple of {devices}, the number of devices{pad}"
-        )
-    rows = -(-batch_size // devices) * devices
-    return Plan(num_examples, batch_size, rows, shuffle, partial)
-
-
-def gan_plan(cfg: Config, num_examples: int, devices: int = 1) -> Plan:
-    """The plan of a GAN's training: every epoch is reshuffled, partial batches dropped.
-
-    Raises:
-        ConfigError: if the batch is larger than the data, or `devices` do not divide it.
-    """
-    size = cfg.gan.batch_size
-    return _plan("gan.batch_size", num_examples, size, "every_epoch", "drop", devices)
-
-
-def classifier_plan(cfg: Config, num_examples: int, devices: int = 1) -> Plan:
-    """The plan of one stage of a classifier's training.
-
-    Raises:
-        ConfigError: where partial batches are dropped: if the batch is larger than the
-            data, or `devices` do not divide it.
-    """
-    options = cfg.classifier
-    return _plan(
-        "classifier.batch_size",
-        num_examples,
-        options.batch_size,
-        options.shuffle,
-        options.partial,
-        devices,
-    )
-
-
-def run_plan(plan: Plan, key: Array, update: Callable, carry, start, stop, axis_name=None):
-    """`update(state, index, weight) -> (state, metrics)` for the steps [start, stop);
-    carry is (state, history)."""
-
-    def body(i, carry):
-        state, history, order = carry
-        # One permutation an epoch: of many images it costs more than a step.
-        order = lax.cond(i % plan.steps() == 0, lambda: plan.order(key, i), lambda: order)
-        index, weight = (augment.own_rows(leaf, axis_name) for leaf in plan.take(order, i))
-        state, metrics = update(state, index, weight)
-        history = jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
-        return state, history, order
-
-    state, history, _ = lax.fori_loop(start, stop, body, (*carry, plan.order(key, start)))
-    return state, history
-
-
-def empty_history(names: tuple[str, ...], total: int) -> dict[str, Array]:
-    """Metrics of a training that has not run a step: NaN."""
-    return {name: jnp.full((total,), jnp.nan) for name in names}
 
 
 def _ready(data: Dataset, side: int, num_classes: int) -> Dataset:
@@ -134,10 +36,6 @@ def _ready(data: Dataset, side: int, num_classes: int) -> Dataset:
     data.check(side, num_classes)
     label = jnp.asarray(data.label, jnp.int32)
     return jax.tree.map(jnp.asarray, data._replace(label=label))
-
-
-def _devices(axis_name: str | None) -> int:
-    return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
 GAN_METRICS = (
@@ -156,22 +54,98 @@ def split_key(key: Array) -> Array:
     return jax.random.split(key, 3)
 
 
-def init_gan(cfg: Config, key: Array) -> GANState:
-    """The fresh GAN that `train_gan` starts from, given the key of the training."""
-    return gan.init(cfg, split_key(key)[0])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["key", "lr_scale"],
+    meta_fields=["cfg", "networks", "axis_name"],
+)
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a training is made of besides its images. As a pytree it has arrays for leaves,
+    and what is static beside them.
 
-
-def gan_update(cfg: Config, key: Array, axis_name: str | None = None) -> Callable:
-    """`gan.train_step` on bytes: (state, image uint8, label, weight) -> (state, metrics).
-
-    key: of the training's steps.
+    key: of the whole training. lr_scale: [] float, multiplies every update, or None.
+    networks: `gan.Networks` or `classifier.Networks`; None is ours.
+    axis_name: of the device axis (see the module).
     """
 
-    def update(state, image, label, weight):
-        batch = Batch(to_float(image, cfg.data.channels), label, weight)
-        return gan.train_step(cfg, state, batch, key, axis_name=axis_name)
+    cfg: Config
+    key: Array
+    networks: gan.Networks | classifier.Networks | None = None
+    lr_scale: Array | float | None = None
+    axis_name: str | None = None
 
-    return update
+    def plan(self, stage: str, num_examples: int) -> Plan:
+        """The plan of a stage: "gan", or one of `classifier.train_step`'s."""
+        devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+        make = gan_plan if stage == "gan" else classifier_plan
+        return make(self.cfg, num_examples, devices)
+
+    def update(self, stage: str, state, image: Array, label: Array, weight: Array):
+        """One step of a stage on bytes (of stage "hybrid": on features)."""
+        if stage != "hybrid":
+            image = to_float(image, self.cfg.data.channels)
+        step = gan.train_step if stage == "gan" else classifier.train_step
+        return step(
+            self.cfg,
+            state,
+            Batch(image, label, weight),
+            split_key(self.key)[2],
+            axis_name=self.axis_name,
+            networks=self.networks,
+            lr_scale=self.lr_scale,
+            **({} if stage == "gan" else {"stage": stage}),
+        )
+
+
+class Resident(NamedTuple):
+    """A source of batches whose images are on the device."""
+
+    data: Dataset
+
+    def run(self, training: Training, stage: str, carry, start, stop, weight=None, image=None):
+        """The steps [start, stop) of a stage: carry is (state, history), and so the result.
+
+        weight: [N] float32, of the examples; None weighs all alike.
+        image: [N, ...], read in place of the images.
+        """
+        image = self.data.image if image is None else image
+
+        def update(state, index, real):
+            rows = image[index], self.data.label[index]
+            real = real if weight is None else real * weight[index]
+            return training.update(stage, state, *rows, real)
+
+        plan, key = training.plan(stage, self.data.label.shape[0]), split_key(training.key)[1]
+        return run_plan(plan, key, update, carry, start, stop, training.axis_name)
+
+    def features(self, training: Training, state: ClassifierState, weight: Array, wanted):
+        """The CNN's features of all images where they are wanted, and the state with their
+        mean and scale."""
+        num_examples = self.data.label.shape[0]
+
+        def extract(state):
+            return features(training.cfg, state, self.data.image, training.networks)
+
+        # Recomputed by every chunk of the second stage: cheaper than carrying them.
+        shape = (num_examples, *state.feature_mean.shape)
+        read = lax.cond(wanted, extract, lambda _: jnp.zeros(shape), state)
+        return classifier.standardised(training.cfg, state, read, weight), read
+
+
+def init_gan(cfg: Config, key: Array, networks: gan.Networks | None = None) -> GANState:
+    """The fresh GAN that `train_gan` starts from, given the key of the training."""
+    return gan.init(cfg, split_key(key)[0], networks)
+
+
+def run_gan(
+    training: Training, source, state: GANState, start, stop: Array | int | None
+) -> tuple[GANState, History]:
+    """`train_gan` on the batches of a source, from a state at step `start`."""
+    total = training.cfg.gan.steps
+    carry = state, empty_history(GAN_METRICS, total)
+    state, history = source.run(training, "gan", carry, start, total if stop is None else stop)
+    return state, History(history)
 
 
 def train_gan(
@@ -182,60 +156,49 @@ def train_gan(
     state: GANState | None = None,
     stop: Array | int | None = None,
     axis_name: str | None = None,
+    networks: gan.Networks | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[GANState, History]:
     """Train the conditional GAN for `cfg.gan.steps` updates.
 
     Args:
-        cfg: static.
+        cfg, networks: static; without networks ours are trained.
         data: images of side `cfg.gan.image_size`; each epoch is reshuffled, partial
             batches are dropped.
         key: of the whole training; the same key for every chunk of it.
         state: where to go on; None starts afresh from the key.
         stop: finish after this many updates in all; None runs to the end.
         axis_name: of the device axis (see the module).
+        lr_scale: [] float, multiplies every update; `jax.vmap` over it works.
 
     Returns:
         The state, and a `History` of length `cfg.gan.steps`.
 
     Raises:
-        ConfigError: if the batch is larger than the data, or devices do not divide it.
+        ConfigError: if the batch is larger than the data, or devices do not divide it; for
+            unknown names, and networks that give other shapes.
         DataError: for data that are no bytes, see `Dataset.check`.
 
     Example:
-        >>> train = jax.jit(train_gan, static_argnums=0)      # doctest: +SKIP
-        >>> state, history = train(cfg, data, jax.random.key(0))  # doctest: +SKIP
+        >>> from jaxbrain import config
+        >>> cfg, order = config.tiny(), jnp.arange(16)
+        >>> data = Dataset(jnp.zeros((16, 48, 48, 1), jnp.uint8), order % 2, order)
+        >>> train = jax.jit(train_gan, static_argnums=0)
+        >>> state, history = jax.eval_shape(lambda: train(cfg, data, jax.random.key(0)))
+        >>> history.metrics["generator_loss"].shape
+        (2000,)
     """
     data = _ready(data, cfg.gan.image_size, cfg.data.num_classes)
-    plan = gan_plan(cfg, data.label.shape[0], _devices(axis_name))
-    _, plan_key, step_key = split_key(key)
+    training = Training(cfg, key, networks, lr_scale, axis_name)
     start = 0 if state is None else state.step
-    state = init_gan(cfg, key) if state is None else state
-    update = gan_update(cfg, step_key, axis_name)
-
-    def step(state, index, weight):
-        return update(state, data.image[index], data.label[index], weight)
-
-    stop = cfg.gan.steps if stop is None else stop
-    carry = state, empty_history(GAN_METRICS, cfg.gan.steps)
-    state, history = run_plan(plan, plan_key, step, carry, start, stop, axis_name)
-    return state, History(history)
+    state = init_gan(cfg, key, networks) if state is None else state
+    return run_gan(training, Resident(data), state, start, stop)
 
 
-def classifier_steps(cfg: Config, num_examples: int, devices: int = 1) -> tuple[int, int]:
-    """Updates of one stage, and of the whole training (two stages have twice as many).
-
-    Raises:
-        ConfigError: as `classifier_plan`.
-    """
-    one = cfg.classifier.epochs * classifier_plan(cfg, num_examples, devices).steps()
-    return one, 2 * one if cfg.classifier.mode == "two_stage" else one
-
-
-def fitted(cfg: Config, key: Array, num_examples: int, total: Array, count: Array):
+def fitted(cfg: Config, key: Array, steps: Array | int, total: Array, count: Array, networks=None):
     """`init_classifier` from sums: total [S, S, 1] int32, of the bytes of the `count`
     images that train (whole numbers, so that the order of summing changes no bit)."""
-    one, _ = classifier_steps(cfg, num_examples)
-    state = classifier.init(cfg, split_key(key)[0], one)
+    state = classifier.init(cfg, split_key(key)[0], steps, networks)
     if cfg.data.normalise == "zerocenter":
         mean = total.astype(jnp.float32) / jnp.maximum(count, 1.0)
         state = state._replace(image_mean=mean / 127.5 - 1.0)
@@ -249,7 +212,11 @@ def byte_sum(image: Array, used: Array) -> Array:
 
 
 def init_classifier(
-    cfg: Config, data: Dataset, key: Array, weight: Array | None = None
+    cfg: Config,
+    data: Dataset,
+    key: Array,
+    weight: Array | None = None,
+    networks: classifier.Networks | None = None,
 ) -> ClassifierState:
     """A fresh classifier whose image statistics are fitted on `data`.
 
@@ -262,8 +229,9 @@ def init_classifier(
     weight = jnp.ones(data.label.shape) if weight is None else weight
     classifier.require_weights(weight, data.label)
     used = weight > 0
-    total = byte_sum(data.image, used)
-    return fitted(cfg, key, data.label.shape[0], total, used.sum().astype(jnp.float32))
+    steps, _ = classifier_steps(cfg, data.label.shape[0])
+    sums = byte_sum(data.image, used), used.sum().astype(jnp.float32)
+    return fitted(cfg, key, steps, *sums, networks)
 
 
 def map_batches(function, inputs, batch_size: int):
@@ -280,19 +248,38 @@ def map_batches(function, inputs, batch_size: int):
     return result.reshape(-1, *result.shape[2:])[:count]
 
 
-def classifier_update(
-    cfg: Config, key: Array, stage: str, axis_name: str | None = None
-) -> Callable:
-    """`classifier.train_step` on bytes (stage "hybrid": on features):
-    (state, image, label, weight) -> (state, metrics). key: of the training's steps."""
+def _map_bytes(function, cfg: Config, state: ClassifierState, image: Array, networks) -> Array:
+    def some(image):
+        return function(cfg, state, to_float(image, cfg.data.channels), networks)
 
-    def update(state, image, label, weight):
-        if stage != "hybrid":
-            image = to_float(image, cfg.data.channels)
-        batch = Batch(image, label, weight)
-        return classifier.train_step(cfg, state, batch, key, stage=stage, axis_name=axis_name)
+    return map_batches(some, image, cfg.classifier.batch_size)
 
-    return update
+
+def features(cfg: Config, state: ClassifierState, image: Array, networks=None) -> Array:
+    """`classifier.features` of bytes [N, S, S, 1], in bounded memory."""
+    return _map_bytes(classifier.features, cfg, state, image, networks)
+
+
+def run_classifier(
+    training: Training, source, state: ClassifierState, start, stop, weight: Array | None
+) -> tuple[ClassifierState, History]:
+    """`train_classifier` on the batches of a source, from a state at step `start`."""
+    cfg, label = training.cfg, jnp.asarray(source.data.label)
+    mode, num_examples = cfg.classifier.mode, label.shape[0]
+    one = cfg.classifier.epochs * training.plan(mode, num_examples).steps()
+    total = 2 * one if mode == "two_stage" else one
+    stop = total if stop is None else stop
+    weight = jnp.ones((num_examples,)) if weight is None else jnp.asarray(weight)
+    balanced = classifier.class_weight(cfg, label, weight)
+    carry = state, empty_history(CLASSIFIER_METRICS, total)
+    if mode == "two_stage":
+        carry = source.run(training, "cnn", carry, start, jnp.minimum(stop, one), balanced)
+        state, read = source.features(training, carry[0], weight, stop > one)
+        carry, start, mode = (state, carry[1]), jnp.maximum(start, one), "hybrid"
+        state, history = source.run(training, mode, carry, start, stop, balanced, read)
+    else:
+        state, history = source.run(training, mode, carry, start, stop, balanced)
+    return state, History(history)
 
 
 def train_classifier(
@@ -304,11 +291,13 @@ def train_classifier(
     state: ClassifierState | None = None,
     stop: Array | int | None = None,
     axis_name: str | None = None,
+    networks: classifier.Networks | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[ClassifierState, History]:
     """Train the CNN-LSTM for `cfg.classifier.epochs` epochs per stage.
 
     Args:
-        cfg: static.
+        cfg, networks: static; without networks ours are trained.
         data: training images of side `cfg.data.image_size`.
         key: of the whole training; the same key for every chunk of it.
         weight: [N] float32, 0 leaves an image out; None weighs all alike.
@@ -316,67 +305,40 @@ def train_classifier(
             afresh from the key.
         stop: finish after this many updates in all; None runs to the end.
         axis_name: of the device axis (see the module).
+        lr_scale: [] float, multiplies every update; `jax.vmap` over it works.
 
     Returns:
         The state, and a `History` as long as `classifier_steps` says.
 
     Raises:
-        ConfigError: as `classifier_plan`.
+        ConfigError: as `classifier_plan`; for unknown names, and networks that give other
+            shapes.
         DataError: for data that are no bytes, see `Dataset.check`; for weights that are not
             one per image.
     """
     data = _ready(data, cfg.data.image_size, cfg.data.num_classes)
-    _, plan_key, step_key = split_key(key)
+    training = Training(cfg, key, networks, lr_scale, axis_name)
     start = 0 if state is None else state.step
     if state is None:
-        state = init_classifier(cfg, data, key, weight)
-    num_examples, devices = data.label.shape[0], _devices(axis_name)
-    plan = classifier_plan(cfg, num_examples, devices)
-    one, total = classifier_steps(cfg, num_examples, devices)
-    stop = total if stop is None else stop
-    weight = jnp.ones((num_examples,)) if weight is None else jnp.asarray(weight)
-    balanced = classifier.class_weight(cfg, data.label, weight)
-
-    def run(stage, source, state, history, start, stop):
-        update = classifier_update(cfg, step_key, stage, axis_name)
-
-        def step(state, index, real):
-            return update(state, source[index], data.label[index], real * balanced[index])
-
-        return run_plan(plan, plan_key, step, (state, history), start, stop, axis_name)
-
-    history = empty_history(CLASSIFIER_METRICS, total)
-    if cfg.classifier.mode != "two_stage":
-        state, history = run(cfg.classifier.mode, data.image, state, history, start, stop)
-        return state, History(history)
-
-    state, history = run("cnn", data.image, state, history, start, jnp.minimum(stop, one))
-
-    def extract(state):
-        def some(image):
-            return classifier.features(cfg, state, to_float(image, cfg.data.channels))
-
-        return map_batches(some, data.image, cfg.classifier.batch_size)
-
-    # Recomputed by every chunk of the second stage: cheaper than carrying them.
-    shape = (num_examples, *state.feature_mean.shape)
-    features = lax.cond(stop > one, extract, lambda _: jnp.zeros(shape), state)
-    state = classifier.standardised(cfg, state, features, weight)
-    second = jnp.maximum(start, one)
-    state, history = run("hybrid", features, state, history, second, stop)
-    return state, History(history)
+        state = init_classifier(cfg, data, key, weight, networks)
+    return run_classifier(training, Resident(data), state, start, stop, weight)
 
 
-def predict(cfg: Config, state: ClassifierState, data: Dataset) -> Array:
+def probabilities(cfg: Config, state: ClassifierState, image: Array, networks=None) -> Array:
+    """`classifier.predict` of bytes [N, S, S, 1], in bounded memory."""
+    return _map_bytes(classifier.predict, cfg, state, image, networks)
+
+
+def predict(
+    cfg: Config,
+    state: ClassifierState,
+    data: Dataset,
+    networks: classifier.Networks | None = None,
+) -> Array:
     """Class probabilities [N, K] float32 of a whole `Dataset`, in bounded memory.
 
     Raises:
         DataError: see `Dataset.check`.
     """
     data.check(cfg.data.image_size)
-
-    def some(image):
-        image = to_float(image, cfg.data.channels)
-        return classifier.predict(cfg, state, image)
-
-    return map_batches(some, jnp.asarray(data.image), cfg.classifier.batch_size)
+    return probabilities(cfg, state, jnp.asarray(data.image), networks)

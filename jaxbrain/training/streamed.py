@@ -1,31 +1,37 @@
 """Trainings whose images stay on the host: the same numbers as `loops`'s, in blocks.
 
-The plan is that of `loops`. A thread gathers the images of the next block of steps and
-sends them to the device while it computes the block before; memory on the device is two
-blocks of bytes, whatever the number of images. `data.image` needs only to be indexable by
-an array of row numbers: a NumPy array, a memory map.
+`OnHost` is the source of `loops`'s trainings here. A thread gathers the images of the next
+block of steps and sends them to the device while it computes the block before; memory on
+the device is two blocks of bytes, whatever the number of images. `data.image` needs only to
+be indexable by an array of row numbers: a NumPy array, a memory map.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.config import Config
-from jaxbrain.data import preprocess
-from jaxbrain.training import classifier, loops
+from jaxbrain.training import classifier, gan, loops
 from jaxbrain.types import Array, ClassifierState, Dataset, GANState, History
 
 # Steps that one block of images serves, and images at a time without steps.
 _BLOCK = 16
 _IMAGES = 1024
 
-
+# One compiled program each, found again by every call.
 _order = jax.jit(loops.Plan.order, static_argnums=0)
 _take = jax.jit(loops.Plan.take, static_argnums=0)
+_init_gan = jax.jit(loops.init_gan, static_argnums=(0, 2))
+_fitted = jax.jit(loops.fitted, static_argnums=(0, 5))
+_byte_sum = jax.jit(loops.byte_sum)
+_standardised = jax.jit(classifier.standardised, static_argnums=0)
+_features = jax.jit(loops.features, static_argnums=(0, 3))
+_probabilities = jax.jit(loops.probabilities, static_argnums=(0, 3))
 
 
 def _blocks(plan: loops.Plan, key: Array, data: Dataset, weight, start: int, stop: int) -> Iterator:
@@ -59,26 +65,51 @@ def _blocks(plan: loops.Plan, key: Array, data: Dataset, weight, start: int, sto
             yield block
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
-def _run_block(make: Callable, cfg: Config, key: Array, state, history, first, count, *batches):
-    """`count` updates on the batches of a block; `make(cfg, key)` gives the update."""
-    update = make(cfg, key)
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _run_block(stage: str, training: loops.Training, carry, first, count, *batches):
+    """`count` updates of a stage on the batches of a block, from step `first`."""
 
     def body(i, carry):
         state, history = carry
-        state, metrics = update(state, *(leaf[i] for leaf in batches))
+        state, metrics = training.update(stage, state, *(leaf[i] for leaf in batches))
         history = jax.tree.map(lambda h, m: h.at[first + i].set(m), history, metrics)
         return state, history
 
-    return jax.lax.fori_loop(0, count, body, (state, history))
+    return jax.lax.fori_loop(0, count, body, carry)
 
 
-def _run(make, cfg, plan, plan_key, step_key, data, weight, state, history, start, stop):
-    for first, count, *batches in _blocks(plan, plan_key, data, weight, start, stop):
-        state, history = _run_block(
-            make, cfg, step_key, state, history, jnp.int32(first), jnp.int32(count), *batches
-        )
-    return state, history
+def _slices(num_examples: int) -> Iterator[slice]:
+    for first in range(0, num_examples, _IMAGES):
+        yield slice(first, min(first + _IMAGES, num_examples))
+
+
+def _map_images(function, cfg: Config, state, image, networks) -> np.ndarray:
+    parts = [
+        np.asarray(function(cfg, state, np.asarray(image[rows]), networks))
+        for rows in _slices(len(image))
+    ]
+    return np.concatenate(parts)
+
+
+class OnHost(NamedTuple):
+    """A source of batches whose images are on the host; as `loops.Resident`, not to be
+    jitted. The carry is donated."""
+
+    data: Dataset
+
+    def run(self, training, stage: str, carry, start, stop, weight=None, image=None):
+        data = self.data if image is None else self.data._replace(image=image)
+        plan, key = training.plan(stage, len(data.label)), loops.split_key(training.key)[1]
+        weight = np.ones(len(data.label), np.float32) if weight is None else np.asarray(weight)
+        for first, count, *batches in _blocks(plan, key, data, weight, int(start), int(stop)):
+            carry = _run_block(stage, training, carry, jnp.int32(first), jnp.int32(count), *batches)
+        return carry
+
+    def features(self, training, state: ClassifierState, weight: Array, wanted):
+        if not wanted:
+            return state, None
+        read = _map_images(_features, training.cfg, state, self.data.image, training.networks)
+        return _standardised(training.cfg, state, jnp.asarray(read), weight), read
 
 
 def train_gan(
@@ -88,6 +119,8 @@ def train_gan(
     *,
     state: GANState | None = None,
     stop: int | None = None,
+    networks: gan.Networks | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[GANState, History]:
     """`loops.train_gan` with images on the host; not to be jitted. The state is donated.
 
@@ -95,32 +128,17 @@ def train_gan(
         ConfigError, DataError: as there.
     """
     data.check(cfg.gan.image_size, cfg.data.num_classes)
-    plan = loops.gan_plan(cfg, len(data.label))
-    _, plan_key, step_key = loops.split_key(key)
-    start = 0 if state is None else int(state.step)
-    state = _init_gan(cfg, key) if state is None else state
-    stop = cfg.gan.steps if stop is None else int(stop)
-    history = loops.empty_history(loops.GAN_METRICS, cfg.gan.steps)
-    weight = np.ones(len(data.label), np.float32)
-    state, history = _run(
-        loops.gan_update, cfg, plan, plan_key, step_key, data, weight, state, history, start, stop
-    )
-    return state, History(history)
-
-
-_init_gan = jax.jit(loops.init_gan, static_argnums=0)
-_fitted = jax.jit(loops.fitted, static_argnums=(0, 2))
-_byte_sum = jax.jit(loops.byte_sum)
-_standardised = jax.jit(classifier.standardised, static_argnums=0)
-
-
-def _slices(num_examples: int) -> Iterator[slice]:
-    for first in range(0, num_examples, _IMAGES):
-        yield slice(first, min(first + _IMAGES, num_examples))
+    training = loops.Training(cfg, key, networks, lr_scale)
+    state = _init_gan(cfg, key, networks) if state is None else state
+    return loops.run_gan(training, OnHost(data), state, int(state.step), stop)
 
 
 def init_classifier(
-    cfg: Config, data: Dataset, key: Array, weight: Array | None = None
+    cfg: Config,
+    data: Dataset,
+    key: Array,
+    weight: Array | None = None,
+    networks: classifier.Networks | None = None,
 ) -> ClassifierState:
     """`loops.init_classifier` with images on the host, checked as there."""
     data.check(cfg.data.image_size)
@@ -129,15 +147,8 @@ def init_classifier(
     total = jnp.zeros(data.image.shape[1:], jnp.int32)
     for rows in _slices(len(used)):
         total = total + _byte_sum(np.asarray(data.image[rows]), used[rows])
-    return _fitted(cfg, key, len(used), total, jnp.float32(used.sum()))
-
-
-@partial(jax.jit, static_argnums=0)
-def _features(cfg: Config, state: ClassifierState, image: Array) -> Array:
-    def some(image):
-        return classifier.features(cfg, state, preprocess.to_float(image, cfg.data.channels))
-
-    return loops.map_batches(some, image, cfg.classifier.batch_size)
+    steps, _ = loops.classifier_steps(cfg, len(used))
+    return _fitted(cfg, key, steps, total, jnp.float32(used.sum()), networks)
 
 
 def train_classifier(
@@ -148,6 +159,8 @@ def train_classifier(
     weight: Array | None = None,
     state: ClassifierState | None = None,
     stop: int | None = None,
+    networks: classifier.Networks | None = None,
+    lr_scale: Array | float | None = None,
 ) -> tuple[ClassifierState, History]:
     """`loops.train_classifier` with images on the host; not to be jitted. The state is
     donated.
@@ -156,55 +169,21 @@ def train_classifier(
         ConfigError, DataError: as there.
     """
     data.check(cfg.data.image_size, cfg.data.num_classes)
-    num_examples = len(data.label)
-    _, plan_key, step_key = loops.split_key(key)
-    plan = loops.classifier_plan(cfg, num_examples)
-    one, total = loops.classifier_steps(cfg, num_examples)
-    start = 0 if state is None else int(state.step)
-    state = init_classifier(cfg, data, key, weight) if state is None else state
-    stop = total if stop is None else int(stop)
-    weight = jnp.ones((num_examples,)) if weight is None else jnp.asarray(weight)
-    balanced = classifier.class_weight(cfg, jnp.asarray(data.label), weight)
-
-    def run(stage, source, state, history, start, stop):
-        make = _MAKE[stage]
-        keys = plan_key, step_key
-        return _run(make, cfg, plan, *keys, source, balanced, state, history, start, stop)
-
-    history = loops.empty_history(loops.CLASSIFIER_METRICS, total)
-    if cfg.classifier.mode != "two_stage":
-        state, history = run(cfg.classifier.mode, data, state, history, start, stop)
-        return state, History(history)
-    state, history = run("cnn", data, state, history, start, min(stop, one))
-    if stop > one:
-        rows = [
-            np.asarray(_features(cfg, state, np.asarray(data.image[part])))
-            for part in _slices(num_examples)
-        ]
-        source = data._replace(image=np.concatenate(rows))
-        state = _standardised(cfg, state, jnp.asarray(source.image), weight)
-        state, history = run("hybrid", source, state, history, max(start, one), stop)
-    return state, History(history)
+    training = loops.Training(cfg, key, networks, lr_scale)
+    if state is None:
+        state = init_classifier(cfg, data, key, weight, networks)
+    return loops.run_classifier(training, OnHost(data), state, int(state.step), stop, weight)
 
 
-# One object each, so that the compiled programs are found again.
-_MAKE = {
-    stage: partial(loops.classifier_update, stage=stage)
-    for stage in ("end_to_end", "cnn", "hybrid")
-}
-
-
-_predict = jax.jit(loops.predict, static_argnums=0)
-
-
-def predict(cfg: Config, state: ClassifierState, data: Dataset) -> np.ndarray:
+def predict(
+    cfg: Config,
+    state: ClassifierState,
+    data: Dataset,
+    networks: classifier.Networks | None = None,
+) -> np.ndarray:
     """`loops.predict` with images on the host, checked as there: [N, K]."""
     data.check(cfg.data.image_size)
-    parts = [
-        np.asarray(_predict(cfg, state, Dataset(*(np.asarray(leaf[rows]) for leaf in data))))
-        for rows in _slices(len(data.label))
-    ]
-    return np.concatenate(parts)
+    return _map_images(_probabilities, cfg, state, data.image, networks)
 
 
 def fits(data: Dataset) -> bool:
