@@ -13,39 +13,17 @@ from jaxbrain.data.preprocess import isotropic
 from jaxbrain.errors import DataError
 
 TAGS = (
-    "SOPClassUID",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PlanarConfiguration",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelSpacing",
-    "PixelAspectRatio",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "SeriesInstanceUID",
-    "PatientID",
-    "BurnedInAnnotation",
-    "PixelData",
-)
+    "SOPClassUID Rows Columns NumberOfFrames SamplesPerPixel PlanarConfiguration "
+    "PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation "
+    "PixelSpacing PixelAspectRatio RescaleSlope RescaleIntercept ModalityLUTSequence "
+    "WindowCenter WindowWidth VOILUTFunction VOILUTSequence SharedFunctionalGroupsSequence "
+    "PerFrameFunctionalGroupsSequence SeriesInstanceUID PatientID BurnedInAnnotation "
+    "PixelData"
+).split()
 _NOT_PICTURES = {
     "1.2.840.10008.1.3.10": "a DICOMDIR, the list of a medium",
     "1.2.840.10008.5.1.4.1.1.66.4": "a DICOM segmentation",
 }
-
-
 _BARE = "DICOM without preamble or file meta"
 
 
@@ -115,7 +93,7 @@ def _dataset(content: bytes):
         # Inflated as a whole before a tag is read, however long it is.
         raise DataError("DICOM deflated as a whole: save it uncompressed")
     if syntax and preamble:
-        return pydicom.dcmread(io.BytesIO(content), specific_tags=list(TAGS)), syntax
+        return pydicom.dcmread(io.BytesIO(content), specific_tags=TAGS), syntax
     return _bare(elements, syntax)
 
 
@@ -124,7 +102,7 @@ def _bare(elements: bytes, syntax):
     import pydicom
 
     try:
-        dataset = pydicom.dcmread(io.BytesIO(elements), force=True, specific_tags=list(TAGS))
+        dataset = pydicom.dcmread(io.BytesIO(elements), force=True, specific_tags=TAGS)
     except Exception as error:
         raise DataError(f"{_BARE}: it cannot be read so ({type(error).__name__})") from None
     if not syntax:

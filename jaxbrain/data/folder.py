@@ -1,6 +1,5 @@
 """A directory tree of images, or an archive of one, to (Dataset, Records)."""
 
-import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -93,8 +92,7 @@ def scan(
     name = cache.key(files, about_options, largest) if cache_folder else ""
     kept, bad = cache.read(cache_folder, name), []
     if kept is None:
-        with contextlib.ExitStack() as stack:
-            root = stack.enter_context(archive.unpacked(source)) if packed else source
+        with archive.folder(source) as root:
 
             def named(text: str) -> str:
                 return text.replace(str(root), str(source))
@@ -139,26 +137,13 @@ def assemble(
     near-duplicates, or None.
     """
     rows = [[*row[:2], tuple(row[2]), *row[3:]] for row in about["rows"]]
-    path, mode, size, num_bytes, split, digest, patient = map(tuple, zip(*rows, strict=True))
-    small, heads = arrays["small"], arrays["small_head"]
-    group = duplicates.groups(small, digest, threshold, patient, heads)
-    records = Records(
-        root=root,
-        layout=about["layout"],
-        class_names=tuple(about["class_names"]),
-        path=path,
-        mode=mode,
-        size=size,
-        num_bytes=num_bytes,
-        split=split,
-        digest=digest,
-        patient=patient,
-        notes=tuple(about["notes"]),
-        small=small,
-        small_head=heads,
-        warnings=tuple(about["warnings"]),
-        ids=tuple(about["ids"]),
-        positive=about["positive"],
+    names = "path", "mode", "size", "num_bytes", "split", "digest", "patient"
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    columns |= {which: arrays[which] for which in ("small", "small_head")}
+    columns |= {which: tuple(about[which]) for which in ("class_names", "notes", "warnings", "ids")}
+    records = Records(root=root, layout=about["layout"], positive=about["positive"], **columns)
+    group = duplicates.groups(
+        records.small, records.digest, threshold, records.patient, records.small_head
     )
     return Dataset(arrays["image"], arrays["label"], group), records
 

@@ -17,24 +17,9 @@ import numpy as np
 from jaxbrain.errors import DataError
 from jaxbrain.scoring import intervals, metrics
 
-COLUMNS = (
-    "protocol",
-    "generator",
-    "classifier",
-    "labels",
-    "seed",
-    "fold",
-    "id",
-    "origin",
-    "twin",
-    "label",
-)
+COLUMNS = tuple("protocol generator classifier labels seed fold id origin twin label".split())
 # What one step down the ladder is worth: the leak, the cell it is in, the cell without.
-LEAKS = (
-    ("L2", "P0", "P1"),
-    ("L1", "P1", "P2"),
-    ("L3+L4", "P2", "P3"),
-)
+LEAKS = ("L2", "P0", "P1"), ("L1", "P1", "P2"), ("L3+L4", "P2", "P3")
 # By which probabilities may miss a sum of 1: they are float32, or rounded in a file.
 _ROUNDING = 1e-4
 
@@ -164,29 +149,26 @@ def _cell(key: Key, one: Answers, draws: np.ndarray) -> dict:
     interval = intervals.percentiles(draws)
     if num_tests == 1:
         interval = intervals.wilson(int(one.hit.sum()), len(one.hit))
-    real, seeds = one.group >= 0, np.unique(one.seed)
+    seeds = np.unique(one.seed)
+    parts = {
+        "real": one.group >= 0,
+        "synthetic": one.group < 0,
+        "twin": one.twin == 1,
+        "no_twin": one.twin == 0,
+    }
     return {
-        "protocol": key[0],
-        "generator": key[1],
-        "classifier": key[2],
-        "labels": key[3],
+        **dict(zip(COLUMNS[:4], key, strict=True)),
         "accuracy": _share(one.hit),
         "interval": list(interval) if interval else None,
         "interval_kind": "wilson" if num_tests == 1 else "clustered bootstrap",
-        "accuracy_real": _share(one.hit[real]),
-        "accuracy_synthetic": _share(one.hit[~real]),
-        "accuracy_twin": _share(one.hit[one.twin == 1]),
-        "accuracy_no_twin": _share(one.hit[one.twin == 0]),
+        **{f"accuracy_{name}": _share(one.hit[part]) for name, part in parts.items()},
         "n": len(one.hit),
-        "n_real": int(real.sum()),
-        "n_synthetic": int((~real).sum()),
-        "n_twin": int((one.twin == 1).sum()),
-        "n_no_twin": int((one.twin == 0).sum()),
+        **{f"n_{name}": int(part.sum()) for name, part in parts.items()},
         "num_seeds": len(seeds),
         # Test sets: of each seed and fold.
         "num_tests": num_tests,
         "seeds": seeds.tolist(),
-        "accuracy_by_seed": [float(one.hit[one.seed == seed].mean()) for seed in seeds],
+        "accuracy_by_seed": [_share(one.hit[one.seed == seed]) for seed in seeds],
         "metrics": metrics.predicted(one.p, one.label),
     }
 
