@@ -251,4 +251,4 @@ def test_windows_that_are_no_numbers(centre, width):
     one = item(PhotometricInterpretation="MONOCHROME2")
     one.WindowCenter, one.WindowWidth = float(centre), float(width)
     with pytest.raises(DataError, match="expected a number"):
-        dicom_module._windowed(np.zeros((4, 4)), one, 0)
+        dicom_module.windowed(np.zeros((4, 4)), one, 0)

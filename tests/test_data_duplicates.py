@@ -60,7 +60,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     images[8] = images[4]
     names = list("abcdefghi")
     whole = duplicates.audit(images, np.zeros(9, np.int32), names)
-    monkeypatch.setattr(duplicates, "_BLOCK", 2)
+    monkeypatch.setattr(duplicates, "BLOCK", 2)
     parts = duplicates.audit(images, np.zeros(9, np.int32), names)
     for one, two in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -162,10 +162,16 @@ def test_a_spot_is_no_head():
 
 
 def test_next_in_blocks(monkeypatch):
-    unit = duplicates.thumbnails(np.random.default_rng(0).normal(size=(9, 8, 8)))
-    group = np.array([0, 0, 1, 1, 2, 3, 4, 4, 5])
-    want = max(unit[i] @ unit[j] for i in range(9) for j in range(9) if group[i] != group[j])
+    """The largest correlation of two images of different patients."""
+    images = np.random.default_rng(0).normal(size=(9, 8, 8))
+    unit = duplicates.thumbnails(images)
+    who = [0, 0, 1, 1, 2, 3, 4, 4, 5]
+
+    def found(patient):
+        return duplicates.audit(images, np.zeros(9), list("abcdefghi"), patient=patient)
+
+    want = max(unit[i] @ unit[j] for i in range(9) for j in range(9) if who[i] != who[j])
     for block in (1024, 4):
-        monkeypatch.setattr(duplicates, "_BLOCK", block)
-        np.testing.assert_allclose(duplicates._next(unit, group), want)
-    assert duplicates._next(unit, np.zeros(9)) is None
+        monkeypatch.setattr(duplicates, "BLOCK", block)
+        np.testing.assert_allclose(found(who).searches[0].next, want)
+    assert found([0] * 9).searches[0].next is None

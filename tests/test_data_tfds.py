@@ -144,7 +144,7 @@ def test_any_data_set_with_an_image_and_a_label(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("place")
-def test_refusals(tmp_path, monkeypatch):
+def test_refusals(tmp_path, folder, monkeypatch):
     with pytest.raises(DataError, match="^tfds:nothing: not prepared: .*prepare makes one"):
         load_data("tfds:nothing")
     with pytest.raises(DataError, match="split 'tset' cannot be read.*train"):
@@ -156,7 +156,7 @@ def test_refusals(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="one class only"):
         tfds.prepare(tmp_path / "set", tmp_path / "x")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    for use in (lambda: load_data("tfds:brain_mri"), lambda: tfds._builder.__wrapped__()):
+    for use in (lambda: load_data("tfds:brain_mri"), lambda: tfds.prepare(folder, tmp_path / "x")):
         with pytest.raises(DataError, match=r"pip install 'jaxbrain\[tfds\]'"):
             use()
 

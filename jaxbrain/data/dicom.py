@@ -182,14 +182,14 @@ def _shown(pixels: np.ndarray, dataset) -> np.ndarray:
     values = np.stack([np.asarray(value, np.float64) for value, _ in found])
     if not np.isfinite(values).all():
         raise DataError("it holds NaN or infinite values")
-    shown = [_windowed(values[i], dataset, i) for i in range(len(found))]
+    shown = [windowed(values[i], dataset, i) for i in range(len(found))]
     if any(one is None for one in shown):
         scaled = percentiles(values)
         shown = [scaled[i] if one is None else one for i, one in enumerate(shown)]
     return np.stack(shown)
 
 
-def _windowed(values: np.ndarray, dataset, frame: int) -> np.ndarray | None:
+def windowed(values: np.ndarray, dataset, frame: int) -> np.ndarray | None:
     """The first window of a frame, or its table (PS3.3 C.11.2); None without either."""
     from pydicom import Dataset
     from pydicom.pixels import apply_voi, apply_windowing

@@ -91,14 +91,14 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 # Rows of the correlation matrix at a time: memory grows with the images, not their square.
-_BLOCK = 1024
+BLOCK = 1024
 
 
 def _pairs(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
     """Pairs (i, j), i < j, with left[i] and right[j] at the threshold or above."""
     found = [np.zeros((0, 2), np.int64)]
-    for start in range(0, len(left), _BLOCK):
-        rows, columns = np.nonzero(left[start : start + _BLOCK] @ right.T >= threshold)
+    for start in range(0, len(left), BLOCK):
+        rows, columns = np.nonzero(left[start : start + BLOCK] @ right.T >= threshold)
         pairs = np.stack([rows + start, columns], axis=1)
         found.append(pairs[pairs[:, 0] < pairs[:, 1]])
     return np.concatenate(found)
@@ -107,9 +107,9 @@ def _pairs(left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
 def _next(unit: np.ndarray, group: np.ndarray) -> float | None:
     """The largest correlation of two images of different groups."""
     best = -np.inf
-    for start in range(0, len(unit), _BLOCK):
-        products = unit[start : start + _BLOCK] @ unit.T
-        apart = group[start : start + _BLOCK, None] != group[None]
+    for start in range(0, len(unit), BLOCK):
+        products = unit[start : start + BLOCK] @ unit.T
+        apart = group[start : start + BLOCK, None] != group[None]
         best = max(best, np.max(products, where=apart, initial=-np.inf))
     return float(best) if np.isfinite(best) else None
 
