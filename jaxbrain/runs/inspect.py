@@ -225,7 +225,8 @@ def _metadata(records: Records, label: np.ndarray, group: np.ndarray) -> dict | 
         return None
     right, everyone, many = 0, np.arange(len(label)), min(5, smallest)
     try:
-        tests = splits.folds(label, group, everyone, many, 1.0 / many, 0)
+        rng = np.random.default_rng(0)
+        tests = splits.folds(label, group, everyone, many, 1.0 / many, rng)
     except DataError:
         return None
     for test in tests:
