@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from jaxbrain.errors import CheckpointError, ConfigError, StoppedError
-from jaxbrain.runs import record, workdir
+from jaxbrain.errors import ConfigError, StoppedError
+from jaxbrain.runs import files, workdir
 
 SETTINGS = {"config": {"gan": {"filters": 4}, "data": {"placement": "auto"}}}
 IMAGES = [["no/1.png", "no", 0, "aa"], ["yes/=1.png", "yes", 1, "bb"]]
@@ -173,41 +173,11 @@ def test_other_versions_are_said(tmp_path):
     path = tmp_path / "run" / "config.json"
     saved = json.loads(path.read_text())
     saved["floats"]["jax"], saved["commit"] = "0.0.1", "abc"
-    record.write_json(path, saved)
+    files.write_json(path, saved)
     with opened(tmp_path / "run", said=said):
         pass
     assert any("jax is" in text and "was '0.0.1'" in text for text in said)
     assert any("was abc" in text for text in said)
-
-
-def test_sealed_files(tmp_path):
-    path = tmp_path / "result.json"
-    assert record.read_sealed(path) is None
-    value = {"rows": [[0, "no/1.png", "0.25"]], "x": [0.1, None]}
-    record.write_sealed(path, value)
-    assert record.read_sealed(path) == value
-    content = path.read_bytes()
-    for place in range(0, len(content), 7):
-        changed = bytearray(content)
-        changed[place] ^= 1
-        path.write_bytes(changed)
-        try:
-            found = record.read_sealed(path)
-        except CheckpointError as error:
-            assert str(path) in str(error)
-        else:
-            # White space, or a digit past what a float holds.
-            assert found == value
-
-
-def test_cells_of_csv_files():
-    """Formulas, and names that are no UTF-8; numbers stay."""
-    assert record.cell("=cmd.jpg") == "'=cmd.jpg"
-    assert record.cell("@x") == "'@x"
-    assert record.cell("-0.5") == "-0.5"
-    assert record.cell("no/=cmd.jpg") == "no/=cmd.jpg"
-    assert record.cell("bad\udcff.jpg") == "bad\\udcff.jpg"
-    assert record.cell(3) == 3
 
 
 def test_a_class_that_a_spreadsheet_would_compute(tmp_path):
@@ -217,14 +187,6 @@ def test_a_class_that_a_spreadsheet_would_compute(tmp_path):
         pass
     with opened(tmp_path / "run", images=images) as directory:
         assert directory.resumed
-
-
-def test_names_of_files_and_headers(tmp_path):
-    assert record.file_name("glioma (1)", 2) == "glioma (1)"
-    for name in ("HGG/LGG", "../../x", "x" * 255, "b\udcff", ""):
-        assert record.file_name(name, 2) == "class2"
-    record.write_csv(tmp_path / "x.csv", ["p_b\udcff", "=p"], [[1, 2]])
-    assert (tmp_path / "x.csv").read_text().splitlines()[0] == r"p_b\udcff,'=p"
 
 
 def test_a_path_longer_than_any(tmp_path):
