@@ -10,10 +10,16 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from scipy.stats import spearmanr
 
-from jaxbrain.data.decode import decode, pictures
+from jaxbrain.data.decode import pictures, read_bytes
 from jaxbrain.errors import DataError
 
 RAMP = np.linspace(0, 1, 40 * 50).reshape(40, 50)
+
+
+def decode(path):
+    """Grey levels and pixel mode of a file of one picture."""
+    found = pictures(read_bytes(path))
+    return found.image[0], found.mode
 
 
 def palette_image():

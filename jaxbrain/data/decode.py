@@ -236,19 +236,6 @@ def _pictures(content: bytes, frames: str) -> Slices:
     return Slices(images, names, mode, remark=remark, labels=labels)
 
 
-def decode(path: Path) -> tuple[np.ndarray, str]:
-    """Read one image file of a single picture: see `pictures`.
-
-    Returns:
-        The grey image [H, W] float32 in [0, 1], and Pillow's name of its pixel mode.
-
-    Raises:
-        DataError: as `pictures`, and for a file that cannot be read.
-    """
-    found = pictures(read_bytes(path))
-    return found.image[0], found.mode
-
-
 def read_bytes(path: Path) -> bytes:
     """The content of a file.
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from jaxbrain.reports.drawing import (
     accuracy,
     bar,
@@ -227,29 +229,22 @@ def _draw_ladder(axis, results: dict, colours: dict) -> None:
     for r, (row, colour) in enumerate(colours.items()):
         name = label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
         shift = (r - (len(colours) - 1) / 2) * width
-        for labels, style, inner in (("true", "o-", colour), ("shuffled", "s--", "white")):
-            found = [
-                (x + shift, bar(cell["accuracy"], cell["interval"]))
+        for labels, fmt, inner, shown in (
+            ("true", "o-", colour, name),
+            ("shuffled", "s--", "white", None),
+        ):
+            found = {
+                x + shift: bar(cell["accuracy"], cell["interval"])
                 for x, column in enumerate(COLUMNS)
                 if column[3] == labels
                 and (column[2], row[1]) != ("none", "none")
                 and (cell := _lookup(results, row, column))
-            ]
-            if not found:
-                continue
-            x, (y, error) = [x for x, _ in found], zip(*(one for _, one in found), strict=True)
-            axis.errorbar(
-                x,
-                y,
-                yerr=[[end[0] for end in ends] for ends in zip(*error, strict=True)],
-                fmt=style,
-                color=colour,
-                mfc=inner,
-                capsize=2,
-                lw=1,
-                ms=4,
-                label=name if labels == "true" else None,
-            )
+            }
+            if found:
+                value, error = zip(*found.values(), strict=True)
+                style = dict(color=colour, mfc=inner, capsize=2, lw=1, ms=4, label=shown)
+                ends = np.concatenate(error, axis=1)
+                axis.errorbar(list(found), value, yerr=ends, fmt=fmt, **style)
     axis.axhline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
     axis.axvline(4.5, color="0.8", lw=1)
     axis.set_xticks(range(len(COLUMNS)), [c[0].replace(" ", "\n", 1) for c in COLUMNS], fontsize=8)
