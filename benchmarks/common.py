@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxbrain import ConfigError, JaxbrainError, config
-from jaxbrain.runs import record
+from jaxbrain.runs import environment as about
+from jaxbrain.runs import files
 
 Preset = Literal["tiny", "cpu", "recommended", "paper"]
 
@@ -81,9 +82,9 @@ def environment() -> dict:
     name = Path(sys.argv[0]).stem
     return {
         "date": datetime.date.today().isoformat(),
-        "commit": record.commit(),
+        "commit": about.commit(),
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
-        **record.environment(),
+        **about.environment(),
     }
 
 
@@ -107,7 +108,7 @@ def save(options: Output, result: dict, draw: Callable | None = None) -> None:
     path = options.json
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        record.write_json(path, environment() | result)
+        files.write_json(path, environment() | result)
     except OSError as error:
         raise ConfigError(f"json {path}: cannot be written: {error.strerror}") from error
     print(f"wrote {path}")

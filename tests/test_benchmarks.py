@@ -57,14 +57,18 @@ def test_step(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_seeds(tmp_path):
+@pytest.mark.parametrize("net", ["classifier", "gan"])
+def test_seeds(tmp_path, net):
     options = seeds.Options(
-        json=tmp_path / "seeds.json", counts=(1, 2), steps=2, images=5, rounds=1
+        json=tmp_path / "seeds.json", net=net, counts=(1, 2), steps=2, images=12, rounds=1
     )
     seeds.main(options)
-    found = result(options.json)
-    assert found["map"] == "pairs"
-    assert all(entry["loss_difference"] < 1e-5 for entry in found["seeds"].values())
+    found = result(options.json)["seeds"]
+    assert set(found) == {"1", "2"}
+    for entry in found.values():
+        assert list(entry) == ["loop", "map", "vmap"]
+        assert all(one["loss_difference"] < 1e-5 for one in entry.values())
+        assert all(one["s"] > 0 and len(one["rounds_ms"]) == 1 for one in entry.values())
 
 
 @pytest.mark.slow
