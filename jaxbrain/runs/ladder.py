@@ -3,6 +3,7 @@
 Numbers come from `study` (predictions) and `scores` (everything computed from them).
 """
 
+import collections
 import csv
 import itertools
 import json
@@ -138,7 +139,7 @@ def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:
         "audit": {
             "threshold": cfg.data.duplicate_threshold,
             "distinct": len(set(records.digest)),
-            "identical_pairs": len(found.identical),
+            "identical_pairs": _identical_pairs(records),
             "near_pairs": len(found.near),
             "across_classes": len(found.across),
             "flipped_pairs": len(found.flipped),
@@ -205,9 +206,13 @@ def _images(workdir: Path, saved: dict) -> dict:
     }
 
 
+def _identical_pairs(records: Records) -> int:
+    return sum(n * (n - 1) // 2 for n in collections.Counter(records.digest).values())
+
+
 def _copies(found: duplicates.Audit, records: Records) -> list[str]:
     lines = [
-        f"copies {len(found.identical)} identical pairs, {len(found.near)} near pairs, "
+        f"copies {_identical_pairs(records)} identical pairs, {len(found.near)} near pairs, "
         f"{len(found.flipped)} when one is mirrored (reported, not grouped)"
     ]
     for one in found.searches:

@@ -32,7 +32,7 @@ class Watch(NamedTuple):
     path: of the checkpoints. about: JSON values kept in every one.
     intervals: reports of a training. save_every: seconds between two saves.
     folder: lane, kind -> its folder in `path`; title: lane, kind -> what it is called.
-    show: (training, lane number, state, step) -> more to report of a lane, at each report.
+    show: (training, lane number, state, step, means) -> more to report of a lane.
     every_report: save and say something at each report, not only where it is time.
     """
 
@@ -44,7 +44,7 @@ class Watch(NamedTuple):
     save_every: float
     folder: Callable[[Lane, str], str]
     title: Callable[[Lane, str], str]
-    show: Callable[[Training, int, object, int], dict]
+    show: Callable[[Training, int, object, int, dict], dict]
     every_report: bool = False
 
 
@@ -189,7 +189,7 @@ class Loop:
             means = {name: float(np.sum(np.float32(v))) / count for name, v in parts.items()}
             if "correct" in means:
                 means["accuracy"] = means.pop("correct")
-            means |= watch.show(training, i, lanes.lane(self.states, i), stop)
+            means |= watch.show(training, i, lanes.lane(self.states, i), stop, means)
             of = {"lane": lane.name, "seed": lane.seed, "training": training.kind, "step": stop}
             watch.log.event(of | means | {"images_per_second": round(self.speed, 1)})
             for name, value in means.items():

@@ -32,8 +32,10 @@ class Samples:
         self.rows: dict[str, dict[int, np.ndarray]] = {}
         (path / "samples").mkdir(exist_ok=True)
 
-    def show(self, training: Training, i: int, state, step: int) -> dict:
-        """Draw samples of fixed latents, add them to the sheets, and judge them."""
+    def show(self, training: Training, i: int, state, step: int, means: dict) -> dict:
+        """Draw samples of fixed latents, add them to the sheets, and judge them.
+
+        means: what else this report says."""
         if training.draw is None:
             return {}
         lane, real = training.lanes[i], training.seen(i)
@@ -50,7 +52,7 @@ class Samples:
             ),
         }
         if step == training.total:
-            events = [*self.log.of(lane.name), {"step": step} | found]
+            events = [*self.log.of(lane.name), {"step": step} | means | found]
             for text in generative.warnings(events, found["real_spread"]):
                 self.log.line(f"warning {self.stem(lane)}: {text}")
         return found

@@ -192,8 +192,13 @@ def _source(method: Method) -> Path | None:
 
 
 def predictions(session: Session) -> Iterator[Prediction]:
-    """The study's answers as they are made or read; `predictions` ends with the run stopped
-    (`StoppedError`) or a lane diverged (`DivergedError`) only when all else is saved."""
+    """The study's answers as they are made or read.
+
+    Raises:
+        StoppedError: after a signal, when the training in work is saved.
+        DivergedError: for a training that diverged, when the others of its call are saved;
+            with `on_divergence` "skip" only where no answer is left.
+    """
     log, path, planned = session.log, session.directory.path, session.study
     names = session.records.class_names
     folder = by_seed_folder if session.by_seed else _folder
@@ -234,7 +239,12 @@ def predictions(session: Session) -> Iterator[Prediction]:
     def train(training):
         return loop.run(watch, training)
 
-    yield from planned.predictions(train, session.parts, skip)
+    answered = False
+    for answer in planned.predictions(train, session.parts, skip):
+        answered = True
+        yield answer
+    if not answered:
+        raise DivergedError("; ".join(session.skipped.values()))
 
 
 def _say_resumed(session: Session) -> None:

@@ -28,6 +28,11 @@ Keep = Callable[..., dict[str, np.ndarray | str]]
 _TOGETHER = 1024
 
 
+def _one_thread():
+    """For matrices of a few hundred rows: more threads only wait for each other."""
+    return threadpool_limits(1, user_api="blas")
+
+
 def fit_data(real, entry) -> Dataset:
     """The real images of a fit. entry: (index [F] int32, label [F] int32, ...)."""
     index, label = entry[:2]
@@ -149,7 +154,8 @@ class Block:
         entries = [self._entry(fit, not on_host) for fit in self._fits]
         run = shared.program(generator, "sample", shared.cfg, _sample)
         if on_host:
-            found = [run.function(real, (), entry) for entry in entries]
+            with _one_thread():
+                found = [run.function(real, (), entry) for entry in entries]
         else:
             found = np.asarray(run(jnp.asarray(real), (), lanes.stacked(entries)))
         return {
@@ -265,8 +271,7 @@ class Block:
         if not cells:
             return found
         if self._shared.on_host(method) and not method.trains:
-            # Matrices of a few hundred rows: more threads only wait for each other.
-            with threadpool_limits(1, user_api="blas"):
+            with _one_thread():
                 answers = [self._on_host(method, cell, synthetic.get(cell.fit)) for cell in cells]
         else:
             answers = self._as_lanes(method, cells, synthetic)
