@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from conftest import change, small
 
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.study.protocols import StudyConfig, plan, twins
+from jaxbrain.study.protocols import StudyConfig, dose, plan, twins
 
 LABEL = np.repeat([0, 1], [98, 155]).astype(np.int32)
 # Pairs of near-duplicates among the first 40 of each class.
@@ -18,9 +19,10 @@ GROUP[99:138:2] = GROUP[98:138:2]
 ONE = dict(classifiers=("ridge",), generators=("linear", "none"))
 
 
-def planned(label=LABEL, group=GROUP, n_per_class=100, **options):
+def planned(label=LABEL, group=GROUP, n_per_class=100, key=0, real_only=(), **options):
     cfg = change(small(), "data", n_per_class=n_per_class)
-    fits, cells = plan(cfg, StudyConfig(**(ONE | dict(seeds=2) | options)), label, group)
+    options = StudyConfig(**(ONE | dict(seeds=2) | options))
+    fits, cells = plan(cfg, options, label, group, jax.random.key(key), real_only)
     return {fit.name: fit for fit in fits}, cells
 
 
@@ -154,8 +156,9 @@ def test_twins_are_marked():
 def test_a_group_across_classes_stays_together():
     label = np.tile([0, 1], 30).astype(np.int32)
     group = np.arange(60) // 2
+    rng = np.random.default_rng(0)
     for num_folds in (1, 3):
-        for test in splits.folds(label, group, np.arange(60), num_folds, 0.3, 0):
+        for test in splits.folds(label, group, np.arange(60), num_folds, 0.3, rng):
             assert not set(group[test]) & set(group[np.setdiff1d(np.arange(60), test)])
 
 
@@ -163,22 +166,64 @@ def test_seeds_differ_and_repeat():
     _, cells = planned()
     _, again = planned()
     for one, two in zip(cells, again, strict=True):
+        np.testing.assert_array_equal(one.train, two.train)
         np.testing.assert_array_equal(one.test, two.test)
     first = only(cells, protocol="P2", generator="none", labels="true", seed=0)
     second = only(cells, protocol="P2", generator="none", labels="true", seed=1)
     assert not np.array_equal(first.test, second.test)
 
 
+def test_the_key_decides_everything():
+    """Another key: another selection, other splits, other shuffled labels."""
+    (fits, cells), (others, moved) = planned(seeds=1), planned(seeds=1, key=1)
+    assert [cell.name for cell in cells] == [cell.name for cell in moved]
+    for name, fit in fits.items():
+        assert not np.array_equal(fit.index, others[name].index), name
+    for one, two in zip(cells, moved, strict=True):
+        assert not np.array_equal(one.test, two.test), one.name
+        if one.labels == "shuffled":
+            assert not np.array_equal(one.label, two.label), one.name
+
+
+def test_a_seed_stands_alone():
+    """More seeds, other protocols and other generators change none of its splits."""
+    _, cells = planned()
+    _, alone = planned(seeds=1, protocols=("P0", "P2"), generators=("linear",), shuffled=False)
+    by_name = {(cell.protocol, *cell[1:6]): cell for cell in cells}
+    assert len(alone) == 3  # P0, its probe, P2
+    for cell in alone:
+        np.testing.assert_array_equal(cell.train, by_name[cell.protocol, *cell[1:6]].train)
+        np.testing.assert_array_equal(cell.test, by_name[cell.protocol, *cell[1:6]].test)
+
+
+def test_three_classes_are_filled_to_twice_the_largest():
+    label = np.repeat([0, 1, 2], [30, 50, 40]).astype(np.int32)
+    fits, cells = planned(label, np.arange(120), n_per_class=0, seeds=1)
+    zero = only(cells, protocol="P0", labels="true", generator="linear")
+    assert np.bincount(fits[zero.fit].drawn).tolist() == [70, 50, 60]
+    assert np.bincount(zero.label[zero.test]).tolist() == [30, 30, 30]
+    assert np.bincount(zero.label[zero.train]).tolist() == [70, 70, 70]
+    two = only(cells, protocol="P2", labels="true", generator="linear")
+    assert np.bincount(two.label[two.test]).tolist() == [9, 15, 12]
+    assert np.bincount(fits[two.fit].drawn).tolist() == [50, 50, 50]
+    shuffled = only(cells, protocol="P3", labels="shuffled", generator="none")
+    assert np.bincount(shuffled.label).tolist() == [30, 50, 40]
+
+
+def test_classifiers_of_files_have_no_part_beside_synthetic_images():
+    _, cells = planned(classifiers=("ridge", "metadata"), real_only=("metadata",), seeds=1)
+    assert {c.generator for c in cells if c.classifier == "ridge"} == {"linear", "none"}
+    own = [c for c in cells if c.classifier == "metadata"]
+    assert {c.generator for c in own} == {"none"} and not any(c.fit for c in own)
+    assert {c.protocol for c in own} == {"P0", "P1", "P2", "P3"}
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(generators=("gan",)), "generators has 'gan'"),
-        (dict(generators=("none@5",)), "such as cgan@50"),
-        (dict(generators=("cgan@x",)), "such as cgan@50"),
-        (dict(generators=("cgan", "cgan")), "each once"),
-        (dict(classifiers=()), "classifiers is empty"),
-        (dict(classifiers=("svm",)), "classifiers has 'svm'"),
         (dict(protocols=("P0", "P0")), "each once"),
+        (dict(protocols=("P4",)), "protocols is .*P4.*expected some of P0, P1, P2, P3"),
+        (dict(protocols=()), "protocols is"),
         (dict(seeds=0), "seeds is 0"),
         (dict(folds=1), "folds is 1"),
         (dict(chunk=-1), "chunk is -1"),
@@ -187,6 +232,20 @@ def test_seeds_differ_and_repeat():
 def test_refusals(options, message):
     with pytest.raises(ConfigError, match=message):
         StudyConfig(**options)
+
+
+def test_a_dose_is_a_number():
+    assert (dose("cgan"), dose("cgan@50"), dose("none")) == (None, 50, None)
+    for wrong in ("none@5", "cgan@x", "cgan@0", "cgan@-1", "cgan@"):
+        with pytest.raises(ConfigError, match=f"generators has '{wrong}': .*such as cgan@50"):
+            dose(wrong)
+
+
+def test_one_class_is_no_study():
+    with pytest.raises(DataError, match="two classes or more: found 1"):
+        planned(np.zeros(20, np.int32), np.arange(20))
+    with pytest.raises(DataError, match=r"label\[6\] is 2: expected 0 to 1"):
+        planned(np.repeat([0, 2], 6).astype(np.int32), np.arange(12))
 
 
 def test_a_class_too_small_for_the_folds():

@@ -10,7 +10,8 @@ import jaxbrain
 from jaxbrain import study, types
 from jaxbrain.data import phantom, preprocess
 from jaxbrain.errors import DataError
-from jaxbrain.study import pooled
+from jaxbrain.study.methods import Generator
+from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.training import loops, streamed
 from jaxbrain.types import Dataset
 
@@ -205,8 +206,7 @@ def state_of(cfg, key):
 
 def entry_points():
     """(what, side of its images, function of (cfg, data, key)) of all that takes images."""
-    options = study.StudyConfig(seeds=1, classifiers=("nn1",), generators=("none",))
-    index = np.arange(12)
+    options = StudyConfig(seeds=1, classifiers=("nn1",), generators=("none",))
     return {
         "train_gan": (32, loops.train_gan),
         "train_classifier": (16, loops.train_classifier),
@@ -220,12 +220,6 @@ def entry_points():
             lambda cfg, data, key: streamed.predict(cfg, state_of(cfg, key), data),
         ),
         "resized": (16, lambda cfg, data, key: preprocess.resized(data, 16)),
-        "pool": (
-            16,
-            lambda cfg, data, key: pooled.pool(
-                cfg, data, index, data.label, np.zeros((12, 16, 16, 1), np.uint8), 0
-            ),
-        ),
         "study": (16, lambda cfg, data, key: next(study.study(cfg, data, key, options=options))),
     }
 
@@ -274,7 +268,7 @@ def test_the_cast_of_a_step_takes_bytes_alone(key):
             jax.jit(preprocess.to_float, static_argnums=1)(np.ones((2, 8, 8, 1), dtype), 1)
 
 
-@pytest.mark.parametrize("name", sorted(set(entry_points()) - {"resized", "pool", "study"}))
+@pytest.mark.parametrize("name", sorted(set(entry_points()) - {"resized", "study"}))
 def test_images_of_another_side_are_refused(key, name):
     side, function = entry_points()[name]
     with pytest.raises(DataError, match=rf"shape \[12, 20, 20, 1\]: expected \[N, {side}, {side}"):
@@ -282,12 +276,12 @@ def test_images_of_another_side_are_refused(key, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["train_gan", "train_classifier", "stream.train_gan", "stream.train_classifier", "pool"]
+    "name", ["train_gan", "train_classifier", "stream.train_gan", "stream.train_classifier"]
 )
 def test_labels_of_numpy_are_held_to_the_classes(key, name):
     side, function = entry_points()[name]
     label = np.int32([0, 1] * 5 + [2, -1])
-    with pytest.raises(DataError, match=r"label\[10\] is 2: expected 0 to 1; [24] of (12|24) are"):
+    with pytest.raises(DataError, match=r"label\[10\] is 2: expected 0 to 1; 2 of 12 are"):
         function(small(), plain(size=side, label=label), key)
 
 
@@ -299,14 +293,28 @@ def test_a_study_has_the_classes_0_and_1(key):
         function(small(), shifted, key)
 
 
-def test_a_pool_takes_synthetic_bytes_alone():
-    cfg, data = small(), plain()
-    drawn = np.zeros((12, 16, 16, 1), np.float32)
-    for wrong in (drawn, drawn > 0):
-        with pytest.raises(DataError, match=f"image is {wrong.dtype}: expected uint8"):
-            pooled.pool(cfg, data, np.arange(12), data.label, wrong, 0)
-    with pytest.raises(DataError, match="label is float64: expected int32"):
-        pooled.pool(cfg, data, np.arange(12), data.label / 1.0, np.uint8(drawn), 0)
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda image: image.astype(np.float32), r"float32 \[12, 16, 16, 1\]: expected uint8"),
+        (lambda image: image > 0, r"bool \[12, 16, 16, 1\]: expected uint8 \[12, S, S, 1\]"),
+        (lambda image: image[..., 0], r"uint8 \[12, 16, 16\]: expected"),
+        (lambda image: image[:, 1:], r"uint8 \[12, 15, 16, 1\]: expected"),
+        (lambda image: image[:5], "5 images: expected 12"),
+    ],
+)
+def test_a_pool_takes_synthetic_bytes_alone(key, wrong, message, mapped):
+    """Whatever a generator returns is held to what it promises."""
+
+    def fit_sample(cfg, train, label, key):
+        assert label.shape == (12,)
+        return wrong(train.image[:1].repeat(12, 0))
+
+    options = StudyConfig(seeds=1, protocols=("P0",), classifiers=("ridge",), shuffled=False)
+    made = Generator("made", fit_sample, mapped=mapped)
+    with pytest.raises(DataError, match=f"generator made returned {message}"):
+        next(study.study(small(), plain(), key, options=options, generators=[made]))
 
 
 def test_labels_of_every_integer_dtype_train_alike(key):
