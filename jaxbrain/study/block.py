@@ -149,6 +149,7 @@ class Block:
 
     def _drawn(self, generator: Generator, real: np.ndarray) -> dict[str, np.ndarray]:
         shared, on_host = self._shared, self._shared.on_host(generator)
+        side = real.shape[1]
         if generator.sees == "gan":
             real = shared.views.gan
         entries = [self._entry(fit, not on_host) for fit in self._fits]
@@ -159,27 +160,28 @@ class Block:
         else:
             found = np.asarray(run(jnp.asarray(real), (), lanes.stacked(entries)))
         return {
-            fit.name: self._checked_images(fit, image)
+            fit.name: self._checked_images(fit, image, side, not on_host)
             for fit, image in zip(self._fits, found, strict=True)
         }
 
-    def _checked_images(self, fit: Fit, image) -> np.ndarray:
-        image, name = np.asarray(image), self._generator.name
-        side, count = image.shape[1] if image.ndim == 4 else 0, len(fit.drawn)
-        # Padded ones too.
-        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[2:] != (side, 1):
+    def _checked_images(self, fit: Fit, image, side: int, padded: bool) -> np.ndarray:
+        image, count = np.asarray(image), len(fit.drawn)
+        if image.dtype != np.uint8 or image.shape[1:] != (side, side, 1):
             raise DataError(
-                f"generator {name} returned {image.dtype} {list(image.shape)}: expected uint8 "
-                f"[{count}, S, S, 1]"
+                f"generator {fit.generator} returned {image.dtype} {list(image.shape)}: expected "
+                f"uint8 {[count, side, side, 1]}"
             )
-        if len(image) < count:
-            raise DataError(f"generator {name} returned {len(image)} images: expected {count}")
+        if len(image) != count and not padded:
+            raise DataError(
+                f"generator {fit.generator} returned {len(image)} images: expected {count}"
+            )
         return image[:count]
 
     def _trained_images(self, names: list[str]) -> dict[str, np.ndarray | str]:
         fits = [fit for fit in self._fits if fit.name in names]
         shared, method = self._shared, self._generator
-        cfg, real = shared.cfg, getattr(shared.views, "gan" if method.sees == "gan" else "images")
+        cfg, side = shared.cfg, shared.cfg.data.image_size
+        real = getattr(shared.views, "gan" if method.sees == "gan" else "images")
         entries = lanes.stacked([self._entry(fit, True) for fit in fits])
         real = real if shared.on_host(method) else jnp.asarray(real)
         training = self._training(
@@ -202,7 +204,7 @@ class Block:
         run = shared.program(method, "finish", cfg, _finish_fit)
         image = np.asarray(run((), done.states, entries[2:]))
         return {
-            fit.name: done.diverged.get(i) or self._checked_images(fit, image[i])
+            fit.name: done.diverged.get(i) or self._checked_images(fit, image[i], side, True)
             for i, fit in enumerate(fits)
         }
 

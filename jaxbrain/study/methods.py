@@ -133,6 +133,10 @@ class Classifier(Method):
 
     def __post_init__(self):
         self._check("classifier", "fit_predict", ("images", "thumbnails", "files"))
+        if self.features is not None and (self.mapped or self.trains):
+            raise ConfigError(
+                f"classifier {self.name} has features: expected fit_predict and mapped False"
+            )
 
 
 def draw_linear(cfg: Config, train: Dataset, label: np.ndarray, key: Array) -> np.ndarray:
