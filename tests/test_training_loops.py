@@ -207,15 +207,27 @@ def test_image_mean_is_fitted_on_weighted_rows_only(key):
 
 
 def test_weight_zero_rows_never_matter(key):
-    """Spoiling rows of weight 0 changes no bit of the trained state."""
+    """Spoiling rows of weight 0 changes no bit of what is trained and reported, and leaving
+    them out changes no gradient: with all rows in every batch the trainings agree."""
     cfg = change(small(), "classifier", class_weight="balanced")
     cfg = change(cfg, "hybrid", standardise=True)
     data = images(12, 16)
     weight = jnp.asarray([1.0] * 9 + [0.0] * 3)
     spoiled = data._replace(image=data.image.at[9:].set(7), label=data.label.at[9:].set(0))
-    one, _ = TRAIN_CLASSIFIER(cfg, data, key, weight=weight)
-    other, _ = TRAIN_CLASSIFIER(cfg, spoiled, key, weight=weight)
-    equal(one, other)
+    equal(*(TRAIN_CLASSIFIER(cfg, which, key, weight=weight) for which in (data, spoiled)))
+    sgd = OptimConfig(learning_rate=0.2, l2=0.0)
+    cfg = change(cfg, "classifier", batch_size=12, partial="pad", optim=sgd)
+    cfg = change(cfg, "hybrid", dropout=0.0)
+    one, long = TRAIN_CLASSIFIER(cfg, spoiled, key, weight=weight)
+    other, short = TRAIN_CLASSIFIER(cfg, jax.tree.map(lambda leaf: leaf[:9], data), key)
+    first = INIT_CLASSIFIER(cfg, data, key, weight)
+    for name in ("cnn", "hybrid"):
+        start, got, want = (getattr(state, name).params for state in (first, one, other))
+        chex.assert_trees_all_close(got, want, atol=1e-6)
+        assert max(jax.tree.leaves(jax.tree.map(lambda a, b: abs(a - b).max(), start, want))) > 1e-3
+    for name, values in long.metrics.items():
+        np.testing.assert_allclose(values, short.metrics[name], rtol=1e-4)
+    np.testing.assert_allclose(long.metrics["count"], 9.0, rtol=1e-6)
 
 
 def test_balanced_weights(key):
@@ -245,6 +257,34 @@ def test_mapped_lane_equals_single_run():
     lane = jax.tree.map(lambda leaf: leaf[1], mapped)
     chex.assert_trees_all_close(lane.hybrid.params, single.hybrid.params, atol=1e-5)
     chex.assert_trees_all_close(lane.cnn.params, single.cnn.params, atol=1e-5)
+
+
+SCALES = 0.0, 1.0, 3.0
+
+
+@pytest.mark.parametrize("name", ["gan", "classifier"])
+def test_learning_rates_are_lanes(key, name):
+    """`vmap` over lr_scale: 0 trains nothing, 1 is the training without it, 3 another."""
+    sgd = OptimConfig(learning_rate=0.05, l2=0.0)
+    cfg = change(small(), "gan", generator_optim=sgd, discriminator_optim=sgd, steps=2)
+    cfg = change(cfg, "classifier", optim=sgd, mode="end_to_end", epochs=1)
+    train, data = {
+        "gan": (loops.train_gan, images(8, 32)),
+        "classifier": (loops.train_classifier, images(12, 16)),
+    }[name]
+    lanes = jax.vmap(lambda data, scale: train(cfg, data, key, lr_scale=scale), (None, 0))
+    states, _ = jax.jit(lanes)(data, jnp.asarray(SCALES))
+    want, _ = jax.jit(train, static_argnums=0)(cfg, data, key)
+    first = loops.init_gan(cfg, key) if name == "gan" else loops.init_classifier(cfg, data, key)
+    for net in ("generator", "discriminator") if name == "gan" else ("cnn", "hybrid"):
+        start, one, mapped = (getattr(state, net).params for state in (first, want, states))
+        zero, same, thrice = (jax.tree.map(lambda leaf, i=i: leaf[i], mapped) for i in range(3))
+        equal(zero, start)
+        chex.assert_trees_all_close(same, one, atol=1e-5)
+        far = jax.tree.map(lambda a, b, c: (abs(a - b).max(), abs(c - b).max()), one, start, thrice)
+        once, triple = (max(jax.tree.leaves(far)[i::2]) for i in range(2))
+        assert once > 1e-4
+        assert triple > 1.5 * once
 
 
 def test_predict_in_batches_equals_at_once(key):

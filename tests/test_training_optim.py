@@ -1,13 +1,18 @@
 """SGDM equals MATLAB's update, L2 acts where it should, schedules have their shape."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import change, small
+from test_training_loops import images
 
 from jaxbrain.config import OptimConfig
-from jaxbrain.training import optim
+from jaxbrain.errors import ConfigError
+from jaxbrain.training import loops, optim
 from jaxbrain.types import NetState
 
 
@@ -105,3 +110,63 @@ def test_update_scales_by_the_schedule():
     new = optim.update(cfg, gradient, net, jnp.int32(1), 10)
     want = params["lstm"]["bias"] - 0.01 * 0.3 * gradient["lstm"]["bias"]
     np.testing.assert_allclose(new.params["lstm"]["bias"], want, rtol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lion:
+    """An optimiser of a user's own, with a state of its own and a schedule of optax's."""
+
+    rate: float = 0.5
+
+    def make(self):
+        return optax.lion(optax.linear_schedule(self.rate, 0.0, 4), b1=0.9, weight_decay=0.0)
+
+
+def test_an_own_optimiser_updates_by_its_own_rule():
+    """Lion moves every weight by the rate, here falling from 0.5 by an eighth a step."""
+    params, gradients = trees(3)
+    net = NetState(params, {}, optim.make(Lion()).init(params))
+    for i, gradient in enumerate(gradients):
+        old, net = net, optim.update(Lion(), gradient, net, jnp.int32(i), 3)
+        gone = np.abs(np.float64(net.params["norm"]["scale"] - old.params["norm"]["scale"]))
+        np.testing.assert_allclose(gone, 0.5 - i / 8, rtol=1e-5)
+    assert not optim.has_schedule(Lion())
+
+
+def test_either_net_and_the_classifier_train_by_an_own_optimiser(key):
+    """With Lion every weight whose gradient is not 0 moves by the rate alone."""
+    own = Lion(0.25)
+    cfg = change(small(), "gan", generator_optim=own, discriminator_optim=own, steps=1)
+    cfg = change(cfg, "classifier", optim=own, mode="cnn", epochs=1, batch_size=13)
+    assert hash(cfg) == hash(dataclasses.replace(cfg))
+    first = loops.init_gan(cfg, key)
+    state, _ = jax.jit(loops.train_gan, static_argnums=0)(cfg, images(8, 32), key)
+    for name in ("generator", "discriminator"):
+        nets = (getattr(one, name).params for one in (first, state))
+        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *nets)
+        np.testing.assert_allclose(jax.tree.leaves(moved), 0.25, rtol=1e-5)
+    first = loops.init_classifier(cfg, images(13, 16), key)
+    state, _ = jax.jit(loops.train_classifier, static_argnums=0)(cfg, images(13, 16), key)
+    bias = np.abs(state.cnn.params["fc_out"]["bias"] - first.cnn.params["fc_out"]["bias"])
+    np.testing.assert_allclose(bias, 0.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cfg", [OptimConfig(), OptimConfig("adam", 0.1), Lion()])
+def test_lr_scale_multiplies_the_update(cfg):
+    params, (gradient,) = trees(1)
+    net = NetState(params, {}, optim.make(cfg).init(params))
+
+    def update(scale):
+        return optim.update(cfg, gradient, net, jnp.int32(0), 3, scale)
+
+    whole, nothing, once = update(None), update(0.0), update(jnp.float32(1.0))
+    jax.tree.map(np.testing.assert_array_equal, once, whole)
+    jax.tree.map(np.testing.assert_array_equal, nothing.params, params)
+    lanes = jax.vmap(update)(jnp.asarray([0.5, 2.0]))
+    for lane, scale in enumerate((0.5, 2.0)):
+        for start, full, got in zip(
+            *map(jax.tree.leaves, (params, whole.params, lanes.params)), strict=True
+        ):
+            np.testing.assert_allclose(got[lane] - start, scale * (full - start), atol=1e-6)
+    with pytest.raises(ConfigError, match=r"lr_scale has shape \[2\]: expected one number"):
+        update(jnp.ones((2,)))

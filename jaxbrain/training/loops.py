@@ -190,6 +190,7 @@ def train_gan(
     """
     data = _ready(data, cfg.gan.image_size, cfg.data.num_classes)
     training = Training(cfg, key, networks, lr_scale, axis_name)
+    training.plan("gan", data.label.shape[0])  # refuses before anything is drawn
     start = 0 if state is None else state.step
     state = init_gan(cfg, key, networks) if state is None else state
     return run_gan(training, Resident(data), state, start, stop)

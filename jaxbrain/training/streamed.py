@@ -129,6 +129,7 @@ def train_gan(
     """
     data.check(cfg.gan.image_size, cfg.data.num_classes)
     training = loops.Training(cfg, key, networks, lr_scale)
+    training.plan("gan", len(data.label))  # refuses before anything is drawn
     state = _init_gan(cfg, key, networks) if state is None else state
     return loops.run_gan(training, OnHost(data), state, int(state.step), stop)
 
