@@ -47,11 +47,12 @@ def require_optimiser(field: str, optim) -> None:
     """Raise a ConfigError unless `optim` is an `OptimConfig` of known names, or a hashable
     object with `make() -> optax.GradientTransformation`."""
     own = callable(getattr(optim, "make", None)) and not isinstance(optim, type)
+    known = own or isinstance(optim, OptimConfig)
     try:
         hash(optim)
     except TypeError:
-        own = False
-    if not own and not isinstance(optim, OptimConfig):
+        known = False
+    if not known:
         raise ConfigError(
             f"{field} is {optim!r}: expected an OptimConfig, or a hashable object with "
             "make() -> optax.GradientTransformation"
@@ -82,11 +83,7 @@ def _check_float(section: str, config, low: float, high: float, *names: str) -> 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """An optimiser; the defaults are MATLAB's `trainingOptions("sgdm")`.
-
-    Where one stands, any hashable object with `make() -> optax.GradientTransformation` may
-    stand instead.
-    """
+    """An optimiser (see `require_optimiser`); defaults of MATLAB's `trainingOptions("sgdm")`."""
 
     name: Literal["sgdm", "adam"] = "sgdm"
     learning_rate: float = 0.01

@@ -151,9 +151,14 @@ class Listed:
         return None
 
 
+class Listing(OptimConfig):
+    __hash__ = None
+
+
 @pytest.mark.parametrize(
     "own, message",
     [
+        (Listing(), r"is .*Listing\(.*: expected an OptimConfig"),
         ("adam", r"is 'adam': expected an OptimConfig, or a hashable object with make\(\)"),
         (None, "is None: expected an OptimConfig"),
         (
