@@ -64,13 +64,13 @@ def test_there_are_names():
 def test_an_unknown_name_raises_where_it_is_used(key, states, section, field):
     cfg = around(section, field, "nonsense")
     match = rf"{section or 'config'}\.{field} is 'nonsense': expected .* \| "
-    fine, state = states
+    (fine, state), real = states, batch()
     image = jnp.zeros((5, 16, 16, 1))
     rows = Batch(image, jnp.zeros((5,), jnp.int32), jnp.ones((5,)))
     data, faces = images(12, 16), images(20, 32)
     uses = {
         "gan.init": lambda: gan.init(cfg, key),
-        "gan.train_step": lambda: gan.train_step(cfg, fine, batch(), key),
+        "gan.train_step": lambda: gan.train_step(cfg, fine, real, key),
         "gan.sample": lambda: gan.sample(cfg, fine, rows.label, key),
         "train_gan": lambda: loops.train_gan(cfg, faces, key, state=fine),
         "streamed.train_gan": lambda: streamed.train_gan(cfg, jax.tree.map(np.asarray, faces), key),
@@ -82,7 +82,7 @@ def test_an_unknown_name_raises_where_it_is_used(key, states, section, field):
         "train_classifier": lambda: loops.train_classifier(cfg, data, key, state=state),
         "classifier_plan": lambda: loops.classifier_plan(cfg, 12),
         "Generator": lambda: Generator(cfg).init(key, image[:, 0, :6, 0], rows.label, False),
-        "Discriminator": lambda: Discriminator(cfg).init(key, batch().image, rows.label, False),
+        "Discriminator": lambda: Discriminator(cfg).init(key, real.image, rows.label, False),
         "CNN": lambda: CNN(cfg).init(key, image),
         "Hybrid": lambda: Hybrid(cfg).init(key, image[:, 0, :5, 0], False),
     }

@@ -293,27 +293,15 @@ def test_a_study_has_the_classes_0_and_1(key):
         function(small(), shifted, key)
 
 
-@pytest.mark.parametrize("mapped", [False, True])
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        (lambda image: image.astype(np.float32), r"float32 \[12, 16, 16, 1\]: expected uint8"),
-        (lambda image: image > 0, r"bool \[12, 16, 16, 1\]: expected uint8 \[12, S, S, 1\]"),
-        (lambda image: image[..., 0], r"uint8 \[12, 16, 16\]: expected"),
-        (lambda image: image[:, 1:], r"uint8 \[12, 15, 16, 1\]: expected"),
-        (lambda image: image[:5], "5 images: expected 12"),
-    ],
-)
-def test_a_pool_takes_synthetic_bytes_alone(key, wrong, message, mapped):
-    """Whatever a generator returns is held to what it promises."""
-
+@pytest.mark.parametrize("dtype", [np.float32, bool])
+def test_a_pool_takes_synthetic_bytes_alone(key, dtype):
     def fit_sample(cfg, train, label, key):
-        assert label.shape == (12,)
-        return wrong(train.image[:1].repeat(12, 0))
+        return train.image[:1].repeat(len(label), 0).astype(dtype)
 
     options = StudyConfig(seeds=1, protocols=("P0",), classifiers=("ridge",), shuffled=False)
-    made = Generator("made", fit_sample, mapped=mapped)
-    with pytest.raises(DataError, match=f"generator made returned {message}"):
+    made = Generator("made", fit_sample)
+    message = rf"generator made returned {np.dtype(dtype)} \[12, 16, 16, 1\]: expected uint8 \[12"
+    with pytest.raises(DataError, match=message):
         next(study.study(small(), plain(), key, options=options, generators=[made]))
 
 

@@ -61,7 +61,7 @@ def warnings(events: list[dict], real_spread: float) -> list[str]:
             f"{widest:.4f} a pixel, real images by {real_spread:.4f}) in the last {_REPORTS} "
             f"reports, to step {last[-1]['step']}"
         )
-    surest = min(event["discriminator_accuracy"] for event in last)
+    surest = min(event.get("discriminator_accuracy", 0.0) for event in last)
     if surest > 0.99:
         found.append(
             f"the discriminator is certain ({100 * surest:.1f} % right in the last {_REPORTS} "

@@ -21,6 +21,7 @@ from jaxbrain.reports import ladder as report
 from jaxbrain.runs import environment, files
 from jaxbrain.runs.study import (
     Session,
+    planned,
     predictions,
     session,
     study_settings,
@@ -45,14 +46,9 @@ def ladder(
     console=None,
     **how,
 ) -> dict:
-    """Run or go on with a study, and write its report.
+    """Run or go on with a study, and write its report (README.md lists the files).
 
-    The work directory holds `config.json`, `env.json`, `images.csv` (class, group and
-    digest of every real image), `splits.jsonl` (who is fitted, trained and tested),
-    `images/` (what trained generators drew), `parts/` (predictions, as they are made) and
-    `checkpoints/` (of trainings that are not done), `metrics.jsonl` and `samples/` (their
-    reports), `predictions.csv`, and from that alone `ladder.json`, `ladder.png`,
-    `report.md`. Called again with the same arguments it goes on where it was stopped.
+    Called again with the same arguments it goes on where it was stopped.
 
     Args:
         cfg: of the methods.
@@ -76,44 +72,40 @@ def ladder(
     """
     from rich.console import Console
 
+    started = time.perf_counter()
     console = console or Console()
     if not console.is_terminal:
         # A file or a pipe has room; the default of 80 columns would break every cell.
         console.width = 170
-    started = time.perf_counter()
-    with session(
-        cfg,
-        data,
-        records,
-        workdir,
-        kind="ladder",
-        options=options,
-        settings=study_settings(cfg, options),
-        generators=generators,
-        classifiers=classifiers,
-        num_devices=num_devices,
-        console=console,
-        **how,
-    ) as opened:
+    methods = {"generators": generators, "classifiers": classifiers}
+    study, audit = planned(cfg, data, records, options=options, num_devices=num_devices, **methods)
+    how |= {"kind": "ladder", "settings": study_settings(cfg, options), "console": console}
+    with session(study, audit, data, records, workdir, **how) as opened:
         log, path = opened.log, opened.directory.path
-        for text in [*describe(data, records), *_copies(opened.audit, records)]:
+        for text in [*describe(data, records), *_copies(audit, records)]:
             log.line(text)
         log.line(f"run    {path}")
         write_predictions(path / "predictions.csv", opened, predictions(opened))
         results = _results(cfg, opened, np.asarray(data.label))
         results |= _scored(path, results)
-        files.write_json(path / "ladder.json", results)
-        files.write_text(path / "report.md", report.page(results))
-        report.picture(path / "ladder.png", results)
-        report.show(console, results)
-        seconds = round(time.perf_counter() - started, 1)
-        # Of all parts, also those of earlier calls.
-        spent = {name: round(value, 1) for name, value in opened.parts.seconds.items()}
-        about = environment.environment() | {"seconds": seconds, "seconds_of": spent}
-        files.write_json(path / "env.json", about)
-        log.line(f"wrote  {path}  in {seconds:.0f} s")
-        log.line(f"verify python -m jaxbrain ladder --verify {path}")
+        _write(results, opened, console, started)
         return results
+
+
+def _write(results: dict, opened: Session, console, started: float) -> None:
+    """The report, and what the run took."""
+    log, path = opened.log, opened.directory.path
+    files.write_json(path / "ladder.json", results)
+    files.write_text(path / "report.md", report.page(results))
+    report.picture(path / "ladder.png", results)
+    report.show(console, results)
+    seconds = round(time.perf_counter() - started, 1)
+    # Of all parts, also those of earlier calls.
+    spent = {name: round(value, 1) for name, value in opened.parts.seconds.items()}
+    about = environment.environment() | {"seconds": seconds, "seconds_of": spent}
+    files.write_json(path / "env.json", about)
+    log.line(f"wrote  {path}  in {seconds:.0f} s")
+    log.line(f"verify python -m jaxbrain ladder --verify {path}")
 
 
 def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:

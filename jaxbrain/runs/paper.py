@@ -62,12 +62,11 @@ def paper(
     console=None,
     **watched,
 ) -> dict:
-    """The paper's method under its own protocol (P0), once per seed 0..num_seeds-1.
+    """The paper's method under its own protocol (P0), once per seed 0..num_seeds-1; prints
+    Tables 3 and 4 and writes the run directory (README.md lists its files).
 
-    Selects real images, trains the GAN on all of them, synthesises, pools, splits, trains
-    the classifier, predicts the test set; prints Tables 3 and 4 and writes the run
-    directory (README.md lists its files). Called again with the same arguments it goes on
-    where it was stopped, to the same bits; `num_seeds` may grow.
+    Called again with the same arguments it goes on where it was stopped, to the same bits;
+    `num_seeds` may grow.
 
     Args:
         cfg: the number of classes is replaced by that of `records`.
@@ -75,10 +74,8 @@ def paper(
         workdir: new, empty, or of the same run.
         num_seeds: at least 1; they are lanes of one training where the device has room.
         phantoms: the data are phantoms, so fresh ones can be drawn to test on.
-        how: "none" trains on one device, "pmap" or "sharded" on several
-            (`training.devices`). In a run of several processes (`devices.start`) the first
-            one writes.
-        num_devices: how many; 0 takes all.
+        how: "none" trains on one device, "pmap" or "sharded" on `num_devices` (0: all). In
+            a run of several processes (`devices.start`) the first one writes.
         console: a `rich.console.Console`; standard output by default.
         watched: command, fresh, save_every, on_divergence: see `runs.study.session`.
 
@@ -88,8 +85,7 @@ def paper(
     Raises:
         ConfigError: for settings that do not fit, or a directory of another run (naming
             the fields and images that differ) or in use.
-        CheckpointError: if no checkpoint of a training is as it was saved, or none can be
-            written.
+        CheckpointError: if all checkpoints of a training are damaged, or none can be written.
         DataError, DivergedError: see their messages.
         StoppedError: after SIGTERM or Ctrl-C, when all is saved.
     """
@@ -99,38 +95,35 @@ def paper(
     data.check(num_classes=len(records.class_names))
     cfg = _with_classes(cfg, records, num_seeds)
     _refuse_undivided(cfg, data, how, num_devices)
+    lanes = {"how": "" if how == "none" else how, "num_devices": num_devices}
+    options = paper_study(cfg, num_seeds)
+    planned, audit = study.planned(cfg, data, records, options=options, **lanes)
     console = console or Console()
     with contextlib.ExitStack() as stack:
         if not devices.first_process():
             # Computes the same and leaves nothing.
             workdir = stack.enter_context(tempfile.TemporaryDirectory())
             console = Console(quiet=True)
-        opened = stack.enter_context(
-            study.session(
-                cfg,
-                data,
-                records,
-                workdir,
-                kind="paper",
-                options=paper_study(cfg, num_seeds),
-                settings={"config": dataclasses.asdict(cfg)},
-                how="" if how == "none" else how,
-                num_devices=num_devices,
-                console=console,
-                by_seed=True,
-                **watched,
-            )
+        watched |= {"settings": {"config": dataclasses.asdict(cfg)}, "console": console}
+        session = study.session(
+            planned, audit, data, records, workdir, kind="paper", by_seed=True, **watched
         )
-        log, path = opened.log, opened.directory.path
-        _introduce(cfg, data, opened, 1 if how == "none" else len(devices.devices(num_devices)))
+        opened = stack.enter_context(session)
+        count = 1 if how == "none" else len(devices.devices(num_devices))
+        _introduce(cfg, data, opened, count)
         _refuse_fewer(opened, num_seeds)
         results = _run(cfg, data, opened, phantoms)
-        report.show(log.console, results, records.class_names)
-        log.clock("total", time.perf_counter() - started)
-        about = environment.environment() | {"seconds": log.seconds}
-        files.write_json(path / "env.json", about)
-        log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")
+        _close(results, opened, time.perf_counter() - started)
         return results
+
+
+def _close(results: dict, opened: Session, seconds: float) -> None:
+    log = opened.log
+    report.show(log.console, results, opened.records.class_names)
+    log.clock("total", seconds)
+    about = environment.environment() | {"seconds": log.seconds}
+    files.write_json(opened.directory.path / "env.json", about)
+    log.line(f"wrote  {opened.directory.path}  in {log.seconds['total']:.0f} s")
 
 
 def _with_classes(cfg: Config, records: Records, num_seeds: int) -> Config:

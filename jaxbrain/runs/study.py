@@ -59,38 +59,52 @@ def _folder(lane: Lane, kind: str) -> str:
     return file_of(lane.name)
 
 
+def planned(cfg: Config, data: Dataset, records: Records, **how) -> tuple[Study, duplicates.Audit]:
+    """The study of some images, near-duplicates in one group, and what is known of copies.
+
+    how: see `study.Study`.
+
+    Raises:
+        DataError: if the images cannot be split.
+    """
+    data.check(num_classes=len(records.class_names))
+    small = records.small, data.label, records.digest, cfg.data.duplicate_threshold
+    audit = duplicates.audit(*small, records.patient, records.small_head)
+    key = jax.random.key(KEY)
+    try:
+        found = Study(cfg, data._replace(group=audit.group), key, records=records, **how)
+    except DataError as error:
+        why = [text for text in records.warnings if text.startswith(patients.COVERS)]
+        raise DataError("; ".join([str(error), *why])) from error
+    return found, audit
+
+
 @contextlib.contextmanager
 def session(
-    cfg: Config,
+    study: Study,
+    audit: duplicates.Audit,
     data: Dataset,
     records: Records,
     workdir: str | Path,
     *,
     kind: str,
-    options: StudyConfig,
     settings: dict,
-    generators=None,
-    classifiers=None,
-    how: str = "",
-    num_devices: int = 0,
+    console,
     command: str = "",
-    console=None,
     fresh: bool = False,
     save_every: float = 10.0,
     on_divergence: str = "stop",
     by_seed: bool = False,
 ) -> Iterator[Session]:
-    """Open the directory of a study, and the study.
+    """Open the directory of a study.
 
     Args:
-        cfg, data, records, options, generators, classifiers: see `study.study`; groups are
-            those of near-duplicates.
+        study, audit: from `planned`.
         workdir: new, empty, or of the same run.
         kind: of the run ("paper", "ladder"); settings: JSON values that must be the same to
             go on.
-        how, num_devices: see `training.lanes`.
+        console: a `rich.console.Console`.
         command: the command line, for `config.json`.
-        console: a `rich.console.Console`; standard output by default.
         fresh: keep a run that is there under another name, and begin anew.
         save_every: seconds between two saves of a training.
         on_divergence: "stop" ends the run when its other lanes are saved, "skip" goes on.
@@ -98,41 +112,12 @@ def session(
 
     Raises:
         ConfigError: if the directory is of another run (naming what differs) or in use.
-        DataError: if the images cannot be split.
     """
-    from rich.console import Console
-
-    console = console or Console()
     if on_divergence not in ("stop", "skip"):
         raise ConfigError(f"on_divergence is {on_divergence!r}: expected stop or skip")
     if not save_every >= 0:
         raise ConfigError(f"save_every is {save_every!r}: expected seconds, 0 or more")
-    data.check(num_classes=len(records.class_names))
-    audit = duplicates.audit(
-        records.small,
-        data.label,
-        records.digest,
-        cfg.data.duplicate_threshold,
-        records.patient,
-        records.small_head,
-    )
-    try:
-        planned = Study(
-            cfg,
-            data._replace(group=audit.group),
-            jax.random.key(KEY),
-            options=options,
-            generators=generators,
-            classifiers=classifiers,
-            records=records,
-            how=how,
-            num_devices=num_devices,
-        )
-    except DataError as error:
-        why = [text for text in records.warnings if text.startswith(patients.COVERS)]
-        raise DataError("; ".join([str(error), *why])) from error
-    own = _digests(planned)
-    if own:
+    if own := _digests(study):
         settings = settings | {"methods": own}
     names = records.class_names
     rows = zip(records.path, np.asarray(data.label), audit.group, records.digest, strict=True)
@@ -141,25 +126,15 @@ def session(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    how_opened = dict(command=command, fresh=fresh, say=say)
+    how = {"command": command, "fresh": fresh, "say": say}
     with (
-        opened(workdir, kind, settings, images, **how_opened) as directory,
+        opened(workdir, kind, settings, images, **how) as directory,
         Log(directory.path, console) as log,
     ):
-        num_cells = len({cell.name for cell in planned.cells})
+        num_cells = len({cell.name for cell in study.cells})
         parts = Parts(directory.path, log, directory.stop, num_cells)
-        yield Session(
-            planned,
-            records,
-            audit,
-            directory,
-            log,
-            parts,
-            {},
-            save_every,
-            on_divergence,
-            by_seed,
-        )
+        watched = save_every, on_divergence, by_seed
+        yield Session(study, records, audit, directory, log, parts, {}, *watched)
 
 
 def study_settings(cfg: Config, options: StudyConfig) -> dict:

@@ -193,13 +193,5 @@ def study(
         >>> sorted({(one.cell.protocol, one.cell.labels) for one in answers})[:2]
         [('P0', 'origin'), ('P0', 'shuffled')]
     """
-    planned = Study(
-        cfg,
-        data,
-        key,
-        options=options,
-        generators=generators,
-        classifiers=classifiers,
-        records=records,
-    )
-    return planned.predictions(train, keep, skip)
+    own = {"generators": generators, "classifiers": classifiers, "records": records}
+    return Study(cfg, data, key, options=options, **own).predictions(train, keep, skip)
