@@ -28,6 +28,8 @@ class Log:
         self.path = workdir / "metrics.jsonl"
         self._reports: dict[str, list[dict]] = {}
         self._said = time.monotonic()
+        # Until it was said where the run goes on.
+        self.goes_on = False
         self._read()
 
     def __enter__(self):

@@ -65,7 +65,7 @@ class Loop:
         self.parts: list[dict[str, list[float]]] = [{} for _ in range(count)]
         self.diverged: dict[int, str] = {}
         self.busy, self.speed = 0.0, 0.0
-        self.saved_at = time.monotonic()
+        self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
     # Begin, or go on.
 
@@ -87,7 +87,8 @@ class Loop:
         if begun:
             self.states = lanes.stacked(rows)
         step, total = min(self.done), self.training.total
-        if begun and step < total:
+        if step < total and (begun or self.watch.log.goes_on):
+            self.watch.log.goes_on = False
             self.watch.log.line(f"resumed at step {step} of {total} ({self.who})")
 
     @property
@@ -170,7 +171,11 @@ class Loop:
         self.watch.stop.check(f"at step {step} of {total} ({self.who}), saved")
 
     def _due(self) -> bool:
-        return time.monotonic() - self.saved_at >= self.watch.save_every
+        every = self.watch.save_every
+        # Saves of many lanes take at most a tenth of the time.
+        return time.monotonic() - self.saved_at >= (
+            max(every, 9 * self.save_seconds) if every else 0
+        )
 
     def _report(self, stop: int, fresh: list[int]) -> None:
         """What the lanes `fresh` did since their last report, said and saved."""
@@ -217,7 +222,7 @@ class Loop:
     # Save.
 
     def _save(self) -> None:
-        training, log = self.training, self.watch.log
+        training, log, start = self.training, self.watch.log, time.monotonic()
         for i, (store, lane) in enumerate(zip(self.stores, training.lanes, strict=True)):
             if store is None or i in self.diverged or self.done[i] in store.steps():
                 continue
@@ -227,6 +232,7 @@ class Loop:
             meta = {"partial": self.parts[i], "reports": events, store.best: score}
             store.save(self.done[i], lanes.lane(self.states, i), meta)
         self.saved_at = time.monotonic()
+        self.save_seconds = self.saved_at - start
 
     # Divergence.
 

@@ -127,6 +127,9 @@ class Parts:
             return None
         for name, events in about["reports"].items():
             self.log.restore(name, events)
+        for name in found:
+            # A kill may have come before it was removed.
+            shutil.rmtree(self.path / "checkpoints" / file_of(name), ignore_errors=True)
         self._spent(path.parent.name, names[0], about["seconds"])
         return values
 

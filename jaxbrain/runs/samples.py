@@ -23,12 +23,13 @@ class Samples:
     """The samples of a run's generators, by lane; `show` is called at every report.
 
     path: of the run. folder: lane, kind -> where its checkpoints are. stem: lane -> how the
-    names of its pictures begin.
+    names of its pictures begin. every_report: draw the sheets at each report, not only at
+    the last.
     """
 
-    def __init__(self, path: Path, names, key, log: Log, folder, stem):
+    def __init__(self, path: Path, names, key, log: Log, folder, stem, every_report: bool):
         self.path, self.names, self.key, self.log = path, names, key, log
-        self.folder, self.stem = folder, stem
+        self.folder, self.stem, self.every_report = folder, stem, every_report
         self.rows: dict[str, dict[int, np.ndarray]] = {}
         (path / "samples").mkdir(exist_ok=True)
 
@@ -43,6 +44,8 @@ class Samples:
         image = np.asarray(training.draw(state, label, jax.random.fold_in(self.key, lane.seed)))
         first = (np.arange(len(label)) % _JUDGED) < SHEET_COLUMNS
         self._add(lane, step, image[first])
+        if self.every_report or step == training.total:
+            self._draw(lane)
         real_image, judged = np.asarray(real.image), np.asarray(label)
         found = {
             "sample_spread": generative.spread(image, judged),
@@ -70,6 +73,9 @@ class Samples:
         folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / "sheet.npz", "wb") as file:
             np.savez_compressed(file, **{str(n): rows[n] for n in rows})
+
+    def _draw(self, lane) -> None:
+        rows = self.rows[lane.name]
         for k, name in enumerate(self.names):
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
             shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]

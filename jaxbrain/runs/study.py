@@ -188,7 +188,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         return f"seed{lane.seed}" if session.by_seed else file_of(lane.name)
 
     sheet_key = jax.random.fold_in(planned.shared.key, 2**31 - 1)
-    samples = Samples(path, names, sheet_key, log, folder, stem)
+    samples = Samples(path, names, sheet_key, log, folder, stem, session.by_seed)
     watch = loop.Watch(
         log,
         session.directory.stop,
@@ -224,18 +224,15 @@ def predictions(session: Session) -> Iterator[Prediction]:
 
 def _say_resumed(session: Session) -> None:
     """How far the run came before; a training that was begun says so itself."""
-    done, count = session.parts.found(), session.parts.num_cells
-    begun = session.directory.path / "checkpoints"
-    in_training = any(
-        not any((begun.parent / kind / f"{one.name}.npz").exists() for kind in ("images", "parts"))
-        for one in begun.glob("*")
-    )
+    log, done, count = session.log, session.parts.found(), session.parts.num_cells
+    checkpoints = session.directory.path / "checkpoints"
     if done >= count:
-        session.log.line(f"already complete: {done} cells; the report is written again")
-    elif in_training:
-        session.log.line(f"goes on: {done} of {count} cells are done")
+        log.line(f"already complete: {done} cells; the report is written again")
+    elif session.by_seed or any(checkpoints.glob("*")):
+        log.line(f"goes on: {done} of {count} cells are done")
+        log.goes_on = True
     else:
-        session.log.line(f"resumed at step {done} of {count} (cells)")
+        log.line(f"resumed at step {done} of {count} (cells)")
 
 
 def _write_splits(path: Path, fits: list[Fit], cells: list[Cell], num_classes: int) -> None:

@@ -114,6 +114,7 @@ class Block:
         self._shared, self._name, self._fits = shared, name, fits
         self._train: Callable[[Training], Finished] = train
         self._keep = keep
+        self._features: dict[str, dict] = {}
         self._place = {fit.name: place for place, fit in enumerate(fits)}
         self._generator = shared.generators[fits[0].generator] if fits else None
 
@@ -288,15 +289,12 @@ class Block:
         found = self.thumbnails if method.sees == "thumbnails" else self.images
         if method.features is None:
             return found
-        return self._features(method)
-
-    @functools.cache  # noqa: B019, a block lives no longer than its cells
-    def _features(self, method: Classifier) -> dict[str, np.ndarray | str]:
-        found = self.thumbnails if method.sees == "thumbnails" else self.images
-        return {
-            name: one if isinstance(one, str) else method.features(self._shared.cfg, one)
-            for name, one in found.items()
-        }
+        if method.name not in self._features:
+            self._features[method.name] = {
+                name: one if isinstance(one, str) else method.features(self._shared.cfg, one)
+                for name, one in found.items()
+            }
+        return self._features[method.name]
 
     def _on_host(self, method: Classifier, cell: Cell, synthetic) -> np.ndarray:
         pool = self._shared.shown(method, self._generator)

@@ -103,6 +103,10 @@ class Generator(Method):
 
     def __post_init__(self):
         self._check("generator", "fit_sample", ("images", "gan", "each"))
+        if self.sees == "each" and self.trains:
+            raise ConfigError(
+                f"generator {self.name} trains and sees 'each': expected images or gan"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from jaxbrain.study.protocols import Cell, Fit, StudyConfig, base, plan, twins
 from jaxbrain.study.shared import Shared
 from jaxbrain.study.training import Finished, Training, straight
 from jaxbrain.study.views import Views
-from jaxbrain.training import streamed
+from jaxbrain.training import devices, streamed
 from jaxbrain.types import Array, Dataset
 
 
@@ -96,7 +96,9 @@ class Study:
     @property
     def chunk(self) -> int:
         """Trainings in one call."""
-        return self.options.chunk or (1 if jax.default_backend() == "cpu" else 32)
+        each = self.options.chunk or (1 if jax.default_backend() == "cpu" else 32)
+        shared = self.shared
+        return each * (len(devices.devices(shared.num_devices)) if shared.how == "devices" else 1)
 
     def predictions(
         self,
