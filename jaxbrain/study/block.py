@@ -115,7 +115,6 @@ class Block:
         self._train: Callable[[Training], Finished] = train
         self._keep = keep
         self._features: dict[str, dict] = {}
-        self._place = {fit.name: place for place, fit in enumerate(fits)}
         self._generator = shared.generators[fits[0].generator] if fits else None
 
     # Fits.

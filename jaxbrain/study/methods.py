@@ -84,6 +84,7 @@ class Generator(Method):
     fit_sample: (cfg, train: Dataset, label [M] int32, key) -> [M, S, S, 1] uint8, one image
         a label; fitted on `train`, of side S.
     mapped: a promise that its functions are pure JAX, so that many fits may be one program.
+        Their training sets are filled to one length then: some images stand there twice.
     sees: the side S of `train`. "images": `cfg.data.image_size`. "gan":
         `cfg.gan.image_size` (what it draws is still of `cfg.data.image_size`). "each": any;
         it is fitted on images, and again on thumbnails for classifiers that see thumbnails.
@@ -115,7 +116,7 @@ class Classifier(Method):
 
     fit_predict: (cfg, train: Dataset, weight [L] float32, test, key) -> [T, K] float32,
         probabilities whose rows sum to 1. K is `cfg.data.num_classes`; a training image of
-        weight 0 counts for nothing (methods on the host never get one).
+        weight 0 counts for nothing (one function on the host never gets one).
     mapped: as of a generator.
     sees: what `train.image` and `test` hold. "images": [.., S, S, 1] uint8 of side
         `cfg.data.image_size`. "thumbnails": [.., 32, 32, 1] uint8 of the whole picture as
