@@ -25,7 +25,8 @@ from jaxbrain import commands, errors
 from jaxbrain.commands import common, paper
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import paper as report
-from jaxbrain.runs import record, workdir
+from jaxbrain.runs import environment as about
+from jaxbrain.runs import workdir
 
 ROOT = Path(__file__).parents[1]
 
@@ -204,7 +205,10 @@ def test_a_home_is_used(tmp_path, monkeypatch):
     assert list(path.iterdir()) == []
     common.Hardware(cache=Path("~/other")).cache_folder()
     assert (tmp_path / "other").is_dir()
-    common._do_without_home()
+    changed = {}
+    monkeypatch.setattr(common.jax.config, "update", changed.__setitem__)
+    common.Hardware().start()
+    assert changed["jax_compilation_cache_dir"] == str(path)
     assert "MPLCONFIGDIR" not in os.environ
     got = common.parse(paper.Arguments, ["--workdir=~/run"], default=paper.Arguments())
     assert got.workdir == tmp_path / "run"
@@ -291,7 +295,7 @@ def test_git_may_say_anything(tmp_path, monkeypatch):
     git.write_text("#!/bin/sh\nprintf 'fatal: /t\\374m\\366r' >&2\nexit 128\n")
     git.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert record.commit() is None
+    assert about.commit() is None
 
 
 def without(error: Exception, platforms: str | None):

@@ -16,12 +16,19 @@ from sklearn import metrics as reference
 
 from jaxbrain import config
 from jaxbrain.commands import common, paper
-from jaxbrain.data import phantom
+from jaxbrain.data import duplicates, phantom
+from jaxbrain.data.preprocess import resized
 from jaxbrain.errors import ConfigError, DataError, DivergedError
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import checkpoint
-from jaxbrain.study import pooled
+from jaxbrain.runs.paper import paper_study
+from jaxbrain.runs.study import KEY
+from jaxbrain.scoring import scores
+from jaxbrain.study import networks
+from jaxbrain.study.protocols import plan
+from jaxbrain.study.shared import named_key
 from jaxbrain.training import classifier, gan, loops
+from jaxbrain.types import Dataset
 
 
 def test_files(finished):
@@ -81,7 +88,9 @@ def test_results_follow_from_predictions(finished):
         "synthetic": {"no": 12, "yes": 12},
     }
     predictions = rows(workdir / "predictions.csv")
-    assert list(predictions[0]) == ["seed", "id", "origin", "label", "p_no", "p_yes"]
+    assert list(predictions[0]) == scores.header(["no", "yes"])
+    cells = {tuple(row.values())[:4] for row in predictions}
+    assert cells == {("P0", "cgan", "cnn_lstm_rows", "true")}
     for result in results["seeds"]:
         own = [row for row in predictions if int(row["seed"]) == result["seed"]]
         label = np.array([int(row["label"]) for row in own])
@@ -176,25 +185,31 @@ def test_sheets_grow_with_the_training(finished):
 def test_checkpoints_predict_what_was_predicted(finished, seed):
     """The saved GAN and classifier of a seed give that seed's rows of predictions.csv."""
     workdir, _ = finished
-    cfg = paper_config()
-    key = jax.random.key(0)
+    cfg, key = paper_config(), jax.random.key(KEY)
     folder = workdir / "checkpoints" / f"seed{seed}"
     state = checkpoint.restore(folder / "gan", jax.eval_shape(lambda: gan.init(cfg, key)))
     data, records = phantom.folder(cfg.data, 32)
-    index = pooled.select(cfg, data, seed)
-    label = pooled.splits.synthetic_labels(np.asarray(data.label)[index])
-    synthesis = pooled.keys(seed).synthesis
-    image = jax.jit(pooled.synthesise, static_argnums=0)(cfg, state, jnp.asarray(label), synthesis)
-    pool = pooled.pool(cfg, data, index, label, image, seed)
+    group = duplicates.audit(
+        records.small, data.label, records.digest, cfg.data.duplicate_threshold
+    ).group
+    fits, cells = plan(cfg, paper_study(cfg, 2), data.label, group, key)
+    (fit,), (cell,) = ([one for one in some if one.seed == seed] for some in (fits, cells))
+    _, synthesis = jax.random.split(named_key(key, fit.name))
+    draw = jax.jit(networks.synthesise, static_argnums=0)
+    image = np.asarray(draw(cfg, state, jnp.asarray(fit.drawn), synthesis))
+    pool = np.concatenate([np.asarray(resized(data, cfg.data.image_size).image), image])
     like = jax.eval_shape(lambda: classifier.init(cfg, key, 1))
     trained = checkpoint.restore(folder / "classifier", like)
     assert (int(state.step), int(trained.step)) == (6, 10)
-    got = loops.predict(cfg, trained, pooled.take(pool.data, pool.test))
+    unused = np.zeros(len(cell.test), np.int32)
+    got = loops.predict(cfg, trained, Dataset(pool[cell.test], unused, unused))
     own = [r for r in rows(workdir / "predictions.csv") if int(r["seed"]) == seed]
     want = [[float(row["p_no"]), float(row["p_yes"])] for row in own]
     np.testing.assert_allclose(got, want, atol=1e-5)
-    ids, _ = pooled.identity(pool, records)
-    assert [ids[i] for i in pool.test] == [row["id"] for row in own]
+    # Synthetic images are numbered within their class.
+    ids = [*records.path, *(f"synthetic/{k}/{n:04d}" for k in ("no", "yes") for n in range(12))]
+    assert [ids[i] for i in cell.test] == [row["id"] for row in own]
+    assert [str(cell.label[i]) for i in cell.test] == [row["label"] for row in own]
 
 
 def paper_config() -> config.Config:

@@ -23,13 +23,13 @@ class Samples:
     """The samples of a run's generators, by lane; `show` is called at every report.
 
     path: of the run. folder: lane, kind -> where its checkpoints are. stem: lane -> how the
-    names of its pictures begin. every_report: draw the sheets at each report, not only at
-    the last.
+    names of its pictures begin; title: lane, kind -> what it is called. every_report: draw
+    the sheets at each report, not only at the last.
     """
 
-    def __init__(self, path: Path, names, key, log: Log, folder, stem, every_report: bool):
+    def __init__(self, path: Path, names, key, log: Log, folder, stem, title, every_report: bool):
         self.path, self.names, self.key, self.log = path, names, key, log
-        self.folder, self.stem, self.every_report = folder, stem, every_report
+        self.folder, self.stem, self.title, self.every_report = folder, stem, title, every_report
         self.rows: dict[str, dict[int, np.ndarray]] = {}
         (path / "samples").mkdir(exist_ok=True)
 
@@ -57,7 +57,7 @@ class Samples:
         if step == training.total:
             events = [*self.log.of(lane.name), {"step": step} | means | found]
             for text in generative.warnings(events, found["real_spread"]):
-                self.log.line(f"warning {self.stem(lane)}: {text}")
+                self.log.line(f"warning {self.title(lane, '')}: {text}")
         return found
 
     def _add(self, lane, step: int, image: np.ndarray) -> None:

@@ -188,7 +188,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         return f"seed{lane.seed}" if session.by_seed else file_of(lane.name)
 
     sheet_key = jax.random.fold_in(planned.shared.key, 2**31 - 1)
-    samples = Samples(path, names, sheet_key, log, folder, stem, session.by_seed)
+    samples = Samples(path, names, sheet_key, log, folder, stem, title, session.by_seed)
     watch = loop.Watch(
         log,
         session.directory.stop,
