@@ -10,7 +10,7 @@ import pytest
 from conftest import change, small
 
 from jaxbrain.config import OptimConfig
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.training import augment, classifier
 from jaxbrain.types import Batch
@@ -139,6 +139,19 @@ def test_border_refuses(batch, key):
         classifier.train_step(cfg, state, batch._replace(image=batch.image[:, :8]), key)
     with pytest.raises(ValueError, match="stage"):
         classifier.train_step(cfg, state, batch, key, stage="third")
+
+
+@pytest.mark.parametrize("dtype, side", [("uint8", 16), ("int32", 16), ("float32", 15)])
+def test_only_scaled_images_are_judged(batch, key, dtype, side):
+    """Of bytes the CNN would see values up to 255 in place of [-1, 1]."""
+    cfg, image = plain(), batch.image[:, :side].astype(dtype)
+    state = INIT(cfg, key)
+    match = rf"image is {dtype} \[6, {side}, 16, 1\]: expected float32 \['B', 16, 16, 1\]"
+    for judge in (classifier.predict, classifier.features, classifier.normalise):
+        with pytest.raises(DataError, match=match):
+            judge(cfg, state, image)
+    with pytest.raises(DataError, match=match):
+        classifier.evaluate(cfg, state, batch._replace(image=image))
 
 
 def test_augmentation_is_part_of_the_step(batch, key):

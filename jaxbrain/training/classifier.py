@@ -111,9 +111,17 @@ def normalise(cfg: Config, state: ClassifierState, image: Array) -> Array:
     "minmax" stretches each image to [-1, 1] (a constant image becomes -1).
 
     Raises:
+        DataError: for another dtype or shape.
         ConfigError: for unknown names in the configuration.
     """
     require_names(cfg)
+    shape = cfg.data.image_size, cfg.data.image_size, cfg.data.channels
+    if image.dtype != jnp.float32 or image.shape[1:] != shape:
+        # Bytes would pass for bright images.
+        raise DataError(
+            f"image is {image.dtype} {list(image.shape)}: expected float32 "
+            f"{['B', *shape]} in [-1, 1]; preprocess.to_float converts bytes"
+        )
     if cfg.data.normalise == "zerocenter":
         return image - state.image_mean[None]
     low = image.min(axis=(1, 2, 3), keepdims=True)
