@@ -1,8 +1,7 @@
-"""The loop over chunks and its console, and the presets at their full size."""
+"""The loop over chunks, on a training whose losses are given; the presets at full size."""
 
 import io
-import json
-from pathlib import Path
+import shutil
 from typing import NamedTuple
 
 import chex
@@ -14,23 +13,13 @@ from rich.console import Console
 
 from jaxbrain import config
 from jaxbrain.data import phantom
-from jaxbrain.errors import ConfigError, DivergedError, StoppedError
-from jaxbrain.runs import checkpoint, loop, record
+from jaxbrain.errors import ConfigError, StoppedError
+from jaxbrain.runs import checkpoint, loop
+from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
-from jaxbrain.training import loops
-from jaxbrain.types import Dataset, History
-
-TRAINING = loop.Training("gan", 7, 8, 1, 4, 8, "loss")
-
-
-def fit(tmp_path, step, state, training=TRAINING, stop=None, partial=None, show=None):
-    """`loop.run` in a directory of its own: (state, events)."""
-    with (
-        record.Log(tmp_path, Console(file=io.StringIO())) as log,
-        checkpoint.Store(tmp_path / "store", keep=9, best="loss") as store,
-    ):
-        watch = loop.Watch(log, store, stop or Stop(), show or (lambda state, stop: None))
-        return loop.run(training, watch, step, state, partial), log.events
+from jaxbrain.study.training import Lane, Training
+from jaxbrain.training import lanes, loops
+from jaxbrain.types import Dataset
 
 
 class Net(NamedTuple):
@@ -38,155 +27,250 @@ class Net(NamedTuple):
     kernel: jax.Array
 
 
-def walk(losses, bad_weight=None):
-    """A training whose losses are given; its weight counts the steps."""
-
-    def step(state, stop):
-        start = int(state.step)
-        loss = jnp.full((len(losses),), jnp.nan).at[start:stop].set(jnp.array(losses[start:stop]))
-        weight = jnp.nan if bad_weight is not None and stop >= bad_weight else float(stop)
-        new = Net(jnp.int32(stop), jnp.full((2,), weight))
-        return new, History({"loss": loss, "count": jnp.ones((len(losses),))})
-
-    return step
-
-
 START = Net(jnp.int32(0), jnp.zeros((2,)))
 LOSSES = [float(x) for x in (8, 7, 6, 5, 4, 3, 2, 1)]
 
 
+def walk(*losses: list[float], bad_weight=None, before=None) -> Training:
+    """Lanes of given losses; their weights count the steps. `before(which, first, stop)` is
+    called before every advance."""
+    total = len(losses[0])
+
+    def advance(states, which, first, stop):
+        if before:
+            before(which, first, stop)
+        wrong = bad_weight is not None and stop >= bad_weight
+        weight = jnp.full((len(which), 2), jnp.nan if wrong else float(stop))
+        own = np.full((len(which), total), np.nan, np.float32)
+        for place, i in enumerate(which):
+            own[place, first:stop] = losses[i][first:stop]
+        new = Net(jnp.full((len(which),), stop, jnp.int32), weight)
+        rows = [lanes.lane(states, i) for i in range(len(losses))]
+        for place, i in enumerate(which):
+            rows[i] = lanes.lane(new, place)
+        return lanes.stacked(rows), {"loss": own, "count": np.ones_like(own)}
+
+    return Training(
+        "classifier",
+        "walk",
+        tuple(Lane(f"cell{i}", 7 + i) for i in range(len(losses))),
+        total,
+        1,
+        lambda: lanes.stacked([START] * len(losses)),
+        lambda states, say: 0.0,
+        advance,
+    )
+
+
+def go(tmp_path, training, *, stop=None, intervals=4, show=None, save_every=1e9):
+    """`loop.run` in a directory of its own: (what it returns, events, text)."""
+    out = io.StringIO()
+    tmp_path.mkdir(exist_ok=True)
+    with Log(tmp_path, Console(file=out, width=300)) as log:
+        watch = loop.Watch(
+            log,
+            stop or Stop(),
+            tmp_path,
+            {},
+            intervals,
+            save_every,
+            lambda lane, kind: f"store{lane.seed}",
+            lambda lane, kind: f"{kind} of seed {lane.seed}".strip(),
+            show or (lambda *_: {}),
+            every_report=True,
+        )
+        return loop.run(watch, training), log.events, out.getvalue()
+
+
+def steps(tmp_path, seed: int = 7) -> list[int]:
+    with checkpoint.Store(tmp_path / f"store{seed}") as store:
+        return store.steps()
+
+
 def test_reports_and_checkpoints_per_interval(tmp_path):
-    state, events = fit(tmp_path, walk(LOSSES), START)
-    assert state.kernel.tolist() == [8.0, 8.0]
-    assert [(e["step"], e["loss"]) for e in events] == [(2, 7.5), (4, 5.5), (6, 3.5), (8, 1.5)]
-    with checkpoint.Store(tmp_path / "store") as store:
-        assert store.steps() == [2, 4, 6, 8]
+    """Saved at every report: the newest two are kept."""
+    seen = []
+
+    def show(training, i, state, step, means):
+        seen.append((i, step, int(state.step), means["loss"], steps(tmp_path)))
+        return {"shown": step}
+
+    found, events, text = go(tmp_path, walk(LOSSES), show=show)
+    assert found.states.kernel.tolist() == [[8.0, 8.0]] and found.diverged == {}
+    told = [(e["step"], e["loss"], e["shown"], e["lane"], e["seed"]) for e in events]
+    assert told == [
+        (2, 7.5, 2, "cell0", 7),
+        (4, 5.5, 4, "cell0", 7),
+        (6, 3.5, 6, "cell0", 7),
+        (8, 1.5, 8, "cell0", 7),
+    ]
+    assert seen == [
+        (0, 2, 2, 7.5, []),
+        (0, 4, 4, 5.5, [2]),
+        (0, 6, 6, 3.5, [2, 4]),
+        (0, 8, 8, 1.5, [4, 6]),
+    ]
+    assert steps(tmp_path) == [6, 8]
+    assert "of seed 7  classifier 8/8  1 lane " in text
 
 
 def test_a_bad_loss_is_named_with_its_step(tmp_path):
+    """And takes no other lane with it."""
     losses = [*LOSSES[:4], float("inf"), *LOSSES[5:]]
-    message = (
-        r"gan of seed 7 diverged at step 5 of 8: loss is inf.*"
-        rf"the last good checkpoint is {tmp_path}/store/4: lower its learning rate"
+    found, events, text = go(tmp_path, walk(losses, LOSSES))
+    ((lane, message),) = found.diverged.items()
+    assert lane == 0 and message == (
+        "classifier of seed 7 diverged at step 5 of 8: loss is inf: "
+        f"the last good checkpoint is {tmp_path}/store7/4: lower its learning rate"
     )
-    with pytest.raises(DivergedError, match=message):
-        fit(tmp_path, walk(losses), START)
-    with checkpoint.Store(tmp_path / "store") as store:
-        assert store.steps() == [2, 4]
+    assert f"warning {message}" in text
+    assert steps(tmp_path) == [2, 4]
+    with checkpoint.Store(tmp_path / "store7") as store:
         assert np.isfinite(store.newest(START).state.kernel).all()
+    assert found.states.kernel[1].tolist() == [8.0, 8.0] and steps(tmp_path, 8) == [6, 8]
+    assert [e["step"] for e in events if e["seed"] == 7] == [2, 4]
+    assert [e["step"] for e in events if e["seed"] == 8] == [2, 4, 6, 8]
 
 
-def test_the_step_before_a_bad_loss_is_told(tmp_path):
-    whole = TRAINING._replace(intervals=1, cut_until=0)
-    with pytest.raises(
-        DivergedError, match=r"at step 4 of 8: loss is nan \(the step before: loss 6"
-    ):
-        fit(tmp_path, walk([8.0, 7.0, 6.0, float("nan"), 4.0, 3.0, 2.0, 1.0]), START, whole)
+def test_the_step_before_a_bad_loss_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_CALL", 1e9)
+    losses = [8.0, 7.0, 6.0, float("nan"), 4.0, 3.0, 2.0, 1.0]
+    found, _, _ = go(tmp_path, walk(losses), intervals=1)
+    assert found.diverged[0] == (
+        "classifier of seed 7 diverged at step 4 of 8: loss is nan (the step before: loss 6): "
+        "no checkpoint was saved before: lower its learning rate"
+    )
 
 
 def test_divergence_at_the_last_update_is_seen(tmp_path):
     """Metrics come from before an update, so they miss the last one's result; a state that
     is not finite is never saved."""
-    with pytest.raises(DivergedError, match="its weights are not finite after step 8"):
-        fit(tmp_path, walk(LOSSES, bad_weight=8), START)
-    with checkpoint.Store(tmp_path / "store") as store:
-        assert store.steps() == [2, 4, 6]
+    found, _, _ = go(tmp_path, walk(LOSSES, bad_weight=8))
+    assert "its weights are not finite after step 8" in found.diverged[0]
+    assert steps(tmp_path) == [4, 6]
 
 
 def test_a_stop_between_two_reports_changes_no_report(tmp_path, monkeypatch):
     """Stopped after one step of an interval, and gone on: the events of a whole run."""
-    monkeypatch.setattr(loop, "_CALL", 0.0)
-    stop, training = Stop(), TRAINING._replace(intervals=2)
-    inner = walk(LOSSES)
+    stop = Stop()
 
-    def step(state, to):
-        stop.signal = 15 if int(state.step) == 4 else None
-        return inner(state, to)
+    def before(which, first, to):
+        stop.signal = 15 if first == 4 else None
 
-    with pytest.raises(StoppedError, match=r"SIGTERM at step 5 of 8 \(gan of seed 7\), saved"):
-        fit(tmp_path, step, START, training, stop)
-    with checkpoint.Store(tmp_path / "store") as store:
+    match = r"SIGTERM at step 5 of 8 \(classifier of seed 7\), saved"
+    with pytest.raises(StoppedError, match=match):
+        go(tmp_path, walk(LOSSES, before=before), stop=stop, intervals=2)
+    with checkpoint.Store(tmp_path / "store7") as store:
         found = store.newest(START)
     assert (found.step, found.meta["partial"]) == (5, {"loss": [4.0], "count": [1.0]})
     assert [event["step"] for event in found.meta["reports"]] == [4]
-    state, events = fit(tmp_path, inner, found.state, training, partial=found.meta["partial"])
+    done, events, text = go(tmp_path, walk(LOSSES), intervals=2)
+    assert "resumed at step 5 of 8 (classifier of seed 7)" in text
     assert [(e["step"], e["loss"]) for e in events] == [(4, 6.5), (8, 2.5)]
-    assert state.kernel.tolist() == [8.0, 8.0]
+    assert done.states.kernel.tolist() == [[8.0, 8.0]]
 
 
-def test_a_call_lasts_about_a_second(tmp_path, monkeypatch):
-    """Long intervals are cut, so that a signal is heard; after `cut_until` they are not."""
-    calls, now, inner = [], [0.0], walk([1.0] * 80)
+def test_lanes_that_were_saved_apart_go_on_together(tmp_path):
+    """The checkpoint of one lane is gone: it begins again, the other waits for it."""
+    calls = []
+    losses = LOSSES, [2 * loss for loss in LOSSES]
+    whole, events, _ = go(tmp_path / "whole", walk(*losses))
+    stop = Stop()
 
-    def step(state, to):
-        calls.append((int(state.step), to))
-        now[0] += 0.1 * (to - int(state.step))
-        return inner(state, to)
+    def before(which, first, to):
+        stop.signal = 15 if first >= 4 else None
+
+    with pytest.raises(StoppedError):
+        go(tmp_path / "cut", walk(*losses, before=before), stop=stop)
+    shutil.rmtree(tmp_path / "cut" / "store8")
+    again = walk(*losses, before=lambda which, first, to: calls.append((which, first)))
+    done, found, text = go(tmp_path / "cut", again)
+    assert "resumed at step 0 of 8 (classifier of seed 7 and 1 more)" in text
+    assert calls[0] == ([1], 0) and calls[-1][0] == [0, 1]
+    np.testing.assert_array_equal(done.states.kernel, whole.states.kernel)
+    speed = "images_per_second"
+    for one, two in zip(events, found, strict=True):
+        assert {k: v for k, v in one.items() if k != speed} == {
+            k: v for k, v in two.items() if k != speed
+        }
+
+
+def test_a_finished_training_is_not_run_again(tmp_path):
+    calls = []
+    go(tmp_path, walk(LOSSES))
+    again = walk(LOSSES, before=lambda *call: calls.append(call))
+    found, events, text = go(tmp_path, again)
+    assert found.states.kernel.tolist() == [[8.0, 8.0]] and not calls
+    assert [e["step"] for e in events] == [2, 4, 6, 8]
+    assert "resumed" not in text and "compiling" not in text
+
+
+def test_a_call_lasts_about_two_seconds(tmp_path, monkeypatch):
+    """Four at most: long intervals are cut, so that a signal is heard."""
+    calls, now = [], [0.0]
+
+    def before(which, first, to):
+        calls.append((first, to))
+        now[0] += 0.1 * (to - first)
 
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
-    fit(tmp_path, step, START, TRAINING._replace(total=80, intervals=2, cut_until=40))
-    assert calls == [(0, 1), (1, 11), (11, 21), (21, 31), (31, 40), (40, 80)]
+    go(tmp_path, walk([1.0] * 160, before=before), intervals=2)
+    one = [(0, 1), (1, 21), (21, 61), (61, 80)]
+    assert calls == [*one, *((80 + first, 80 + to) for first, to in one)]
+
+
+def test_calls_that_cost_the_same_however_long_get_longer(tmp_path, monkeypatch):
+    calls, now = [], [0.0]
+
+    def before(which, first, to):
+        calls.append(to - first)
+        now[0] += 1.0
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    go(tmp_path, walk([1.0] * 64, before=before), intervals=1)
+    assert calls == [1, 2, 4, 8, 16, 32, 1]
+
+
+def test_saves_are_so_many_seconds_apart(tmp_path, monkeypatch):
+    """Between reports too; with 0 at every call."""
+    saves, now = [], [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(checkpoint.Store, "save", lambda _, step, *rest: saves.append(step))
+
+    def before(which, first, to):
+        now[0] += 3.0 * (to - first)
+
+    training = walk([1.0] * 10, before=before)
+    go(tmp_path / "often", training, intervals=1, save_every=0.0)
+    assert saves == list(range(1, 11))
+    saves.clear()
+    go(tmp_path / "rarely", training, intervals=1, save_every=10.0)
+    assert saves == [4, 8, 10]
 
 
 def test_out_of_memory_names_the_batch(tmp_path):
-    def step(state, to):
+    def memory(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
-    training = TRAINING._replace(batch_size=128)
-    with pytest.raises(ConfigError, match=r"gan\.batch_size is 128: .*allocating 9 bytes.*try 64"):
-        fit(tmp_path, step, START, training)
+    training = walk(LOSSES, before=memory)._replace(batch_size=128)
+    match = r"classifier\.batch_size is 128: .*allocating 9 bytes.*try 64"
+    with pytest.raises(ConfigError, match=match):
+        go(tmp_path / "one", training)
 
-    def broken(state, to):
+    def broken(*_):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError):
-        fit(tmp_path, broken, START)
+        go(tmp_path / "two", walk(LOSSES, before=broken))
 
 
 def test_real_memory_runs_out_with_a_message():
     """What XLA says when a program asks for more than there is."""
+    training = walk(LOSSES)._replace(batch_size=4)
     with pytest.raises(ConfigError, match=r"classifier\.batch_size is 4: .* try 2"):
-        with loop.refusing_memory("classifier", 4):
+        with loop.refusing_memory(training):
             jax.block_until_ready(jnp.zeros((1 << 46,), jnp.uint8))
-
-
-def test_events_of_a_killed_run_are_read_and_mended(tmp_path):
-    def row(training, step, **more):
-        return {"seed": 0, "training": training, "step": step} | more
-
-    rows = [row("gan", 2), row("gan", 4), row("classifier", 3)]
-    text = "".join(json.dumps(one) + "\n" for one in rows)
-    (tmp_path / "metrics.jsonl").write_text(text + '{"seed": 0, "trai')
-    with record.Log(tmp_path, Console(file=io.StringIO())) as log:
-        assert log.events == rows
-        log.restore(0, "classifier", [])
-        log.restore(0, "gan", [row("gan", 1), row("gan", 2)])
-        log.event(row("gan", 4, loss=1.0))
-        assert log.of(0, "gan") == [row("gan", 1), row("gan", 2), row("gan", 4, loss=1.0)]
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert list(map(json.loads, lines)) == log.events
-
-
-def test_a_full_disk_costs_a_line_of_the_log_and_not_the_training(tmp_path):
-    out = io.StringIO()
-    with record.Log(tmp_path, Console(file=out)) as log:
-        log.path = Path("/nonexistent/metrics.jsonl")
-        log.event({"seed": 0, "training": "gan", "step": 1})
-    assert "cannot be written" in out.getvalue()
-
-
-def test_live_line_fits_a_terminal(tmp_path):
-    """On 80 columns the speed and the time left are visible, one line for all."""
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=80)
-    with record.Log(tmp_path, console) as log:
-        for step in (1, 2):
-            text = f"seed 0  classifier 1000/2400  1234 images/s  eta 12m34s  loss {'0' * 60}"
-            log.progress(text, last=step == 2)
-    lines = screen.getvalue()
-    assert lines.count("\n") == lines.count("\r") == 1
-    assert all(len(line) == 79 for line in lines.replace("\r", "\n").splitlines())
-    assert "1234 images/s  eta 12m34s" in lines
 
 
 @pytest.mark.parametrize("preset", [config.paper, config.recommended, config.cpu, config.tiny])
