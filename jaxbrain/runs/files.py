@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -32,6 +33,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value) -> None:
     """NaN, which is no JSON, is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def settings(cfg) -> dict:
+    """A configuration as JSON values; an optimiser of one's own as it prints itself."""
+    return json.loads(json.dumps(dataclasses.asdict(cfg), default=repr))
 
 
 def cell(value):

@@ -104,7 +104,7 @@ def paper(
             # Computes the same and leaves nothing.
             workdir = stack.enter_context(tempfile.TemporaryDirectory())
             console = Console(quiet=True)
-        watched |= {"settings": {"config": dataclasses.asdict(cfg)}, "console": console}
+        watched |= {"settings": {"config": files.settings(cfg)}, "console": console}
         session = study.session(
             planned, audit, data, records, workdir, kind="paper", by_seed=True, **watched
         )

@@ -1,7 +1,6 @@
 """A study in a work directory: begun or gone on with, watched, saved; every run's way to it."""
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import inspect
@@ -139,7 +138,7 @@ def session(
 
 def study_settings(cfg: Config, options: StudyConfig) -> dict:
     """What must be the same to go on with a study."""
-    found = {"config": dataclasses.asdict(cfg), "study": dataclasses.asdict(options)}
+    found = {"config": files.settings(cfg), "study": files.settings(options)}
     # By what the file holds, wherever it lies.
     found["study"]["weights"] = weights.digest(options.weights) if options.weights else ""
     return found
@@ -193,7 +192,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         log,
         session.directory.stop,
         path / "checkpoints",
-        {"config": dataclasses.asdict(planned.shared.cfg)},
+        {"config": files.settings(planned.shared.cfg)},
         planned.shared.cfg.intervals,
         session.save_every,
         folder,
