@@ -99,10 +99,10 @@ def read(path: Path, groups: dict[str, int]) -> dict[Key, Answers]:
 
 
 def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key, tuple]:
-    protocol, generator, classifier, labels, seed, fold, name, origin, twin, told = row[:10]
+    protocol, generator, classifier, labels, seed, fold, name, origin, twin, label = row[:10]
     count = 2 if labels == "origin" else num_classes
     values = row[-num_classes:]
-    p, label = [float(value) for value in values[:count]], int(told)
+    p, label = [float(value) for value in values[:count]], int(label)
     if not 0 <= label < count:
         raise ValueError(f"label {label}: expected 0 to {count - 1}")
     if not all(0.0 <= value <= 1.0 for value in p) or any(values[count:]):

@@ -113,8 +113,7 @@ class Study:
                 if isinstance(p, str):
                     skip(cell.name, p)
                     continue
-                told = cell.label[cell.test]
-                yield Prediction(cell, twins(cell, self.group), told, p)
+                yield Prediction(cell, twins(cell, self.group), cell.label[cell.test], p)
 
     def _blocks(self) -> Iterator[tuple[str, list[Fit], list[Cell]]]:
         """What belongs together: fits of one shape, and the cells that use their images, so

@@ -258,7 +258,7 @@ def everywhere(tree, over: Mesh):
     return jax.tree.map(put, tree)
 
 
-def here(tree):
+def on_one_device(tree):
     """A tree that all devices hold, as arrays of one device of this process."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf.addressable_data(0)), tree)
 

@@ -135,7 +135,7 @@ class Lanes:
             return self.function(shared, states, entries)
         run = self._compiled.get(_shapes(shared, states, entries), self._whole)
         result = run(states, shared, entries)
-        return devices.here(result) if self.how in ("pmap", "sharded") else result
+        return devices.on_one_device(result) if self.how in ("pmap", "sharded") else result
 
 
 def _shapes(*trees) -> tuple:
