@@ -17,8 +17,9 @@ from PIL import Image
 from jaxbrain.commands import ablations as ablations_entry
 from jaxbrain.commands import ladder as entry
 from jaxbrain.errors import ConfigError, DataError, StoppedError
+from jaxbrain.reports import ladder as report
 from jaxbrain.runs import ladder
-from jaxbrain.study import lab
+from jaxbrain.study import methods
 
 FAST = "--seeds 6 --data.n-per-class 60 --data.image-size 32 --gan.image-size 32".split()
 NETS = (
@@ -51,6 +52,8 @@ def test_files_and_what_is_printed(finished):
     workdir, out = finished
     wanted = {"config.json", "env.json", "images.csv", "splits.jsonl", "predictions.csv"}
     wanted |= {"ladder.json", "ladder.png", "report.md", "parts", "images", "STATUS", "log.txt"}
+    # Nothing trained, so there is no log of reports, no checkpoint and no picture.
+    wanted |= {"samples"}
     assert {path.name for path in workdir.iterdir()} == wanted
     for text in ("P3 without synthesis", "shuffled, P0", "What each leak is worth", "L3+L4"):
         assert text in out
@@ -107,8 +110,9 @@ def test_verify(finished, tmp_path):
         (copy / name).write_bytes((workdir / name).read_bytes())
     lines = (copy / "predictions.csv").read_text().splitlines()
     place = next(i for i, line in enumerate(lines) if ",ridge,true," in line)
-    *row, p = lines[place].split(",")
-    lines[place] = ",".join([*row, repr(1.0 - float(p))])
+    *row, p, no, yes = lines[place].split(",")
+    assert p == yes
+    lines[place] = ",".join([*row, no, yes, no])
     (copy / "predictions.csv").write_text("\n".join(lines) + "\n")
     differences = ladder.verify(copy)
     assert any("accuracy" in text for text in differences)
@@ -138,21 +142,23 @@ def test_a_stopped_study_goes_on(finished, tmp_path, monkeypatch):
     def stop_early(file, **arrays):
         if len(made) == 4:
             raise KeyboardInterrupt
-        made.append(arrays["members"].tolist())
+        save_rest(file, **arrays)
+
+    def save_rest(file, **arrays):
+        made.append(json.loads(arrays["about"].item())["names"])
         save(file, **arrays)
 
-    monkeypatch.setattr(ladder.np, "savez_compressed", stop_early)
+    monkeypatch.setattr(np, "savez_compressed", stop_early)
     with pytest.raises(KeyboardInterrupt):
         run(entry, *FAST, "--workdir", str(workdir))
     assert not (workdir / "ladder.json").exists()
+    assert not (workdir / "predictions.csv").exists()
     first = list(made)
 
-    def save_rest(file, **arrays):
-        made.append(arrays["members"].tolist())
-        save(file, **arrays)
-
-    monkeypatch.setattr(ladder.np, "savez_compressed", save_rest)
-    run(entry, *FAST, "--workdir", str(workdir))
+    monkeypatch.setattr(np, "savez_compressed", save_rest)
+    text = run(entry, *FAST, "--workdir", str(workdir))
+    done = sum(map(len, first))
+    assert f"\nresumed at step {done} of " in text
     names = [name for members in made for name in members]
     assert len(names) == len(set(names))
     assert made[:4] == first
@@ -173,19 +179,53 @@ def test_refusals(finished, tmp_path):
         run(entry, "--verify", str(tmp_path))
     with pytest.raises(ConfigError, match="generators has 'gan'"):
         run(entry, "--generators", "gan", "--workdir", str(tmp_path / "new"))
+    with pytest.raises(ConfigError, match="classifiers has 'svm'"):
+        run(entry, "--classifiers", "svm", "--workdir", str(tmp_path / "new"))
+    with pytest.raises(ConfigError, match="save_every is -1.0: expected seconds, 0 or more"):
+        run(entry, *FAST, "--save-every", "-1", "--workdir", str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
     with pytest.raises(ConfigError, match="did you mean --generators"):
         run(entry, "--generator", "cgan")
 
 
-def test_three_classes_are_refused(tmp_path):
+def folder(root, *names):
+    """Four pictures of noise a class, brighter class by class."""
     rng = np.random.default_rng(0)
-    for name in ("no", "glioma", "yes"):
-        (tmp_path / "set" / name).mkdir(parents=True)
+    for k, name in enumerate(names):
+        (root / name).mkdir(parents=True)
         for i in range(4):
-            picture = Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8))
-            picture.save(tmp_path / "set" / name / f"{i}.png")
-    with pytest.raises(DataError, match="two classes, normal and tumour: found 3"):
-        run(entry, "--data", str(tmp_path / "set"), "--workdir", str(tmp_path / "run"))
+            noise = rng.integers(0, 100, (32, 32), np.uint8)
+            Image.fromarray(noise + np.uint8(50 * k)).save(root / name / f"{i}.png")
+    return str(root)
+
+
+def test_three_classes_of_a_folder(tmp_path):
+    """Every number follows from the predictions; the probe has two classes."""
+    root, workdir = folder(tmp_path / "set", "no", "glioma", "yes"), tmp_path / "run"
+    few = ["--seeds", "2", "--classifiers", "ridge", "nn1", "--data.image-size", "32"]
+    run(entry, "--data", root, *few, "--workdir", str(workdir))
+    found, results = cells(workdir)
+    assert results["data"]["found"] == {"no": 4, "glioma": 4, "yes": 4}
+    assert results["positive"] is None
+    with (workdir / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        p = [row[f"p_{name}"] for name in ("no", "glioma", "yes")]
+        assert (p[2] == "") == (row["labels"] == "origin")
+        assert sum(map(float, filter(None, p))) == pytest.approx(1.0)
+    for at, cell in found.items():
+        own = [r for r in rows if tuple(list(r.values())[:4]) == at]
+        p = np.array([[float(r[f"p_{k}"] or 0) for k in ("no", "glioma", "yes")] for r in own])
+        hit = p.argmax(1) == [int(r["label"]) for r in own]
+        assert (cell["n"], cell["accuracy"]) == (len(own), pytest.approx(hit.mean())), at
+    assert {row["label"] for row in rows if row["labels"] == "true"} == {"0", "1", "2"}
+    assert ladder.verify(workdir) == []
+
+
+def test_one_class_is_refused(tmp_path):
+    with pytest.raises(DataError, match="one class only: yes"):
+        run(entry, "--data", folder(tmp_path / "set", "yes"), "--workdir", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_part_is_named_and_made_again(finished, tmp_path):
@@ -195,7 +235,9 @@ def test_a_damaged_part_is_named_and_made_again(finished, tmp_path):
     whole = (workdir / "predictions.csv").read_bytes()
     text = run(entry, *arguments)
     assert "\nalready complete" in text
-    (part,) = (workdir / "parts").iterdir()
+    # With true labels, and with shuffled ones.
+    part, other = sorted((workdir / "parts").iterdir())
+    assert "shuffled" in other.name
     content = part.read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
@@ -203,7 +245,7 @@ def test_a_damaged_part_is_named_and_made_again(finished, tmp_path):
         part.write_bytes(damaged)
         text = run(entry, *arguments)
         assert f"damaged {part}: " in text
-        assert "\nresumed at step 0 of" in text
+        assert "\nresumed at step 12 of 24 (cells)" in text
         assert (workdir / "predictions.csv").read_bytes() == whole
         assert part.with_suffix(".damaged").read_bytes() == damaged
 
@@ -215,8 +257,8 @@ def test_sigterm_ends_a_study_after_its_part(tmp_path, monkeypatch):
         save(file, **arrays)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(ladder.np, "savez_compressed", stopped)
-    with pytest.raises(StoppedError, match="after 1 of|after .* cells, saved"):
+    monkeypatch.setattr(np, "savez_compressed", stopped)
+    with pytest.raises(StoppedError, match="SIGTERM after 12 of 222 cells, saved"):
         run(entry, *FAST, "--workdir", str(tmp_path / "run"))
     monkeypatch.undo()
     assert "stopped: SIGTERM" in (tmp_path / "run" / "STATUS").read_text()
@@ -226,18 +268,17 @@ def test_sigterm_ends_a_study_after_its_part(tmp_path, monkeypatch):
 
 def test_ablations(tmp_path, monkeypatch):
     """Every row is there and is the cell it names, each study verifies. Trainings are
-    stood in for by draws of their own key: `test_study` holds them to single runs."""
+    stood in for by draws of their own key: `test_study_study` holds them to single runs."""
 
-    def drawn(one_lab, cells, places, synthetic):
-        rows = []
-        for cell in cells:
-            rng = np.random.default_rng(
-                np.asarray(jax.random.key_data(lab.named_key(one_lab.key, cell.name)))
-            )
-            rows.append(np.pad(rng.random(len(cell.test)), (0, 400 - len(cell.test))))
-        return np.stack(rows)
+    def drawn(cfg, train, weight, test, key):
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        p = rng.random(len(test))
+        return np.stack([1.0 - p, p], axis=1)
 
-    monkeypatch.setattr(lab.Lab, "networks", drawn)
+    for name, one in methods.CLASSIFIERS.items():
+        if one.trains:
+            stand_in = methods.Classifier(name, drawn)
+            monkeypatch.setitem(methods.CLASSIFIERS, name, stand_in)
     workdir = tmp_path / "run"
     arguments = [*NETS, "--data.image-size", "48", "--data.n-per-class", "30"]
     run(ablations_entry, *arguments, "--generator", "linear", "--workdir", str(workdir))
@@ -322,8 +363,14 @@ def test_the_kaggle_ladder(kaggle, tmp_path):
         assert got == pytest.approx(accuracy, abs=0.03), (protocol, generator, labels)
 
 
-def test_a_page_without_intervals():
+def test_a_page_without_intervals(finished, tmp_path):
     """A cell that no bootstrap draw reached has no interval, in the page and the figure."""
-    cell = {"accuracy": 0.5, "interval": None}
-    assert ladder._accuracy(cell) == "50.0"
-    assert ladder._accuracy(None) == "-"
+    _, results = cells(finished[0])
+    for cell in results["cells"]:
+        cell["accuracy"], cell["interval"] = 0.5, None
+    line = report.page(results).split("| ridge | linear |")[1].splitlines()[0]
+    # P0 to P3, without synthesis, shuffled labels under P0 and P3.
+    assert [one.strip() for one in line.strip("| ").split("|")] == ["50.0"] * 7
+    report.picture(tmp_path / "ladder.png", results)
+    with Image.open(tmp_path / "ladder.png") as image:
+        assert np.asarray(image.convert("L")).std() > 10

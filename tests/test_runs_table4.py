@@ -6,10 +6,6 @@ import io
 import json
 import os
 import signal
-import tempfile
-import time
-from pathlib import Path
-from unittest import mock
 
 import jax
 import numpy as np
@@ -19,8 +15,10 @@ from sklearn import metrics as reference
 from jaxbrain import config
 from jaxbrain.baselines import heads, methods
 from jaxbrain.commands import table4 as entry
+from jaxbrain.config import OptimConfig
 from jaxbrain.errors import ConfigError, DataError, StoppedError
 from jaxbrain.nn.vgg import VGG16Tumour, convolutions
+from jaxbrain.quoted import quoted
 from jaxbrain.runs import ladder, table4
 from jaxbrain.scoring import intervals
 
@@ -73,7 +71,7 @@ def test_every_row(finished):
     assert results["positive"] == "yes"
     assert [row["name"] for row in results["rows"]] == ROWS
     for row in results["rows"]:
-        assert row["quoted"] == table4.quoted(row["name"])[0]
+        assert row["quoted"] == quoted(row["name"])[0]
         assert row["seconds"] >= 0
         for protocol in ("P0", "P3"):
             cell = row[protocol]
@@ -147,10 +145,13 @@ def test_again_is_complete(finished, weights):
 
 
 def test_vgg_from_scratch_is_named_so(tmp_path, monkeypatch):
-    narrow = VGG16Tumour((2, 2, 3, 3, 3)), heads.Recipe(1, 16, methods._ADAM)
-    scratch = methods.METHODS["vgg16_scratch"]._replace(
-        fit_predict=methods.partial(heads.fit_predict, *narrow)
-    )
+    narrow = VGG16Tumour((2, 2, 3, 3, 3)), heads.Recipe(1, 16, OptimConfig("adam", 1e-4, l2=0.0))
+
+    def fit_predict(train, label, test, num_classes, key):
+        assert train.shape[1:] == test.shape[1:] == (64, 64, 1) and num_classes == 2
+        return heads.fit_predict(*narrow, train, label, test, key)
+
+    scratch = methods.METHODS["vgg16_scratch"]._replace(fit_predict=fit_predict)
     monkeypatch.setitem(methods.METHODS, "vgg16_scratch", scratch)
     monkeypatch.setattr(methods, "VGG_SIZE", 64)
     text = command("--rows", "vgg16_transfer", "--generator", "none", workdir=tmp_path / "run")
@@ -225,33 +226,11 @@ def test_workdirs_of_other_things_are_left_alone(tmp_path):
     assert "Without a generator P0 is the split by images" in (fresh / "report.md").read_text()
 
 
-def test_seconds_of_fits_are_not_the_rows():
-    """The images of a GAN are fitted while the first row waits."""
-    messages = []
-    with tempfile.TemporaryDirectory() as folder:
-        workdir = Path(folder)
-        for name in ("parts", "images"):
-            (workdir / name).mkdir()
-        keep = ladder._Keep(workdir, messages.append, 1, mock.Mock())
-
-        def images():
-            time.sleep(0.3)
-            return np.zeros(1)
-
-        def predict():
-            keep("images_a", ["cgan/all/true/0/0"], images)
-            time.sleep(0.05)
-            return np.zeros(1)
-
-        keep("part", ["P0/cgan/cnn/true/0/0"], predict)
-    assert keep.seconds["cgan"] >= 0.3
-    assert 0.05 <= keep.seconds["cnn"] < 0.25
-
-
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
         ("--rows metadata", ConfigError, "expected generator none"),
+        ("--rows majority metadata", ConfigError, "rows has 'metadata': expected generator none"),
         ("--rows svm", ConfigError, "classifiers has 'svm': expected some of"),
         ("--rows majority --folds 1", ConfigError, "folds is 1"),
         ("--rows vgg16_transfer --weights absent.npz", DataError, "absent.npz"),

@@ -375,6 +375,9 @@ def test_refusals(images):
         next(study(tiny(), one, key))
     with pytest.raises(ConfigError, match="sees files: expected records"):
         next(study(tiny(), data, key))
+    files = StudyConfig(classifiers=("metadata",), generators=("linear",))
+    with pytest.raises(ConfigError, match="expected 'none' among them.*metadata sees files"):
+        next(study(tiny(), data, key, options=files, records=records))
     few = change(tiny(), "classifier", batch_size=50, partial="drop")
     with pytest.raises(ConfigError, match="classifier.batch_size is 50"):
         next(study(few, data, key, options=OPTIONS))

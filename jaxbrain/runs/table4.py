@@ -18,7 +18,8 @@ from jaxbrain.reports import table4 as report
 from jaxbrain.runs import files
 from jaxbrain.runs.ladder import ladder
 from jaxbrain.scoring import intervals
-from jaxbrain.study.protocols import StudyConfig, base
+from jaxbrain.study import choose
+from jaxbrain.study.protocols import NONE, StudyConfig, base
 from jaxbrain.types import Dataset
 
 
@@ -73,7 +74,8 @@ def table4(
         (None without one); and what was studied.
 
     Raises:
-        ConfigError: for a directory that holds something else; else see `ladder`.
+        ConfigError: for a classifier of files beside a generator, a directory that holds
+            something else; else see `ladder`.
     """
     from rich.console import Console
 
@@ -85,6 +87,7 @@ def table4(
         shuffled=False,
         probe=False,
     )
+    _refuse_files(chosen)
     _refuse_other(workdir)
     if fresh:
         # They are of the study that is renamed.
@@ -121,6 +124,17 @@ def _results(found: dict, seconds: dict, left_out: list[dict]) -> dict:
     results |= {"generator": generator, "reference": reference, "rows": rows}
     # What a generator draws in a moment is counted with the first row.
     return results | {"left_out": left_out, "seconds_of_generator": seconds.get(base(generator))}
+
+
+def _refuse_files(options: StudyConfig) -> None:
+    """A row of P0 and P3 that would have no cell."""
+    _, found = choose.classifiers(options.classifiers, options.weights)
+    for name, method in found.items():
+        if method.sees == "files" and options.generators != (NONE,):
+            raise ConfigError(
+                f"rows has {name!r}: expected generator none, since synthetic images come from no "
+                "file"
+            )
 
 
 _OUTPUTS = "table4.json", "table4.png", "report.md"

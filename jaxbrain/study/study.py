@@ -15,10 +15,10 @@ import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
-from jaxbrain.errors import DivergedError
+from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.study import choose
 from jaxbrain.study.block import Block, Keep
-from jaxbrain.study.protocols import Cell, Fit, StudyConfig, base, plan, twins
+from jaxbrain.study.protocols import NONE, Cell, Fit, StudyConfig, base, plan, twins
 from jaxbrain.study.shared import Shared
 from jaxbrain.study.training import Finished, Training, straight
 from jaxbrain.study.views import Views
@@ -80,6 +80,11 @@ class Study:
         self.options = dataclasses.replace(options, generators=drawing, classifiers=telling)
         of_files = {name for name, one in classifier.items() if one.sees == "files"}
         self.fits, self.cells = plan(cfg, self.options, label, self.group, key, of_files)
+        if not self.cells:
+            raise ConfigError(
+                f"generators is {drawing!r}: expected {NONE!r} among them, since synthetic images "
+                f"come from no file and {', '.join(telling)} sees files"
+            )
         num_classes = len(np.unique(label))
         cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=num_classes))
         on_host = cfg.data.placement == "host" or (
