@@ -36,10 +36,6 @@ class Restored(NamedTuple):
     meta: dict
 
 
-def _silent(text: str) -> None:
-    pass
-
-
 def _leaves(tree) -> list[list]:
     """[path, dtype, shape] of every leaf."""
     return [
@@ -78,19 +74,18 @@ def _write(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _damage(step: Path) -> str | None:
-    """What is wrong with the files of a step, or None."""
+def _refuse_damaged(step: Path) -> None:
+    """Raise a CheckpointError unless the files of a step are those that were saved."""
     try:
         saved, found = (step / MANIFEST).read_bytes(), _manifest(step)
     except FileNotFoundError:
-        return f"{MANIFEST} is missing"
+        raise CheckpointError(f"{MANIFEST} is missing") from None
     except OSError as error:
-        return f"cannot be read: {error}"
-    if saved == found:
-        return None
-    before, now = (set(text.decode("utf-8", "replace").splitlines()) for text in (saved, found))
-    names = sorted({line.split("  ", 1)[-1] for line in before ^ now})
-    return f"{', '.join(names)}: not what {MANIFEST} says"
+        raise CheckpointError(f"cannot be read: {error}") from error
+    if saved != found:
+        before, now = (set(text.decode("utf-8", "replace").splitlines()) for text in (saved, found))
+        names = sorted({line.split("  ", 1)[-1] for line in before ^ now})
+        raise CheckpointError(f"{', '.join(names)}: not what {MANIFEST} says")
 
 
 class Store:
@@ -103,7 +98,7 @@ class Store:
         keep: int = 2,
         best: str | None = None,
         about: dict | None = None,
-        say: Callable[[str], None] = _silent,
+        say: Callable[[str], None] = lambda text: None,
     ):
         """Open or make a directory of checkpoints.
 
@@ -242,14 +237,12 @@ class Store:
                 self.say(f"ignored unfinished checkpoint {step} in {self.path}")
                 shutil.rmtree(folder)
                 continue
-            problem = _damage(folder)
-            if problem is None:
-                try:
-                    return self._read(step, like)
-                except CheckpointError as error:
-                    problem = str(error)
-            self.say(f"damaged checkpoint {folder}: {problem}: left out")
-            self._aside(folder)
+            try:
+                _refuse_damaged(folder)
+                return self._read(step, like)
+            except CheckpointError as error:
+                self.say(f"damaged checkpoint {folder}: {error}: left out")
+                self._aside(folder)
         if damaged := sorted(path.name for path in self.path.glob("*.damaged*")):
             raise CheckpointError(
                 f"{self.path}: no checkpoint is as it was saved ({', '.join(damaged)}): bring "
@@ -279,38 +272,29 @@ class Store:
 
     def _read(self, step: int, like) -> Restored:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        try:
-            entry = (
-                self._manager()
-                .restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-                .meta
-            )
-            saved = [tuple(map(str, one)) for one in entry["leaves"]]
-        except Exception as error:
-            raise CheckpointError(_first(error)) from error
-        wanted = [tuple(map(str, one)) for one in _leaves(target)]
+        entry = self._part(step, meta=ocp.args.JsonRestore()).meta
+        saved, wanted = entry["leaves"], _leaves(target)
         for one, two in zip(saved, wanted, strict=False):
             if one != two:
                 raise ConfigError(
-                    f"{self.path / str(step)}: holds {' '.join(one)}: expected {' '.join(two)}: "
-                    "it belongs to another configuration"
+                    f"{self.path / str(step)}: holds {' '.join(map(str, one))}: expected "
+                    f"{' '.join(map(str, two))}: it belongs to another configuration"
                 )
         if len(saved) != len(wanted):
             raise ConfigError(
                 f"{self.path / str(step)}: holds {len(saved)} arrays: expected {len(wanted)}: it "
                 "belongs to another configuration"
             )
-        try:
-            state = (
-                self._manager()
-                .restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
-                .state
-            )
-        except Exception as error:
-            raise CheckpointError(_first(error)) from error
+        state = self._part(step, state=ocp.args.StandardRestore(target)).state
         if digest(jax.device_get(state)) != entry["digest"]:
             raise CheckpointError("its arrays are not those that were saved")
         return Restored(step, jax.tree.map(jnp.asarray, state), entry["meta"])
+
+    def _part(self, step: int, **wanted):
+        try:
+            return self._manager().restore(step, args=ocp.args.Composite(**wanted))
+        except Exception as error:
+            raise CheckpointError(_first(error)) from error
 
 
 def _first(error: Exception) -> str:

@@ -82,30 +82,21 @@ def opened(
     path = Path(path).absolute()
     settings = json.loads(json.dumps({"kind": kind} | settings))
     stop = Stop()
-    with contextlib.ExitStack() as stack:
-        try:
-            filled = os.path.isdir(path) and any(path.iterdir())
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        if filled:
-            if not (path / CONFIG).is_file() and _names(path) - _BEGUN:
-                raise ConfigError(
-                    f"workdir {path}: holds files that are no run: name an empty or new directory"
-                )
-            if fresh and (path / CONFIG).is_file():
-                with _locked(path):
-                    try:
-                        say(f"kept   the run that was there: {_keep_old(path)}")
-                    except OSError as error:
-                        raise _unwritable(path.parent, error) from error
-        resumed = os.path.isfile(path / CONFIG)
-        begun = os.path.isdir(path) and any(path.iterdir())
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        stack.enter_context(_locked(path))
-        if resumed:
+    with _writing(path):
+        names = {one.name for one in path.iterdir()} if os.path.isdir(path) else set()
+    if not os.path.isfile(path / CONFIG):
+        if {name for name in names if not name.endswith(".tmp")} - _BEGUN:
+            raise ConfigError(
+                f"workdir {path}: holds files that are no run: name an empty or new directory"
+            )
+    elif fresh:
+        with _locked(path), _writing(path.parent):
+            say(f"kept   the run that was there: {_keep_old(path)}")
+    with _writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        begun = any(path.iterdir())
+    with _locked(path):
+        if os.path.isfile(path / CONFIG):
             _compare(path, settings, images, say)
         else:
             files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
@@ -115,12 +106,14 @@ def opened(
             yield Workdir(path, begun, stop)
 
 
-def _names(path: Path) -> set[str]:
-    return {one.name for one in path.iterdir() if not one.name.endswith(".tmp")}
-
-
-def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"workdir {path}: cannot be written by user {user()}: {error.strerror}")
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"workdir {path}: cannot be written by user {user()}: {error.strerror}"
+        ) from error
 
 
 def _keep_old(path: Path) -> Path:
@@ -136,10 +129,8 @@ def _keep_old(path: Path) -> Path:
 def _locked(path: Path) -> Iterator[None]:
     """Hold the directory's lock, which the system takes back from a process that died."""
     while True:
-        try:
+        with _writing(path):
             file = (path / LOCK).open("a+", encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(path, error) from error
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
