@@ -1,16 +1,21 @@
 """The main command again on a run that is finished, stopped or damaged."""
 
+import io
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import command, rows
 
 from jaxbrain.errors import ConfigError, DivergedError, StoppedError
-from jaxbrain.runs import checkpoint, paper
+from jaxbrain.runs import checkpoint, study
+
+# A training is saved at its reports alone, however long they take.
+AT_REPORTS = "--save-every", "1000"
 
 
 def results_of(workdir: Path) -> list[bytes]:
@@ -21,36 +26,66 @@ def test_same_command_again_is_complete_and_grows(finished, tmp_path):
     """One seed, then again (already complete), then a second: the run of two seeds."""
     whole, _ = finished
     again = tmp_path / "run"
-    command("--seeds", "1", workdir=again)
+    text = command("--seeds", "1", workdir=again)
+    assert "seed 0  gan 6/6  1 lane " in text and "resumed" not in text
     first = [row for row in rows(whole / "predictions.csv") if row["seed"] == "0"]
     assert rows(again / "predictions.csv") == first
     saved = results_of(again)
     text = command("--seeds", "1", workdir=again)
-    assert "\nalready complete: 1 seeds" in text
+    assert "\nalready complete: 1 cells" in text
     assert "compiling" not in text
     assert results_of(again) == saved
     text = command("--seeds", "2", workdir=again)
+    assert "\ngoes on: 1 of 2 cells are done" in text
     assert "\nresumed at step 0 of 6 (gan of seed 1)" in text
+    # What is finished is not trained again.
+    assert "seed 1  gan 6/6" in text and "seed 0  gan" not in text
+    assert "seed 1  classifier 10/10" in text and "seed 0  classifier" not in text
     assert results_of(again) == results_of(whole)
     with pytest.raises(ConfigError, match="seeds is 1: expected at least 2"):
         command("--seeds", "1", workdir=again)
 
 
+def part(workdir: Path, seed: int) -> Path:
+    (path,) = (workdir / "parts").glob(f"P0_*_true_{seed}_0.npz")
+    return path
+
+
 def test_a_damaged_result_is_predicted_again(finished, tmp_path):
-    """From the final states, without a step of training."""
+    """From the final states, without a step of training; what the GAN drew is read."""
     whole, _ = finished
     copy = tmp_path / "run"
     shutil.copytree(whole, copy)
-    path = copy / "checkpoints" / "seed1" / "result.json"
-    path.write_text(path.read_text().replace("0.", "1.", 1))
-    # What was reported is in the checkpoints too.
+    path = part(copy, 1)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    # What was reported is in the parts and the checkpoints too.
     events = (copy / "metrics.jsonl").read_text()
     (copy / "metrics.jsonl").write_text("lost")
     text = command("--seeds", "2", workdir=copy)
     assert f"damaged {path}" in text
-    assert "resumed at step 10 of 10 (classifier of seed 1)" in text
+    assert "\ngoes on: 1 of 2 cells are done" in text
+    assert "seed 1  classifier" not in text and "compiling" not in text
     assert results_of(copy) == results_of(whole)
     assert (copy / "metrics.jsonl").read_text() == events
+    assert path.with_suffix(".damaged").read_bytes() == content
+
+
+def test_lost_images_are_drawn_again(finished, tmp_path):
+    """And with them all that a seed needs them for, but no training."""
+    whole, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(whole, copy)
+    (image,) = (copy / "images").glob("cgan_all_true_0_0.npz")
+    wanted = image.read_bytes()
+    image.unlink()
+    part(copy, 0).unlink()
+    text = command("--seeds", "2", workdir=copy)
+    assert "compiling" not in text and "seed 0  gan" not in text
+    assert results_of(copy) == results_of(whole)
+    with np.load(image) as one, np.load(io.BytesIO(wanted)) as two:
+        np.testing.assert_array_equal(one["value0"], two["value0"])
 
 
 def test_fresh_keeps_the_old_run_and_another_configuration_is_refused(finished, tmp_path):
@@ -66,7 +101,7 @@ def test_fresh_keeps_the_old_run_and_another_configuration_is_refused(finished, 
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
-    """SIGTERM after the first report of each training, in turn."""
+    """SIGTERM at the first save of each training, in turn."""
     whole, _ = finished
     workdir = tmp_path / "run"
     for name, total in (("gan", 6), ("classifier", 10)):
@@ -79,7 +114,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch)
 
         monkeypatch.setattr(checkpoint.Store, "save", stop)
         with pytest.raises(StoppedError, match=f"SIGTERM at step .* of {total} .{name} of seed 0"):
-            command("--seeds", "2", workdir=workdir)
+            command("--seeds", "2", *AT_REPORTS, workdir=workdir)
         monkeypatch.undo()
     text = command("--seeds", "2", workdir=workdir)
     assert "\nresumed at step 5 of 10 (classifier of seed 0)" in text
@@ -111,9 +146,9 @@ def test_a_run_goes_on_on_other_devices(finished, tmp_path, monkeypatch, how):
     workdir = tmp_path / "run"
     monkeypatch.setattr(checkpoint.Store, "save", stop)
     with pytest.raises(StoppedError, match="at step 3 of 6"):
-        command(workdir=workdir)
+        command(*AT_REPORTS, workdir=workdir)
     with pytest.raises(StoppedError, match="at step 6 of 6"):
-        command("--parallel", how, "--devices", "2", workdir=workdir)
+        command("--parallel", how, "--devices", "2", *AT_REPORTS, workdir=workdir)
     events = [
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()[:2]]
         for folder in (whole, workdir)
@@ -130,7 +165,7 @@ def test_a_damaged_checkpoint_is_walked_back(finished, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(whole, copy)
     store = copy / "checkpoints" / "seed1"
-    (store / "result.json").unlink()
+    part(copy, 1).unlink()
     largest = max(
         (p for p in (store / "classifier" / "10").rglob("*") if p.is_file()),
         key=lambda p: p.stat().st_size,
@@ -145,14 +180,15 @@ def test_a_damaged_checkpoint_is_walked_back(finished, tmp_path):
 
 
 def test_a_later_failure_loses_no_seed(tmp_path, monkeypatch):
-    whole = paper._run_seed
+    whole = study.predictions
 
-    def fails(run, data, records, seed):
-        if seed == 1:
-            raise DivergedError("seed 1")
-        return whole(run, data, records, seed)
+    def fails(session):
+        for answer in whole(session):
+            if answer.cell.seed == 1:
+                raise DivergedError("seed 1")
+            yield answer
 
-    monkeypatch.setattr(paper, "_run_seed", fails)
+    monkeypatch.setattr(study, "predictions", fails)
     with pytest.raises(DivergedError):
         command("--seeds", "2", workdir=tmp_path / "run")
     results = json.loads((tmp_path / "run" / "results.json").read_text())

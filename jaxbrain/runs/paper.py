@@ -193,10 +193,11 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     for answer in study.predictions(opened):
         cell = answer.cell
         answers.append(answer)
+        # With its images come its GAN's reports, where the log has lost them.
+        _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
         extra[cell.seed] = {"gan": judgement(log.of(cell.fit))}
         if phantoms:
             extra[cell.seed]["accuracy_fresh"] = _fresh_accuracy(cfg, opened, cell)
-        _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
         results = _save(data, opened, answers, extra, phantoms)
         seed = next(one for one in results["seeds"] if one["seed"] == cell.seed)
         log.line(
