@@ -33,15 +33,7 @@ def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )
     options.hardware.start()
-    data, records = common.load(options.data, options.cfg, options.hardware)
-    workdir = options.workdir or common.new_workdir("ablations")
-    ablations.ablations(
-        options.cfg,
-        data,
-        records,
-        workdir,
-        options=study,
-        generator=options.generator,
-        **options.watched(prog, arguments),
-    )
+    *given, workdir = options.inputs("ablations")
+    watched = options.watched(prog, arguments)
+    ablations.ablations(*given, workdir, options=study, generator=options.generator, **watched)
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")

@@ -20,9 +20,10 @@ import jax
 import tyro
 
 from jaxbrain import config
-from jaxbrain.data import load_data, phantom
+from jaxbrain.data import Records, load_data, phantom
 from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError, StoppedError
 from jaxbrain.training import devices
+from jaxbrain.types import Dataset
 
 _NO_HOME = "the home directory is not known here"
 PRESETS = {
@@ -137,16 +138,21 @@ class Study(Start):
     def watched(self, prog: str, arguments: list[str]) -> dict:
         """How the run is watched, as `runs.study.session` names it."""
         return {
-            "command": command(prog, arguments),
+            "command": shlex.join([*prog.split(), *arguments]),
             "fresh": self.fresh,
             "save_every": self.save_every,
             "on_divergence": self.on_divergence,
             "num_devices": self.hardware.devices,
         }
 
+    def inputs(self, verb: str) -> tuple[config.Config, Dataset, Records, Path]:
+        """The configuration, the images, and the work directory."""
+        data, records = load(self.data, self.cfg, self.hardware)
+        return self.cfg, data, records, self.workdir or new_workdir(verb)
+
 
 def main(run: Callable[[], None]) -> None:
-    """Call `paper` as a whole process; a user's error becomes one message on standard error and
+    """Call `run` as a whole process; a user's error becomes one message on standard error and
     exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
     for stream in (sys.stdout, sys.stderr):
         # Names may hold what the terminal cannot show.
@@ -289,26 +295,28 @@ def _unknown(argument: str, default) -> str:
     return f"unknown argument {flag}{hint}"
 
 
-def study_preset(start: Start) -> tuple[str, config.Config]:
-    """The preset of a study by its name; of phantoms few and hard ones, so that a copy is
-    worth something, and a third of them copies."""
+def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True):
+    """The arguments of an entry point, a `Study`, with its preset's defaults.
+
+    copies: of phantoms few and hard ones, so that a copy is worth something, and a third of
+    them copies.
+    """
+    start = parse(Start, arguments, add_help=False)
     preset = start.preset or ("cpu" if start.data else "tiny")
     cfg = PRESETS[preset]()
-    if not start.data:
+    if copies and not start.data:
         phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
         cfg = dataclasses.replace(cfg, data=phantoms)
-    return preset, cfg
-
-
-def parse_study(kind: type, arguments: list[str], prog: str):
-    """The arguments of an entry point, a `Study`, with its preset's defaults."""
-    preset, cfg = study_preset(parse(Start, arguments, add_help=False))
-    default = kind(preset=preset, cfg=cfg)
-    options = parse(kind, arguments, default=default, prog=prog)
+    options = parse(kind, arguments, default=kind(preset=preset, cfg=cfg), prog=prog)
     return dataclasses.replace(options, cfg=options.read_as(options.cfg))
 
 
-def load(source: str | None, cfg: config.Config, hardware: Hardware):
+_READ = (
+    "crop square dedup duplicate_threshold frames brain_fraction positive group_by patients"
+).split()
+
+
+def load(source: str | None, cfg: config.Config, hardware: Hardware) -> tuple[Dataset, Records]:
     """The images of a folder, an archive or a TFDS data set, or phantoms, at the larger
     size in use."""
     size = max(cfg.data.image_size, cfg.gan.image_size)
@@ -318,20 +326,8 @@ def load(source: str | None, cfg: config.Config, hardware: Hardware):
                 raise ConfigError(f"{name} is {getattr(cfg.data, name)!r}: expected with --data")
         return phantom.folder(cfg.data, size)
     cache, _ = hardware.cache_folder()
-    return load_data(
-        source,
-        image_size=size,
-        crop=cfg.data.crop,
-        square=cfg.data.square,
-        dedup=cfg.data.dedup,
-        duplicate_threshold=cfg.data.duplicate_threshold,
-        frames=cfg.data.frames,
-        brain_fraction=cfg.data.brain_fraction,
-        positive=cfg.data.positive,
-        group_by=cfg.data.group_by,
-        patients=cfg.data.patients,
-        cache_folder=cache and cache / "images",
-    )
+    how = {name: getattr(cfg.data, name) for name in _READ}
+    return load_data(source, image_size=size, cache_folder=cache and cache / "images", **how)
 
 
 def new_workdir(name: str) -> Path:
@@ -342,8 +338,3 @@ def new_workdir(name: str) -> Path:
         number += 1
         path = Path("runs") / f"{stem}_{number}"
     return path
-
-
-def command(prog: str, arguments: list[str]) -> str:
-    """The command line, as one would type it."""
-    return shlex.join([*prog.split(), *arguments])

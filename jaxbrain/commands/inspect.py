@@ -36,16 +36,8 @@ def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     default = Arguments(data=tyro.MISSING)
     options = common.parse(Arguments, arguments, default=default, prog=prog)
     sheet = options.sheet or common.new_workdir("inspect") / "contact_sheet.png"
-    found = inspect.inspect(
-        options.data,
-        duplicate_threshold=options.duplicate_threshold,
-        sheet=sheet,
-        frames=options.frames,
-        brain_fraction=options.brain_fraction,
-        positive=options.positive,
-        group_by=options.group_by,
-        patients=options.patients,
-    )
+    how = {name: value for name, value in vars(options).items() if name not in ("data", "json")}
+    found = inspect.inspect(options.data, **how | {"sheet": sheet})
     if found["counts"]:
         found["sheet"] = str(sheet)
     if options.json:

@@ -40,12 +40,5 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
         print(f"{options.verify}: {len(differences) or 'no'} differences")
         sys.exit(1 if differences else 0)
     options.hardware.start()
-    data, records = common.load(options.data, options.cfg, options.hardware)
-    ladder.ladder(
-        options.cfg,
-        data,
-        records,
-        options.workdir or common.new_workdir("ladder"),
-        options=options.study,
-        **options.watched(prog, arguments),
-    )
+    watched = options.watched(prog, arguments)
+    ladder.ladder(*options.inputs("ladder"), options=options.study, **watched)

@@ -19,18 +19,10 @@ class Arguments(common.Study):
 
 
 def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
-    start = common.parse(common.Start, arguments, add_help=False)
-    preset = start.preset or ("cpu" if start.data else "tiny")
-    default = Arguments(preset=preset, cfg=common.PRESETS[preset]())
-    options = common.parse(Arguments, arguments, default=default, prog=prog)
+    options = common.parse_study(Arguments, arguments, prog, copies=False)
     options.hardware.start()
-    cfg = options.read_as(options.cfg)
-    data, records = common.load(options.data, cfg, options.hardware)
     paper.paper(
-        cfg,
-        data,
-        records,
-        options.workdir or common.new_workdir("paper"),
+        *options.inputs("paper"),
         num_seeds=options.seeds,
         phantoms=options.data is None,
         how=options.hardware.parallel,

@@ -56,15 +56,7 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
         mapping=options.mapping,
         weights=weights,
     )
-    data, records = common.load(options.data, options.cfg, options.hardware)
-    workdir = options.workdir or common.new_workdir("table4")
-    table4.table4(
-        options.cfg,
-        data,
-        records,
-        workdir,
-        options=study,
-        left_out=left_out,
-        **options.watched(prog, arguments),
-    )
+    *given, workdir = options.inputs("table4")
+    watched = options.watched(prog, arguments)
+    table4.table4(*given, workdir, options=study, left_out=left_out, **watched)
     print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")

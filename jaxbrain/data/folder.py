@@ -78,9 +78,11 @@ def scan(
     duplicate_threshold: of near-duplicates, which get one group; None looks for none.
 
     Raises:
-        DataError: for another layout, an archive that is not safe.
+        DataError: for neither a folder nor an archive, another layout, an archive that is not
+            safe.
         ConfigError: if `options.positive` is not one of two classes.
     """
+    _refuse_source(source)
     packed = not os.path.isdir(source)
     layout = None if packed else find(source, options.positive)
     files = [source] if packed else [file for *_, file in layout.files()]
@@ -195,7 +197,6 @@ def load_folder(
     if dedup not in ("none", "group"):
         raise ConfigError(f"dedup is {dedup!r}: expected none | group")
     root = Path(root)
-    refuse_source(root)
     found = scan(
         root,
         Options(**options),
@@ -215,7 +216,7 @@ def listed(bad: list[tuple[str, str]]) -> str:
     return "\n".join(f"  {path}: {reason}" for path, reason in bad)
 
 
-def refuse_source(root: Path) -> None:
+def _refuse_source(root: Path) -> None:
     """Raise a DataError for what is neither a folder nor an archive, saying what it is."""
     if not os.path.isdir(root) and not archive.is_archive(root):
         found = archive.looks_like(root) if os.path.exists(root) else "does not exist"

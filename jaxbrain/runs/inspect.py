@@ -1,6 +1,6 @@
 """What a set of images is, and what in it would fool a study."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from jaxbrain.baselines import floors
 from jaxbrain.data import duplicates, load_data, splits, tfds
 from jaxbrain.data.collect import Options
-from jaxbrain.data.folder import Scan, refuse_source, scan
+from jaxbrain.data.folder import Scan, scan
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
@@ -99,11 +99,9 @@ def _scan(source, options: dict) -> Scan:
     if str(source).startswith(tfds.PREFIX):
         data, records = load_data(source, image_size=_SIZE, **options)
         return Scan(data, records, [], len(data.label))
-    source = Path(source)
-    refuse_source(source)
     options = Options(image_size=_SIZE, square="pad", **options)
     # Copies are looked for where they are reported.
-    return scan(source, options, duplicate_threshold=None)
+    return scan(Path(source), options, duplicate_threshold=None)
 
 
 def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
@@ -186,22 +184,18 @@ def _some(texts: list[str], what: str) -> list[str]:
 
 def _copies(audit: duplicates.Audit, records: Records) -> list[dict]:
     """Groups of the same pixels, and groups that near-duplicates connect beyond those."""
-    found = []
-    by_digest: dict[str, list[int]] = {}
+    by_digest, by_group = defaultdict(list), defaultdict(list)
     for i, digest in enumerate(records.digest):
-        by_digest.setdefault(digest, []).append(i)
-    identical = [members for members in by_digest.values() if len(members) > 1]
-    paired = sorted({int(i) for i in audit.near.reshape(-1)})
-    by_group: dict[int, list[int]] = {}
-    for i in paired:
-        by_group.setdefault(int(audit.group[i]), []).append(i)
-    for kind, groups in (("identical", identical), ("near", by_group.values())):
-        for members in groups:
-            if kind == "near" and len({records.digest[i] for i in members}) == 1:
-                continue
-            paths = [shown(records.path[i]) for i in members]
-            found.append({"kind": kind, "paths": paths})
-    return found
+        by_digest[digest].append(i)
+    for i in np.unique(audit.near):
+        by_group[audit.group[i]].append(i)
+    identical = [own for own in by_digest.values() if len(own) > 1]
+    near = [own for own in by_group.values() if len({records.digest[i] for i in own}) > 1]
+    return [
+        {"kind": kind, "paths": [shown(records.path[i]) for i in own]}
+        for kind, groups in (("identical", identical), ("near", near))
+        for own in groups
+    ]
 
 
 def _official(records: Records, group: np.ndarray) -> dict | None:
@@ -209,8 +203,7 @@ def _official(records: Records, group: np.ndarray) -> dict | None:
     split = np.asarray(records.split)
     if not (split == "test").any() or not (split == "train").any():
         return None
-    seen = set(group[split != "test"].tolist())
-    twin = np.array([one in seen for one in group[split == "test"].tolist()])
+    twin = np.isin(group[split == "test"], group[split != "test"])
     counts = {name: int((split == name).sum()) for name in ("train", "val", "test")}
     return counts | {"test_with_twin": int(twin.sum()), "test_clean": int((~twin).sum())}
 
@@ -243,12 +236,10 @@ def contact_sheet(path: Path, data: Dataset, class_names: tuple[str, ...]) -> No
     rows = []
     for k, name in enumerate(class_names):
         own = np.flatnonzero(data.label == k)
-        if not len(own):
-            continue
         chosen = own[np.linspace(0, len(own) - 1, min(len(own), 4 * _SHEET_COLUMNS)).astype(int)]
         for start in range(0, len(chosen), _SHEET_COLUMNS):
-            text = name if start == 0 else ""
-            rows.append((shown(text)[:12], data.image[chosen[start : start + _SHEET_COLUMNS]]))
+            text = "" if start else shown(name)[:12]
+            rows.append((text, data.image[chosen[start : start + _SHEET_COLUMNS]]))
     drawing.sheet(path, rows)
 
 
@@ -288,8 +279,7 @@ def lines(found: dict) -> list[str]:
                 f" %, the largest class {100 * found['metadata']['majority']:.1f} %"
             )
         text += [f"note   {one}" for one in found["notes"] if one not in found["warnings"]]
-    for one in found["unreadable"]:
-        text.append(f"bad    {one['path']}: {one['reason']}")
+    text += [f"bad    {one['path']}: {one['reason']}" for one in found["unreadable"]]
     text += [f"warn   {warning}" for warning in found["warnings"]]
     if found["error"]:
         text.append(f"refused {found['error']}")
