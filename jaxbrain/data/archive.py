@@ -58,11 +58,9 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-_KINDS = {
+_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_KINDS = dict.fromkeys(_PACKED, "a compressed file that is cut off, or no tar archive") | {
     b"PK\x03\x04": "a zip archive that is cut off: its end is missing",
-    b"\x1f\x8b": "a compressed file that is cut off, or no tar archive",
-    b"BZh": "a compressed file that is cut off, or no tar archive",
-    b"\xfd7zXZ": "a compressed file that is cut off, or no tar archive",
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
 }
@@ -95,9 +93,6 @@ class _Reader:
         if not 0 <= size <= _PIECE:
             raise DataError(f"a header of {size} bytes: expected at most {_PIECE}")
         return self.stream.read(size)
-
-
-_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
 @contextlib.contextmanager
@@ -199,20 +194,18 @@ def _outside(name: str) -> bool:
 
 
 def _refuse(path: Path, root: str, members: Iterator[_Member]) -> None:
-    own, total, count, seen = path.stat().st_size, 0, 0, set()
-    for member in members:
+    own, total, seen = path.stat().st_size, 0, set()
+    for count, member in enumerate(members, 1):
         problem = member.kind
         if _outside(member.name):
             problem = "a name outside the archive"
         # Under another name too: a/./b is a/b.
-        parts = _slashes(member.name).split("/")
-        name = "/".join(part for part in parts if part not in ("", "."))
-        if not problem and name in seen and name:
+        name = PurePosixPath(_slashes(member.name))
+        if not problem and name in seen and name.parts:
             problem = "there twice"
         if problem:
             raise DataError(f"{path}: member {member.name!r}: {problem}: nothing was unpacked")
         seen.add(name)
-        count += 1
         total += member.num_bytes
         # While they are counted: a list of members can be a bomb itself.
         limit = min(MAX_BYTES, max(MAX_RATIO * own, _SMALL))

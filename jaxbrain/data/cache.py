@@ -33,16 +33,14 @@ def key(files: list[Path], options: dict, largest: int | None = MAX_BYTES) -> st
 
 
 def _identity(path: Path, largest: int | None) -> list[str]:
-    try:
+    digest = ""
+    # Why a file cannot be read is said where it is read.
+    with contextlib.suppress(OSError):
         found = path.stat()
-        too_large = largest is not None and found.st_size > largest
-        if not stat.S_ISREG(found.st_mode) or too_large:
-            return [str(path.absolute()), ""]
-        with path.open("rb") as file:
-            return [str(path.absolute()), hashlib.file_digest(file, "sha256").hexdigest()]
-    except OSError:
-        # Its reason is said where it is read.
-        return [str(path.absolute()), ""]
+        if stat.S_ISREG(found.st_mode) and (largest is None or found.st_size <= largest):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return [str(path.absolute()), digest]
 
 
 def read(folder: Path | None, name: str) -> tuple[dict[str, np.ndarray], dict] | None:

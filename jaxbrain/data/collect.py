@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
-import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -66,9 +64,6 @@ class Options:
     def use_patients(self) -> bool:
         return self.patients == "auto"
 
-    def pattern(self) -> re.Pattern | None:
-        return patients.pattern(self.group_by)
-
 
 _LIKE_MASKS = "look like masks or label maps (few values, in patches)"
 
@@ -84,10 +79,6 @@ class _File(NamedTuple):
     num_bytes: int
     found: Slices
     parts: list[tuple]
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.relative).name
 
 
 class Collection:
@@ -140,7 +131,7 @@ class Collection:
         # Where all volumes look like label maps, they are what there is to learn from.
         volumes = [one.found.labels for one in self.files if one.found.mode == "NIfTI"]
         some_volumes = any(volumes) and not all(volumes)
-        named = {one.path for one in self.files if masks.named_like_one(one.name)}
+        named = {one.path for one in self.files if masks.named_like_one(one.relative)}
         for one in self.files:
             # A mask of nothing is black.
             black = all(constant for *_, constant in one.parts)
@@ -162,7 +153,7 @@ class Collection:
         """(where it is from, id): what was asked for, then the file's own, then its name."""
         options, found = self.options, one.found
         if options.group_by:
-            if asked := patients.of_name(one.relative, options.pattern()):
+            if asked := patients.of_name(one.relative, patients.pattern(options.group_by)):
                 return "--group-by", asked
         own = found.source, f"{found.mode} {found.patient}"
         if found.patient and found.source in (*patients.IDS, "data set"):

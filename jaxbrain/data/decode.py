@@ -74,13 +74,11 @@ def grey(image: Image.Image) -> np.ndarray:
         DataError: for a mode without a rule (such as CMYK), and NaN.
     """
     mode = image.mode
-    if mode in ("L", "RGB") and "transparency" in image.info:
+    if mode in ("L", "RGB", "P") and "transparency" in image.info:
         return grey(image.convert("RGBA"))
-    if mode == "1" or mode == "L":
-        return np.asarray(image.convert("L"), np.float32) / 255.0
     if mode == "P":
-        return grey(image.convert("RGBA" if "transparency" in image.info else "RGB"))
-    if mode == "RGB":
+        return grey(image.convert("RGB"))
+    if mode in ("1", "L", "RGB"):
         return np.asarray(image.convert("L"), np.float32) / 255.0
     if mode in ("LA", "RGBA", "PA"):
         # On black: what a transparent pixel hides is not part of the picture.

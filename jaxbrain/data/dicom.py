@@ -160,29 +160,28 @@ def _number(item, name: str, default: float) -> float:
     return value
 
 
-def _values(pixels: np.ndarray, dataset, frame: int) -> tuple[np.ndarray, object]:
-    """Stored pixels of one frame to the modality's values, and the data set that says how."""
+def _values(pixels: np.ndarray, dataset, frame: int) -> np.ndarray:
+    """Stored pixels of one frame to the modality's values, float64."""
     from pydicom import Dataset
     from pydicom.pixels import apply_modality_lut
 
     item = _macro(dataset, "PixelValueTransformationSequence", frame)
     if item is dataset and dataset.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(pixels, dataset)), dataset
+        return np.float64(apply_modality_lut(pixels, dataset))
     how = Dataset()
     # A file may name one of the two alone.
     how.RescaleSlope = _number(item, "RescaleSlope", 1.0)
     how.RescaleIntercept = _number(item, "RescaleIntercept", 0.0)
-    return apply_modality_lut(pixels, how), how
+    return np.float64(apply_modality_lut(pixels, how))
 
 
 def _shown(pixels: np.ndarray, dataset) -> np.ndarray:
     """[F, H, W] stored pixels to grey levels in [0, 1]: each frame by its own rescale and
     its own window, or table; frames without one by percentiles of all of them together."""
-    found = [_values(frame, dataset, i) for i, frame in enumerate(pixels)]
-    values = np.stack([np.asarray(value, np.float64) for value, _ in found])
+    values = np.stack([_values(frame, dataset, i) for i, frame in enumerate(pixels)])
     if not np.isfinite(values).all():
         raise DataError("it holds NaN or infinite values")
-    shown = [windowed(values[i], dataset, i) for i in range(len(found))]
+    shown = [windowed(frame, dataset, i) for i, frame in enumerate(values)]
     if any(one is None for one in shown):
         scaled = percentiles(values)
         shown = [scaled[i] if one is None else one for i, one in enumerate(shown)]

@@ -1,5 +1,7 @@
 """Masks and label maps: pictures of a few values, which segmentations lie beside images as."""
 
+from pathlib import PurePosixPath
+
 import numpy as np
 
 from jaxbrain.data.classes import words_of
@@ -69,6 +71,6 @@ def _two_with_losses(picture: np.ndarray) -> bool:
     return all(one.mean() > 0.75 for one in near)
 
 
-def named_like_one(name: str) -> bool:
-    """Whether a file's name says mask, segmentation or labels."""
-    return bool(_NAMES & set(words_of(name)))
+def named_like_one(path: str) -> bool:
+    """Whether a file's own name says mask, segmentation or labels."""
+    return bool(_NAMES & set(words_of(PurePosixPath(path).name)))

@@ -1,8 +1,4 @@
-"""DICOM, NIfTI and MATLAB 7.3 files (Cheng's set) to grey slices; needs the extra `medical`.
-
-Of a DICOM file only the tags in `TAGS` are read. What says who the patient is becomes a
-number that slices of one patient share, and is never stored or printed.
-"""
+"""DICOM, NIfTI and MATLAB 7.3 files (Cheng's set) to grey slices; needs the extra `medical`."""
 
 import contextlib
 import importlib
@@ -103,9 +99,7 @@ def _mat(content: bytes, use_patient: bool) -> Slices:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise DataError(f"cjdata.{name} is missing or a link")
             dataset = group[name]
-            if not isinstance(dataset, h5py.Dataset) or dataset.external:
-                raise DataError(f"cjdata.{name} is no data of this file")
-            if dataset.is_virtual:
+            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
                 raise DataError(f"cjdata.{name} is no data of this file")
             if math.prod(dataset.shape) > most:
                 raise DataError(f"cjdata.{name} has more than {most} elements")

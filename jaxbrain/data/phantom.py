@@ -43,13 +43,6 @@ def _cubic(size: int, cells: int) -> np.ndarray:
     return np.where(t < 1, near, np.where(t < 2, far, 0.0)).astype(np.float32)
 
 
-def _noise(grid: Array, size: int, cells: int) -> Array:
-    """Smooth noise [S, S] of about unit variance with features of size / cells, from
-    normal draws [cells + 3, cells + 3]."""
-    weights = jnp.asarray(_cubic(size, cells))
-    return 1.3 * weights @ grid @ weights.T
-
-
 def _step(distance: Array, softness: float | Array) -> Array:
     """1 where `distance` is well below 0, 0 well above it."""
     return jax.nn.sigmoid(-distance / softness)
@@ -68,9 +61,11 @@ class _Draws:
         return low + (high - low) * next(self.scalars)
 
     def noise(self, cells: int) -> Array:
+        """Smooth [S, S], of about unit variance, with features of size / cells."""
         start, self.used = self.used, self.used + (cells + 3) ** 2
         grid = self.grids[start : self.used].reshape(cells + 3, cells + 3)
-        return _noise(grid, self.size, cells)
+        weights = jnp.asarray(_cubic(self.size, cells))
+        return 1.3 * weights @ grid @ weights.T
 
 
 class _Head(NamedTuple):
@@ -246,8 +241,7 @@ def _received(draws: _Draws, head: _Head, image: Array, difficulty, key: Array) 
 
 @functools.partial(jax.jit, static_argnums=(2,))
 def _draw_many(keys, label, size, difficulty):
-    draw_one = functools.partial(draw, size=size, difficulty=difficulty)
-    return jax.vmap(lambda key, label: draw_one(key, label))(keys, label)
+    return jax.vmap(functools.partial(draw, size=size, difficulty=difficulty))(keys, label)
 
 
 def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 0.5) -> Dataset:

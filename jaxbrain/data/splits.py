@@ -16,8 +16,7 @@ def select(label: np.ndarray, n_per_class: int, rng: np.random.Generator) -> np.
     chosen = []
     for k in range(int(label.max()) + 1):
         found = np.flatnonzero(label == k)
-        wanted = min(len(found), n_per_class) if n_per_class else len(found)
-        chosen.append(rng.permutation(found)[:wanted])
+        chosen.append(rng.permutation(found)[: n_per_class or None])
     return np.sort(np.concatenate(chosen))
 
 

@@ -128,10 +128,8 @@ def prepare(source: str | Path, data_dir: str | Path) -> Path:
             is there.
     """
     tfds, source = _tfds(), Path(source)
-    if not source.exists():
-        raise DataError(f"{source}: does not exist: expected a folder of images or an archive")
-    builder = _builder()(data_dir=str(data_dir), file_format="array_record")
     _, records = load_folder(source, image_size=8)
+    builder = _builder()(data_dir=str(data_dir), file_format="array_record")
     made_of = hashlib.sha256(repr([records.path, records.digest]).encode()).hexdigest()
     # TFDS keeps what is there, whatever it was made of.
     mark = Path(builder.data_dir) / "made_of.sha256"
@@ -192,14 +190,10 @@ def load(name: str, *, threshold: float | None = None, **options) -> tuple[Datas
 
 def _prepared(name: str, wanted: str):
     """The builder of a data set that is there."""
+    read = _tfds().core.read_only_builder.builder_from_files
     try:
-        return _tfds().core.read_only_builder.builder_from_files(
-            wanted,
-            # TFDS reads it once, when it is imported.
-            data_dir=os.environ.get("TFDS_DATA_DIR"),
-        )
-    except DataError:
-        raise
+        # TFDS reads the variable once, when it is imported.
+        return read(wanted, data_dir=os.environ.get("TFDS_DATA_DIR"))
     except Exception as error:  # TFDS raises many types.
         raise DataError(
             f"{name}: not prepared: expected it in TFDS_DATA_DIR or ~/tensorflow_datasets; "
