@@ -9,6 +9,7 @@ References:
     the papers that each function names.
 """
 
+import importlib
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,6 @@ def need(package: str):
     Raises:
         ConfigError: with the command that installs it.
     """
-    import importlib
-
     try:
         return importlib.import_module(package)
     except ImportError:

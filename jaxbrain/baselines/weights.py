@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,14 @@ _EXPECTED = (
     "expected VGG-16 in torchvision's layout (features.0.weight, ...) or Keras's "
     "(block1_conv1/kernel, ...), as .npz or .safetensors"
 )
+_TOP = "fc1", "fc2", "predictions"
+_CONVOLUTIONS = [f"block{block}_conv{i}" for block, i in convolutions()]
 # torchvision numbers ReLUs and pools too.
-_TORCH_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-_TORCH_LINEAR = {0: "fc1", 3: "fc2", 6: "predictions"}
+_NUMBERS = 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28
+_TORCH = {
+    "features": dict(zip(_NUMBERS, _CONVOLUTIONS, strict=True)),
+    "classifier": dict(zip((0, 3, 6), _TOP, strict=True)),
+}
 
 
 class Pretrained(NamedTuple):
@@ -61,21 +67,14 @@ def digest(path: str | Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-_TOP = "fc1", "fc2", "predictions"
-
-
-def _torch(tensors: dict, side: int) -> dict[tuple[str, str], np.ndarray]:
-    """torchvision's tensors as this module's: kernels [k, k, in, out], and the first
-    fully connected layer reads the map by rows, not by channels."""
-    found: dict[tuple[str, str], np.ndarray] = {}
-    names = [f"block{block}_conv{i}" for block, i in convolutions()]
-    places = dict(zip(_TORCH_CONVOLUTIONS, names, strict=True))
+def _torch(tensors: dict, side: int) -> Iterator[tuple]:
+    """(name, layer, part, tensor) of torchvision's as this module's: kernels [k, k, in, out],
+    and the first fully connected layer reads the map by rows, not by channels."""
     for name, tensor in tensors.items():
         match = re.search(r"(features|classifier)\.(\d+)\.(weight|bias)$", name)
         if not match:
             continue
-        known = places if match[1] == "features" else _TORCH_LINEAR
-        layer = known.get(int(match[2]))
+        layer = _TORCH[match[1]].get(int(match[2]))
         if layer is None:
             raise DataError(f"{name} is no part of VGG-16")
         part = "kernel" if match[3] == "weight" else "bias"
@@ -86,31 +85,21 @@ def _torch(tensors: dict, side: int) -> dict[tuple[str, str], np.ndarray]:
                 by_channel = tensor.reshape(len(tensor), -1, side, side)
                 tensor = by_channel.transpose(0, 2, 3, 1).reshape(len(tensor), -1)
             tensor = tensor.T
-        _add(found, layer, part, tensor, name)
-    return found
+        yield name, layer, part, tensor
 
 
-def _keras(tensors: dict) -> dict[tuple[str, str], np.ndarray]:
-    """Keras's tensors; it reads blue first."""
-    found: dict[tuple[str, str], np.ndarray] = {}
-    names = [f"block{block}_conv{i}" for block, i in convolutions()]
+def _keras(tensors: dict) -> Iterator[tuple]:
+    """`_torch` of Keras's tensors; it reads blue first."""
     for name, tensor in tensors.items():
         match = re.search(r"(block\d+_conv\d+|fc[12]|predictions)(?![\w])", name)
         if not match:
             continue
-        if match[1].startswith("block") and match[1] not in names:
+        if match[1] not in (*_CONVOLUTIONS, *_TOP):
             raise DataError(f"{name} is no part of VGG-16")
         part = "bias" if tensor.ndim == 1 else "kernel"
         if match[1] == "block1_conv1" and tensor.ndim == 4:
             tensor = tensor[:, :, ::-1]
-        _add(found, match[1], part, tensor, name)
-    return found
-
-
-def _add(found: dict, layer: str, part: str, tensor: np.ndarray, name: str) -> None:
-    if (layer, part) in found:
-        raise DataError(f"{name}: a second {part} of {layer}")
-    found[layer, part] = tensor
+        yield name, match[1], part, tensor
 
 
 def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretrained:
@@ -133,8 +122,12 @@ def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretra
     path, module = Path(path), module or VGG16()
     tensors = _read(path)
     torch = any(re.search(r"features\.\d+\.weight$", name) for name in tensors)
+    found: dict[tuple[str, str], np.ndarray] = {}
     try:
-        found = _torch(tensors, side) if torch else _keras(tensors)
+        for name, layer, part, tensor in _torch(tensors, side) if torch else _keras(tensors):
+            if (layer, part) in found:
+                raise DataError(f"{name}: a second {part} of {layer}")
+            found[layer, part] = tensor
     except DataError as error:
         raise DataError(f"{path}: {error}: {_EXPECTED}") from error
     if not found:

@@ -140,14 +140,9 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield Path(root)
 
 
-@contextlib.contextmanager
-def folder(path: Path) -> Iterator[Path]:
+def folder(path: Path) -> contextlib.AbstractContextManager[Path]:
     """A folder as it is, an archive `unpacked`."""
-    if path.is_dir():
-        yield path
-    else:
-        with unpacked(path) as root:
-            yield root
+    return contextlib.nullcontext(path) if path.is_dir() else unpacked(path)
 
 
 def _zip_member(one: zipfile.ZipInfo) -> _Member:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ class Collection:
         self.options, self.class_names, self.notes = options, class_names, list(notes)
         self.files: list[_File] = []
         self.bad: list[tuple[str, str]] = []
-        self.said: dict[str, list[str]] = {}
+        self.said: dict[str, list[str]] = defaultdict(list)
 
     @contextlib.contextmanager
     def reading(self, path: str) -> Iterator[None]:
@@ -105,7 +106,7 @@ class Collection:
 
     def say(self, text: str, relative: str) -> None:
         """A warning that files share."""
-        self.said.setdefault(text, []).append(relative)
+        self.said[text].append(relative)
 
     def shared(self) -> list[str]:
         """What was said, with the number of files that share it."""
@@ -171,14 +172,14 @@ class Collection:
         rows, images, labels, whose = [], [], [], []
         numbers: dict[tuple[str, str], int] = {}
         seen: dict[str, tuple[int, str]] = {}
-        remarks: dict[str, list[str]] = {}
+        remarks: dict[str, list[str]] = defaultdict(list)
         for one in self._without_masks():
             source, patient = self._patient(one)
             number = numbers.setdefault((source, patient), len(numbers)) if patient else -1
             if one.found.note:
                 self.say(one.found.note, one.relative)
             if one.found.remark:
-                remarks.setdefault(one.found.remark, []).append(one.relative)
+                remarks[one.found.remark].append(one.relative)
             for name, (*pictures, size, digest, constant) in zip(
                 one.found.name, one.parts, strict=True
             ):

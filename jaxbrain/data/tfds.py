@@ -88,7 +88,7 @@ def _builder():
             return {name: self._generate_examples(source, records, name) for name in names}
 
         def _generate_examples(self, source, records, split):
-            place = {path: i for i, path in enumerate(records.path)}
+            patient = dict(zip(records.path, records.patient, strict=True))
             with archive.folder(source) as root:
                 for label, own, path in find(root).files():
                     if (own or "train") != split:
@@ -101,11 +101,9 @@ def _builder():
                     for image, part in zip(found.image, found.name, strict=True):
                         key = relative + part
                         # What `load_folder` left out is left out.
-                        if key not in place:
-                            continue
-                        patient = records.patient[place[key]]
-                        example = {"label": label or found.label, "path": key, "patient": patient}
-                        yield key, example | {"image": _png(image)}
+                        if key in patient:
+                            about = {"label": label or found.label, "patient": patient[key]}
+                            yield key, about | {"image": _png(image), "path": key}
 
     return BrainMri
 
