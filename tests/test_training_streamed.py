@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import change, small
-from test_runs_paper import command
+from conftest import change, command, small
 from test_training_loops import TRAIN_CLASSIFIER, TRAIN_GAN, images
 
 from jaxbrain.errors import ConfigError

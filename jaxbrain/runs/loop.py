@@ -5,6 +5,7 @@ cell of a study, on one device or several, with the data on the device or on the
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,14 @@ def reports(total: int, intervals: int) -> list[int]:
     return sorted({round(total * (i + 1) / intervals) for i in range(intervals)} - {0})
 
 
+def _of_first(meta: dict) -> dict:
+    """JSON values that the first process holds, in every process of a run."""
+    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    size = int(devices.from_first(np.int32(len(text)), np.int32(0)))
+    text = devices.from_first(text, jax.ShapeDtypeStruct((size,), np.uint8))
+    return json.loads(np.asarray(text).tobytes())
+
+
 class Loop:
     """The lanes of one training while they run; `run` is the way in."""
 
@@ -81,7 +90,7 @@ class Loop:
             if step > -1:
                 begun, self.done[i] = True, step
                 rows[i] = devices.from_first(one and one.state, like)
-            meta = one.meta if one else {"reports": [], "partial": {}}
+            meta = _of_first(one.meta if one else {"reports": [], "partial": {}})
             self.parts[i] = {name: list(values) for name, values in meta["partial"].items()}
             self.watch.log.restore(lane.name, meta["reports"])
         if begun:
