@@ -58,7 +58,7 @@ def same(one: dict, two: dict):
 def test_each_answer_of_a_training_has_a_file(folder):
     with folder:
         same(folder.parts("parts", CELLS[:2], folder.make), answers(CELLS[:2]))
-        assert folder.files() == {"P0_cgan_cnn_true_0_0.npz", "P0_cgan_cnn_true_1_0.npz"}
+        assert folder.files() == {"P0+cgan+cnn+true+0+0.npz", "P0+cgan+cnn+true+1+0.npz"}
         assert (folder.parts.done, folder.parts.found()) == (2, 2)
     with folder:
         # Two are read, one is made.
@@ -84,7 +84,7 @@ def test_a_kill_while_one_is_written_leaves_none(folder, monkeypatch):
 
     def half(file, **arrays):
         save(file, **arrays)
-        if folder.files() - {"P0_cgan_cnn_true_0_0.npz.tmp"}:
+        if folder.files() - {"P0+cgan+cnn+true+0+0.npz.tmp"}:
             raise KeyboardInterrupt
 
     with folder, monkeypatch.context() as patch:
@@ -92,7 +92,7 @@ def test_a_kill_while_one_is_written_leaves_none(folder, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             folder.parts("parts", CELLS, folder.make)
         finished = {name for name in folder.files() if name.endswith(".npz")}
-    assert finished == {"P0_cgan_cnn_true_0_0.npz"}
+    assert finished == {"P0+cgan+cnn+true+0+0.npz"}
     with folder:
         same(folder.parts("parts", CELLS, folder.make), answers(CELLS))
         assert folder.made == CELLS[1:]

@@ -47,7 +47,7 @@ def test_same_command_again_is_complete_and_grows(finished, tmp_path):
 
 
 def part(workdir: Path, seed: int) -> Path:
-    (path,) = (workdir / "parts").glob(f"P0_*_true_{seed}_0.npz")
+    (path,) = (workdir / "parts").glob(f"P0+*+true+{seed}+0.npz")
     return path
 
 
@@ -77,7 +77,7 @@ def test_lost_images_are_drawn_again(finished, tmp_path):
     whole, _ = finished
     copy = tmp_path / "run"
     shutil.copytree(whole, copy)
-    (image,) = (copy / "images").glob("cgan_all_true_0_0.npz")
+    (image,) = (copy / "images").glob("cgan+all+true+0+0.npz")
     wanted = image.read_bytes()
     image.unlink()
     part(copy, 0).unlink()

@@ -198,7 +198,7 @@ def test_one_line_says_how_many_lanes_train(whole):
     # Three lanes report four times each.
     assert len(events) == 3 * 4
     assert sorted(p.name for p in (path / "images").iterdir()) == [
-        f"drift_all_true_{seed}_0.npz" for seed in range(3)
+        f"drift+all+true+{seed}+0.npz" for seed in range(3)
     ]
 
 
@@ -212,7 +212,10 @@ def test_a_lane_that_diverges_takes_no_other_with_it(mapping, whole, images, tmp
     )
     # The others were finished and are kept.
     kept = sorted(p.name for p in (tmp_path / "run" / "images").iterdir())
-    assert kept == [f"drift_all_true_{seed}_0.npz" for seed in range(3)]
+    assert kept == [f"drift+all+true+{seed}+0.npz" for seed in range(3)]
+    # What diverged keeps its checkpoints, if it had any; the others' are gone.
+    left = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert left <= {"drift+all+true+1+0"}
     # The same command, told to skip it, trains nothing again and ends.
     results, text = run(
         tmp_path / "run", images, drift("drift", spoil_second), options=chosen, on_divergence="skip"
@@ -302,7 +305,7 @@ def test_lanes_saved_at_other_steps_catch_up(images, tmp_path, monkeypatch):
     saves = loop.checkpoint.Store.save
 
     def second_fails(self, step, state, meta):
-        if self.path.name == "drift_all_true_1_0" and step >= 5:
+        if self.path.name == "drift+all+true+1+0" and step >= 5:
             raise KeyboardInterrupt
         saves(self, step, state, meta)
 
@@ -314,7 +317,7 @@ def test_lanes_saved_at_other_steps_catch_up(images, tmp_path, monkeypatch):
         path.name: max(int(one.name) for one in path.iterdir() if one.name.isdigit())
         for path in (tmp_path / "run" / "checkpoints").iterdir()
     }
-    assert steps["drift_all_true_0_0"] > steps["drift_all_true_1_0"] > 0
+    assert steps["drift+all+true+0+0"] > steps["drift+all+true+1+0"] > 0
     run(tmp_path / "run", images, drift("drift"), options=chosen, save_every=0.0)
     ours, theirs = ((tmp_path / one / "predictions.csv").read_bytes() for one in ("run", "whole"))
     assert ours == theirs

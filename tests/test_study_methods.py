@@ -15,6 +15,7 @@ from jaxbrain.commands import ladder as entry
 from jaxbrain.data.records import from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.runs.ladder import ladder
+from jaxbrain.runs.table4 import table4
 from jaxbrain.study import choose, methods
 from jaxbrain.study.methods import Classifier, Generator
 from jaxbrain.study.protocols import StudyConfig
@@ -110,6 +111,9 @@ def test_doses_of_an_own_generator(module):
     ("name", "match"),
     [
         ("nowhere:jitter", "nowhere cannot be imported"),
+        (":jitter", "':jitter': expected module:object"),
+        ("{}:", "expected module:object"),
+        (".x:y", "expected module:object"),
         ("{}:nothing", "has no nothing"),
         ("{}:number", "it is a int: expected a jaxbrain.study.methods.Generator"),
         ("{}:neighbour", "it is a Classifier: expected a jaxbrain.study.methods.Generator"),
@@ -124,7 +128,30 @@ def test_what_names_no_generator(name, match, module):
         choose.generators((name.format(module),))
 
 
-def test_names_are_each_of_one_method():
+@pytest.mark.parametrize("text", ["def (", "raise KeyError('why')", "1 / 0"])
+def test_a_module_that_fails(text, module, tmp_path):
+    (tmp_path / f"{module}.py").write_text(text)
+    with pytest.raises(ConfigError, match=f"{module} cannot be imported: "):
+        choose.classifiers((f"{module}:neighbour",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"split": "xx"}, r"split is 'xx': expected holdout \| kfold"),
+        ({"mapping": "xx"}, "mapping is 'xx': expected auto"),
+        ({"seeds": True}, "seeds is True: expected a whole number from 1"),
+    ],
+)
+def test_words_of_a_study(fields, match):
+    with pytest.raises(ConfigError, match=match):
+        StudyConfig(**fields)
+
+
+def test_names_are_each_of_one_method(images):
+    own = Generator("ridge", lambda cfg, train, label, key: None)
+    with pytest.raises(ConfigError, match="'ridge' names a generator and a classifier"):
+        study(small(), images, jax.random.key(0), generators=[own], classifiers=["ridge"])
     other = Generator("linear", lambda cfg, train, label, key: None)
     with pytest.raises(ConfigError, match="two named 'linear'"):
         choose.generators((other,))
@@ -148,6 +175,7 @@ def some(*_):
     ("make", "match"),
     [
         (lambda: Generator("a b", some), "name is 'a b': expected letters, digits"),
+        (lambda: Generator("a" * 61, some), "at most 60"),
         (lambda: Generator("none", some), "that word stands for no synthesis"),
         (lambda: Generator("x"), "x: expected fit_sample, or steps, start, advance and finish"),
         (lambda: Generator("x", some, start=some), "expected fit_sample, or steps, start"),
@@ -202,6 +230,44 @@ def test_images_that_are_none(value, match, images):
         )
 
 
+def test_a_mapped_generator_draws_as_many_as_asked(images):
+    few = Generator("few", lambda cfg, train, label, key: train.image[:3], True)
+    with pytest.raises(DataError, match="few returned 3 images: expected 24"):
+        list(study(small(), images, jax.random.key(0), options=OPTIONS, generators=[few]))
+
+
+def long(start=None, advance=None) -> Generator:
+    """A generator that trains, of which one part is wrong."""
+
+    def begin(cfg, train, key):
+        return {"level": np.zeros(())}
+
+    def go(cfg, train, key, state, stop):
+        return state, {"loss": np.zeros(4)}
+
+    def finish(cfg, state, label, key):
+        return np.zeros((len(label), 16, 16, 1), np.uint8)
+
+    parts = {"start": start or begin, "advance": advance or go, "finish": finish}
+    return Generator("long", steps=lambda cfg, count: 4, **parts)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"start": lambda *_: ()}, "long: start returned .*expected a tree of arrays"),
+        ({"advance": lambda *a: a[3]}, r"advance returned a dict: expected \(state, metrics\)"),
+        ({"advance": lambda *a: (a[3], {"loss": np.zeros(3)})}, r"'loss' of shape \[3\]"),
+        ({"advance": lambda *a: (a[3], {"step": np.zeros(4)})}, "not named .*step"),
+    ],
+)
+def test_trainings_that_are_none(wrong, match, images, tmp_path):
+    with pytest.raises(DataError, match=match):
+        list(study(small(), images, jax.random.key(0), options=OPTIONS, generators=[long(**wrong)]))
+    right = study(small(), images, jax.random.key(0), options=OPTIONS, generators=[long()])
+    assert len(list(right)) == 2
+
+
 def saying(value):
     def fit_predict(cfg, train, weight, test, key):
         assert train.image.dtype == test.dtype == np.uint8
@@ -216,6 +282,7 @@ def saying(value):
     [
         (lambda t, k: np.full(t, 0.5), r"said returned \[8\]: expected \[8, 2\]"),
         (lambda t, k: np.full((t, k), 0.7), "expected probabilities that sum to 1"),
+        (lambda t, k: [[0.5, 0.5], [1.0]], "said returned no array"),
         (lambda t, k: np.tile([1.5, -0.5], (t, 1)), "expected probabilities that sum to 1"),
     ],
 )
@@ -294,3 +361,36 @@ def test_other_keys_draw_other_splits(images):
     assert one == again and one.keys() == other.keys()
     same = sum(one[name] == other[name] for name in one)
     assert same < len(one) / 4
+
+
+def test_table_4_of_three_classes(images, tmp_path):
+    data = images._replace(label=(np.arange(24) % 3).astype(np.int32))
+    records = from_arrays(data, ("glioma", "no", "pituitary"), "made")
+    options = StudyConfig("kfold", 1, 2, classifiers=("ridge", "majority"), generators=("linear",))
+    results = table4(small(), data, records, tmp_path / "run", options=options)
+    by_name = {row["name"]: row["P3"] for row in results["rows"]}
+    assert by_name["majority"]["recall"] is None and 0 <= by_name["ridge"]["accuracy"] <= 1
+    assert "| majority |" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_names_that_join_alike_keep_their_own_files(images, tmp_path):
+    draw = drawing(lambda m, s: np.zeros((m, s, s, 1), np.uint8)).fit_sample
+    say = saying(lambda t, k: np.full((t, k), 1.0 / k)).fit_predict
+    given = {
+        "generators": [Generator("a", draw), Generator("a_b", draw)],
+        "classifiers": [Classifier("b_c", say), Classifier("c", say)],
+    }
+    records = from_arrays(images, ("no", "yes"), "made")
+    for _ in range(2):
+        ladder(small(), images, records, tmp_path / "run", options=OPTIONS, **given)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "damaged" not in log and "already complete" in log
+    # Two generators, two classifiers, and the probe of each.
+    assert len(list((tmp_path / "run" / "parts").iterdir())) == 8
+
+
+def test_the_trainings_of_a_study_are_spread_whole():
+    with pytest.raises(ConfigError, match="parallel is 'sharded': expected none, .*--mapping devi"):
+        main("--parallel", "sharded", "--devices", "2")
+    with pytest.raises(ConfigError, match="devices is 2: expected 1 without --mapping devices"):
+        main("--devices", "2")

@@ -32,7 +32,7 @@ def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
     study = StudyConfig(
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )
-    options.hardware.start()
+    options.hardware.start(options.mapping)
     *given, workdir = options.inputs("ablations")
     watched = options.watched(prog, arguments)
     ablations.ablations(*given, workdir, options=study, generator=options.generator, **watched)

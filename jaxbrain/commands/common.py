@@ -73,11 +73,6 @@ class Hardware:
     def __post_init__(self):
         if self.devices < 0:
             raise ConfigError(f"devices is {self.devices}: expected 0 or more")
-        if self.devices > 1 and self.parallel == "none":
-            raise ConfigError(
-                f"devices is {self.devices}: expected 1 with parallel = none; give "
-                "--parallel pmap or sharded"
-            )
 
     def cache_folder(self) -> tuple[Path | None, str]:
         """(where compiled programs and decoded images are kept or None, a note why not).
@@ -97,8 +92,21 @@ class Hardware:
         note = f"note   no cache: {path} cannot be written ({problem}); --cache DIR names another"
         return None, f"{note} place"
 
-    def start(self) -> None:
-        """Set JAX up; before anything else of it runs."""
+    def start(self, mapping: str | None = None) -> None:
+        """Set JAX up; before anything else of it runs.
+
+        mapping: of a study, whose trainings may be spread over devices; None where only the
+            batches of one are.
+        """
+        spread = mapping == "devices"
+        if mapping and self.parallel != "none":
+            raise ConfigError(
+                f"parallel is {self.parallel!r}: expected none, since the trainings of a study "
+                "are spread whole: --mapping devices"
+            )
+        if self.devices > 1 and self.parallel == "none" and not spread:
+            how = "--mapping devices" if mapping else "--parallel pmap or sharded"
+            raise ConfigError(f"devices is {self.devices}: expected 1 without {how}")
         _do_without_home()
         path, note = self.cache_folder()
         if note:
@@ -108,7 +116,7 @@ class Hardware:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         else:
             jax.config.update("jax_enable_compilation_cache", False)
-        if self.parallel != "none" and self.devices:
+        if (self.parallel != "none" or spread) and self.devices:
             # Of a CPU backend only; others have the devices they have.
             own = -(-self.devices // (self.num_processes or 1))
             # Where JAX runs already, `devices.devices` says what there is.

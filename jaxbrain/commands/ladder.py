@@ -39,6 +39,6 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
             print(text)
         print(f"{options.verify}: {len(differences) or 'no'} differences")
         sys.exit(1 if differences else 0)
-    options.hardware.start()
+    options.hardware.start(options.study.mapping)
     watched = options.watched(prog, arguments)
     ladder.ladder(*options.inputs("ladder"), options=options.study, **watched)

@@ -42,7 +42,7 @@ class Arguments(common.Study):
 def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     options = common.parse_study(Arguments, arguments, prog)
     weights = str(options.weights or "")
-    options.hardware.start()
+    options.hardware.start(options.mapping)
     accelerator = jax.default_backend() != "cpu"
     rows, left_out = table4.rows_or_default(options.cfg, options.rows, weights, accelerator)
     if "vgg16_transfer" in options.rows and not weights:

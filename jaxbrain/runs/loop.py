@@ -200,7 +200,9 @@ class Loop:
             self.parts[i] = {}
             counts = parts.pop("count", None) or [1.0] * len(next(iter(parts.values()), [0.0]))
             count = float(np.sum(np.float32(counts)))
-            means = {name: float(np.sum(np.float32(v))) / count for name, v in parts.items()}
+            means = {
+                name: float(np.sum(np.float32(v))) / max(count, 1e-9) for name, v in parts.items()
+            }
             if "correct" in means:
                 means["accuracy"] = means.pop("correct")
             means |= watch.show(training, i, lanes.lane(self.states, i), stop, means)
@@ -300,22 +302,18 @@ def run(watch: Watch, training: Training) -> Finished:
         return loop.run()
 
 
-class refusing_memory:  # noqa: N801, a context manager
+@contextlib.contextmanager
+def refusing_memory(training: Training):
     """Out of memory inside becomes a `ConfigError` that names the batch size."""
-
-    def __init__(self, training: Training):
-        self.field, self.size = f"{training.kind}.batch_size", training.batch_size
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, jax.errors.JaxRuntimeError | MemoryError):
-            text = str(error).strip().splitlines()
-            first = text[0] if text else "out of memory"
-            memory = "RESOURCE_EXHAUSTED" in first or "ut of memory" in first
-            if memory or isinstance(error, MemoryError):
-                raise ConfigError(
-                    f"{self.field} is {self.size}: the device has not the memory for it "
-                    f"({first}): try {max(1, self.size // 2)}"
-                ) from error
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        text = str(error).strip().splitlines()
+        first, size = text[0] if text else "out of memory", training.batch_size
+        memory = "RESOURCE_EXHAUSTED" in first or "ut of memory" in first
+        if not memory and not isinstance(error, MemoryError):
+            raise
+        raise ConfigError(
+            f"{training.kind}.batch_size is {size}: the device has not the memory for it "
+            f"({first}): try {max(1, size // 2)}"
+        ) from error

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from jaxbrain.runs.workdir import Stop
 
 
 def file_of(name: str) -> str:
-    """The file of one fit or cell: "cgan/all/true/0/0" -> "cgan_all_true_0_0"."""
-    return re.sub(r"[^\w.@-]", "_", name)
+    """The file of one fit or cell: "cgan/all/true/0/0" -> "cgan+all+true+0+0". No method's name
+    holds a plus, so no two share a file."""
+    return name.replace("/", "+")
 
 
 class Parts:
@@ -52,6 +52,7 @@ class Parts:
         """See `study.study`."""
         self.done += len(names) if kind == "parts" else 0
         found: dict[str, np.ndarray | str] = {}
+        whole = file_of(whole)
         files = {whole: names} if whole else {file_of(name): [name] for name in names}
         missing = []
         for file, members in files.items():
@@ -77,12 +78,17 @@ class Parts:
             for name, value in made.items():
                 path = self.path / kind / f"{file_of(name)}.npz"
                 self._write(path, {name: value}, spent / len(made))
-        for name in made:
-            shutil.rmtree(self.path / "checkpoints" / file_of(name), ignore_errors=True)
+        self._forget(made)
         count = f"{len(names)} fits" if kind == "images" else f"cells {self.done}/{self.num_cells}"
         self.log.line(f"{count}  {whole or names[0]}  {spent:.1f} s")
         self.stop.check(f"after {self.done} of {self.num_cells} cells, saved")
         return made
+
+    def _forget(self, answers: dict[str, np.ndarray | str]) -> None:
+        """Remove the checkpoints of what is done; of what diverged they are the evidence."""
+        for name, value in answers.items():
+            if not isinstance(value, str):
+                shutil.rmtree(self.path / "checkpoints" / file_of(name), ignore_errors=True)
 
     def image(self, fit: str) -> np.ndarray | None:
         """What a fit drew, [M, S, S, 1] uint8, where it is kept."""
@@ -127,9 +133,8 @@ class Parts:
             return None
         for name, events in about["reports"].items():
             self.log.restore(name, events)
-        for name in found:
-            # A kill may have come before it was removed.
-            shutil.rmtree(self.path / "checkpoints" / file_of(name), ignore_errors=True)
+        # A kill may have come before.
+        self._forget(values)
         self._spent(path.parent.name, names[0], about["seconds"])
         return values
 

@@ -160,6 +160,8 @@ def _digests(planned: Study) -> dict[str, str]:
 
 def _source(method: Method) -> Path | None:
     function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
+    while isinstance(function, functools.partial):
+        function = function.func
     with contextlib.suppress(TypeError, OSError):
         return Path(inspect.getsourcefile(inspect.unwrap(function)))
     return None

@@ -153,10 +153,14 @@ def _refuse_other(workdir: Path) -> None:
 _COMPARED = "difference", "p_value", "p_value_holm", "mcnemar_p"
 
 
-def _cell(cells: list[dict], protocol: str, name: str) -> dict:
-    (cell,) = [c for c in cells if (c["protocol"], c["classifier"]) == (protocol, name)]
+def _cell(cells: list[dict], protocol: str, name: str) -> dict | None:
+    """None where all trainings of a row diverged. Recall and specificity are of two classes."""
+    found = [c for c in cells if (c["protocol"], c["classifier"]) == (protocol, name)]
+    if not found:
+        return None
+    (cell,) = found
     kept = {key: cell[key] for key in ("accuracy", "interval", "interval_kind", "n")}
-    return kept | {key: cell["metrics"][key] for key in ("auroc", "recall", "specificity")}
+    return kept | {key: cell["metrics"].get(key) for key in ("auroc", "recall", "specificity")}
 
 
 def _compared(comparisons: list[dict], reference: str | None) -> dict[str, dict]:

@@ -107,6 +107,35 @@ def _predict(method, cfg, arrays, _, entry):
     return method.fit_predict(cfg, data, weight, pool_images(*arrays, which, test), key)
 
 
+# What a report says beside a method's metrics.
+_RESERVED = {"lane", "seed", "training", "step", "images_per_second"}
+
+
+def _refuse_state(name: str, states):
+    """`states`; a DataError unless `start` gave a tree of arrays."""
+    leaves = jax.tree.leaves(states)
+    if not leaves or not all(hasattr(leaf, "shape") and leaf.shape for leaf in leaves):
+        raise DataError(f"{name}: start returned {states!r:.200}: expected a tree of arrays")
+    return states
+
+
+def _refuse_metrics(name: str, total: int, returned) -> tuple:
+    """(states, metrics on the host); a DataError unless `advance` gave such a pair."""
+    pair = isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)
+    if not pair:
+        raise DataError(
+            f"{name}: advance returned a {type(returned).__name__}: expected (state, metrics)"
+        )
+    metrics = {key: np.asarray(value) for key, value in jax.device_get(returned[1]).items()}
+    for key, values in metrics.items():
+        if key in _RESERVED or values.shape[1:] != (total,):
+            raise DataError(
+                f"{name}: advance returned {key!r} of shape {list(values.shape[1:])}: expected "
+                f"metrics of shape [{total}], not named {', '.join(sorted(_RESERVED))}"
+            )
+    return returned[0], metrics
+
+
 class Block:
     """See the module; images are made when a cell first asks for them."""
 
@@ -165,17 +194,18 @@ class Block:
         }
 
     def _checked_images(self, fit: Fit, image, side: int, padded: bool) -> np.ndarray:
-        image, count = np.asarray(image), len(fit.drawn)
+        image = np.asarray(image)
+        count = self._shared.lengths(fit)[1] if padded else len(fit.drawn)
         if image.dtype != np.uint8 or image.shape[1:] != (side, side, 1):
             raise DataError(
                 f"generator {fit.generator} returned {image.dtype} {list(image.shape)}: expected "
                 f"uint8 {[count, side, side, 1]}"
             )
-        if len(image) != count and not padded:
+        if len(image) != count:
             raise DataError(
                 f"generator {fit.generator} returned {len(image)} images: expected {count}"
             )
-        return image[:count]
+        return image[: len(fit.drawn)]
 
     def _trained_images(self, names: list[str]) -> dict[str, np.ndarray | str]:
         fits = [fit for fit in self._fits if fit.name in names]
@@ -214,13 +244,14 @@ class Block:
         begin = self._shared.program(method, "start", cfg, start)
         run = self._shared.program(method, "advance", cfg, advance)
         total = method.steps(cfg, length)
+        look = partial(_refuse_metrics, method.name, total)
         stop = (lambda n: n) if self._shared.on_host(method) else jnp.int32
 
         def go(states, which, first, last):
             own = lanes.some(states, which)
             shared = (arrays, stop(first), stop(last))
-            own, metrics = run(shared, own, lanes.some(entries, which))
-            return merged(states, which, own), jax.device_get(metrics)
+            own, metrics = look(run(shared, own, lanes.some(entries, which)))
+            return merged(states, which, own), metrics
 
         def compile_for(states, say):
             return run.compile((arrays, stop(0), stop(0)), states, entries, say)
@@ -231,7 +262,7 @@ class Block:
             tuple(lane_names),
             total,
             method.batch_size(cfg) if method.batch_size else 1,
-            lambda: begin(arrays, (), entries),
+            lambda: _refuse_state(method.name, begin(arrays, (), entries)),
             compile_for,
             go,
         )
@@ -252,8 +283,8 @@ class Block:
             size = _TOGETHER if quick else chunk
             for number, start in enumerate(range(0, len(named), size)):
                 members = dict(list(named.items())[start : start + size])
-                labels = "_shuffled" * shuffled + "_origin" * (cfg != self._shared.cfg)
-                whole = f"{self._name}_{generator}_{name}_{kin}{labels}_{number:04d}"
+                labels = "shuffled" if shuffled else "true" if cfg == self._shared.cfg else "origin"
+                whole = f"{self._name}/{generator}/{name}/{kin}/{labels}/{number:04d}"
                 make = partial(self._made, method, {k: same[0] for k, same in members.items()})
                 found = self._keep("parts", list(members), make, whole if quick else "")
                 for cell_name, same in members.items():
@@ -349,7 +380,10 @@ class Block:
         return [diverged.get(i) or p[i, : len(cell.test)] for i, cell in enumerate(cells)]
 
     def _checked(self, method: Classifier, cell: Cell, p) -> np.ndarray | str:
-        p = np.float64(p)
+        try:
+            p = np.float64(p)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"classifier {method.name} returned no array: {error}") from error
         wanted = len(cell.test), self._shared.config(cell).data.num_classes
         if p.shape != wanted:
             raise DataError(
@@ -357,7 +391,8 @@ class Block:
                 "probabilities of every class for every test image"
             )
         if not np.isfinite(p).all():
-            return f"{cell.name} predicts NaN: lower its learning rate"
+            hint = ": lower its learning rate" if method.trains else ""
+            return f"{cell.name} predicts NaN{hint}"
         if (p < 0).any() or np.abs(p.sum(axis=1) - 1.0).max() > 1e-3:
             bad = int(np.argmax(np.abs(p.sum(axis=1) - 1.0)))
             raise DataError(

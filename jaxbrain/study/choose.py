@@ -12,14 +12,17 @@ from jaxbrain.study.protocols import NONE, dose
 def _imported(field: str, text: str, kind: type):
     """The object of "module:object", from the working directory or an installed package."""
     module_name, _, path = text.partition(":")
+    if not path or not all(part.isidentifier() for part in module_name.split(".")):
+        raise ConfigError(f"{field} has {text!r}: expected module:object")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module_name)
-    except ImportError as error:
+    # Whatever a user's module raises.
+    except Exception as error:
         raise ConfigError(
-            f"{field} has {text!r}: {module_name} cannot be imported: {error}: expected a module "
-            "in the working directory or installed"
+            f"{field} has {text!r}: {module_name} cannot be imported: {error!r}: expected "
+            "module:object, a module in the working directory or installed"
         ) from error
     for name in path.split("."):
         if not hasattr(found, name):

@@ -59,9 +59,11 @@ class Method:
         return self.advance is not None
 
     def _check(self, kind: str, function: str, sees: tuple[str, ...]) -> None:
-        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name):
+        name = self.name if isinstance(self.name, str) else ""
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,59}", name, re.ASCII):
             raise ConfigError(
-                f"{kind} name is {self.name!r}: expected letters, digits, and . _ - inside"
+                f"{kind} name is {self.name!r}: expected letters, digits, and . _ - inside, at "
+                "most 60"
             )
         if self.name == NONE:
             raise ConfigError(f"{kind} name is 'none': that word stands for no synthesis")

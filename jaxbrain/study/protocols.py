@@ -33,7 +33,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxbrain.config import Config
+from jaxbrain.config import Config, require_name
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Array, require_range
@@ -86,9 +86,11 @@ class StudyConfig:
     weights: str = ""
 
     def __post_init__(self):
+        require_name("split", self.split, ("holdout", "kfold"))
+        require_name("mapping", self.mapping, ("auto", "loop", "map", "vmap", "devices"))
         for name in ("seeds", "folds"):
             value, low = getattr(self, name), 1 if name == "seeds" else 2
-            if not isinstance(value, int) or value < low:
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ConfigError(f"{name} is {value!r}: expected a whole number from {low}")
         if not isinstance(self.chunk, int) or self.chunk < 0:
             raise ConfigError(f"chunk is {self.chunk!r}: expected 0 or more")

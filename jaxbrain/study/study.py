@@ -76,6 +76,8 @@ class Study:
         telling, classifier = choose.classifiers(
             classifiers or options.classifiers, options.weights
         )
+        if both := set(generator) & set(classifier):
+            raise ConfigError(f"{both.pop()!r} names a generator and a classifier: expected two")
         # From here on by their own names.
         self.options = dataclasses.replace(options, generators=drawing, classifiers=telling)
         of_files = {name for name, one in classifier.items() if one.sees == "files"}

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxbrain.config import require_name
 from jaxbrain.training import devices
 
 HOW = "auto", "loop", "map", "vmap", "devices", "pmap", "sharded", "host"
@@ -63,6 +64,7 @@ class Lanes:
     def __init__(
         self, function: Callable, how: str = "auto", num_devices: int = 0, *, donate: bool = False
     ):
+        require_name("how", how, HOW)
         if how == "auto":
             how = "loop" if jax.default_backend() == "cpu" else "vmap"
         self.how, self.function, self._donate = how, function, donate
