@@ -235,8 +235,8 @@ def test_a_damaged_part_is_named_and_made_again(finished, tmp_path):
     whole = (workdir / "predictions.csv").read_bytes()
     text = run(entry, *arguments)
     assert "\nalready complete" in text
-    # With true labels, and with shuffled ones.
-    part, other = sorted((workdir / "parts").iterdir())
+    # With shuffled labels, and with true ones.
+    other, part = sorted((workdir / "parts").iterdir())
     assert "shuffled" in other.name
     content = part.read_bytes()
     flipped = bytearray(content)

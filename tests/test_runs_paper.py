@@ -277,7 +277,7 @@ def test_four_classes(tmp_path):
         (["--seeds", "0"], "seeds is 0"),
         (["--data.num-classes", "5"], "data.num_classes is 5: expected 2"),
         (["--gan.batch-size", "500"], "gan.batch_size is 500: expected at most 24"),
-        (["--devices", "4"], "devices is 4: expected 1 with parallel = none"),
+        (["--devices", "4"], "devices is 4: expected 1 without --parallel pmap or sharded"),
         (["--devicez", "4"], "unknown argument --devicez: did you mean --devices"),
         (["--parallel", "pmap", "--devices", "9"], "devices is 9: expected 1 to 2"),
         (["--parallel", "pmap", "--gan.batch-size", "7"], "gan.batch_size is 7: expected a mult"),
