@@ -315,7 +315,7 @@ def test_divergence_stops_the_run(tmp_path):
 @pytest.mark.slow
 def test_predictions_that_are_not_numbers_stop_the_run(tmp_path):
     """A finite state can be so large that it predicts NaN."""
-    with pytest.raises(DivergedError, match="classifier of seed 0"):
+    with pytest.raises(DivergedError, match="P0/cgan/cnn_lstm_rows/true/0/0 predicts NaN"):
         command(
             "--classifier.epochs",
             "1",
