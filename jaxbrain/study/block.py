@@ -17,7 +17,14 @@ from jaxbrain.errors import DataError
 from jaxbrain.study.methods import Classifier, Generator
 from jaxbrain.study.protocols import Cell, Fit
 from jaxbrain.study.shared import Shared, family, named_key
-from jaxbrain.study.training import Finished, Lane, Training, merged
+from jaxbrain.study.training import (
+    Finished,
+    Lane,
+    Training,
+    checked_metrics,
+    checked_state,
+    merged,
+)
 from jaxbrain.study.views import thumbnails
 from jaxbrain.training import lanes
 from jaxbrain.types import ClassifierState, Dataset, GANState
@@ -105,35 +112,6 @@ def _predict(method, cfg, arrays, _, entry):
     which, *_, test, key = entry
     data, weight = cell_data(arrays, entry)
     return method.fit_predict(cfg, data, weight, pool_images(*arrays, which, test), key)
-
-
-# What a report says beside a method's metrics.
-_RESERVED = {"lane", "seed", "training", "step", "images_per_second"}
-
-
-def _refuse_state(name: str, states):
-    """`states`; a DataError unless `start` gave a tree of arrays."""
-    leaves = jax.tree.leaves(states)
-    if not leaves or not all(hasattr(leaf, "shape") and leaf.shape for leaf in leaves):
-        raise DataError(f"{name}: start returned {states!r:.200}: expected a tree of arrays")
-    return states
-
-
-def _refuse_metrics(name: str, total: int, returned) -> tuple:
-    """(states, metrics on the host); a DataError unless `advance` gave such a pair."""
-    pair = isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)
-    if not pair:
-        raise DataError(
-            f"{name}: advance returned a {type(returned).__name__}: expected (state, metrics)"
-        )
-    metrics = {key: np.asarray(value) for key, value in jax.device_get(returned[1]).items()}
-    for key, values in metrics.items():
-        if key in _RESERVED or values.shape[1:] != (total,):
-            raise DataError(
-                f"{name}: advance returned {key!r} of shape {list(values.shape[1:])}: expected "
-                f"metrics of shape [{total}], not named {', '.join(sorted(_RESERVED))}"
-            )
-    return returned[0], metrics
 
 
 class Block:
@@ -244,7 +222,7 @@ class Block:
         begin = self._shared.program(method, "start", cfg, start)
         run = self._shared.program(method, "advance", cfg, advance)
         total = method.steps(cfg, length)
-        look = partial(_refuse_metrics, method.name, total)
+        look = partial(checked_metrics, method.name, total)
         stop = (lambda n: n) if self._shared.on_host(method) else jnp.int32
 
         def go(states, which, first, last):
@@ -262,7 +240,7 @@ class Block:
             tuple(lane_names),
             total,
             method.batch_size(cfg) if method.batch_size else 1,
-            lambda: _refuse_state(method.name, begin(arrays, (), entries)),
+            lambda: checked_state(method.name, begin(arrays, (), entries)),
             compile_for,
             go,
         )

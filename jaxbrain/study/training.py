@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxbrain.errors import DataError
 from jaxbrain.training import lanes
 from jaxbrain.types import Dataset
 
@@ -85,3 +86,32 @@ def merged(states, which: list[int], new):
     for place, i in enumerate(which):
         rows[i] = lanes.lane(new, place)
     return lanes.stacked(rows)
+
+
+# What a report says beside a method's metrics.
+_RESERVED = {"lane", "seed", "training", "step", "images_per_second"}
+
+
+def checked_state(name: str, states):
+    """`states`; a DataError unless `start` gave a tree of arrays."""
+    leaves = jax.tree.leaves(states)
+    if not leaves or not all(hasattr(leaf, "shape") and leaf.shape for leaf in leaves):
+        raise DataError(f"{name}: start returned {states!r:.200}: expected a tree of arrays")
+    return states
+
+
+def checked_metrics(name: str, total: int, returned) -> tuple:
+    """(states, metrics on the host); a DataError unless `advance` gave such a pair."""
+    pair = isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)
+    if not pair:
+        raise DataError(
+            f"{name}: advance returned a {type(returned).__name__}: expected (state, metrics)"
+        )
+    metrics = {key: np.asarray(value) for key, value in jax.device_get(returned[1]).items()}
+    for key, values in metrics.items():
+        if key in _RESERVED or values.shape[1:] != (total,):
+            raise DataError(
+                f"{name}: advance returned {key!r} of shape {list(values.shape[1:])}: expected "
+                f"metrics of shape [{total}], not named {', '.join(sorted(_RESERVED))}"
+            )
+    return returned[0], metrics
