@@ -104,16 +104,8 @@ def test_small_data_fit(key):
 def test_run_on_the_host_equals_run_on_the_device(tmp_path):
     command(workdir=tmp_path / "device")
     command("--data.placement", "host", workdir=tmp_path / "host")
-    host, device = (tmp_path / name / "predictions.csv" for name in ("host", "device"))
-    assert host.read_bytes() == device.read_bytes()
-    # Two programs sum what they report in another order: the seventh digit differs.
-    host, device = (
-        json.loads((tmp_path / n / "results.json").read_text()) for n in ("host", "device")
-    )
-    assert [one["matrix"] for one in host["seeds"]] == [one["matrix"] for one in device["seeds"]]
-    for name in ("frechet_thumbnail", "sample_spread"):
-        ours, theirs = (one["seeds"][0]["gan"]["last"][name] for one in (host, device))
-        assert ours == pytest.approx(theirs, rel=1e-5)
+    for name in ("predictions.csv", "results.json"):
+        assert (tmp_path / "host" / name).read_bytes() == (tmp_path / "device" / name).read_bytes()
     seconds = json.loads((tmp_path / "device" / "env.json").read_text())["seconds"]
     assert seconds["gan_first_chunk"] <= seconds["gan_train"]
     with pytest.raises(ConfigError, match=r"data.placement is 'host'.*expected device"):
