@@ -166,7 +166,7 @@ GENERATORS = {
             advance=networks.gan_advance,
             finish=networks.gan_finish,
             batch_size=lambda cfg: cfg.gan.batch_size,
-            streamed=Streamed(networks.gan_start, networks.gan_streamed, networks.gan_finish),
+            streamed=Streamed(**networks.gan_streamed_parts()),
         ),
         Generator("linear", draw_linear, sees="each"),
     )

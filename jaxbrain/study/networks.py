@@ -50,14 +50,25 @@ def gan_advance(cfg, train, key, state, stop, axis_name=None):
     return state, history.metrics
 
 
-def gan_streamed(cfg, train, key, state, stop):
-    own = jax.random.split(key)[0]
-    state, history = streamed.train_gan(cfg, train, own, state=state, stop=int(stop))
-    return state, history.metrics
-
-
 def gan_finish(cfg, state, label, key):
     return synthesise(cfg, state, label, jax.random.split(key)[1])
+
+
+def gan_streamed_parts() -> dict:
+    """start, advance and finish for images that stay on the host."""
+
+    def advance(cfg, train, key, state, stop):
+        own = jax.random.split(key)[0]
+        state, history = streamed.train_gan(cfg, train, own, state=state, stop=int(stop))
+        return state, history.metrics
+
+    # Compiled: one operation after another gives other last bits than one program.
+    start = jax.jit(lambda cfg, key: gan_start(cfg, None, key), static_argnums=0)
+    return {
+        "start": lambda cfg, train, key: start(cfg, key),
+        "advance": advance,
+        "finish": jax.jit(gan_finish, static_argnums=0),
+    }
 
 
 def network(cfg: Config, name: str) -> Config:
