@@ -18,7 +18,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.runs import checkpoint
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
-from jaxbrain.study.training import Finished, Lane, Training, finite
+from jaxbrain.study.training import Finished, Lane, Training
 from jaxbrain.training import devices, lanes
 
 # A call lasts about so many seconds, so that a signal is heard and progress is seen.
@@ -190,7 +190,7 @@ class Loop:
         """What the lanes `fresh` did since their last report, said and saved."""
         training, watch = self.training, self.watch
         # Metrics are taken before an update, so the last update is checked on its result.
-        for i in np.flatnonzero(~finite(self.states)).tolist():
+        for i in np.flatnonzero(~lanes.finite(self.states)).tolist():
             self._diverge(i, f"its weights are not finite after step {stop}")
         shown = {}
         for i in fresh:

@@ -23,7 +23,6 @@ from jaxbrain.study.training import (
     Training,
     checked_metrics,
     checked_state,
-    merged,
 )
 from jaxbrain.study.views import thumbnails
 from jaxbrain.training import lanes
@@ -229,7 +228,7 @@ class Block:
             own = lanes.some(states, which)
             shared = (arrays, stop(first), stop(last))
             own, metrics = look(run(shared, own, lanes.some(entries, which)))
-            return merged(states, which, own), metrics
+            return lanes.merged(states, which, own), metrics
 
         def compile_for(states, say):
             return run.compile((arrays, stop(0), stop(0)), states, entries, say)

@@ -52,22 +52,12 @@ class Finished(NamedTuple):
     diverged: dict[int, str]
 
 
-def finite(states) -> np.ndarray:
-    """[L] bool: lanes whose state holds no NaN and no infinity."""
-    good = None
-    for leaf in jax.tree.leaves(states):
-        if jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact):
-            own = np.asarray(jax.numpy.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1))
-            good = own if good is None else good & own
-    return np.ones(jax.tree.leaves(states)[0].shape[0], bool) if good is None else good
-
-
 def straight(training: Training) -> Finished:
     """Every lane from its start to its end."""
     states = training.start()
     which = list(range(len(training.lanes)))
     states, _ = training.advance(states, which, 0, training.total)
-    good = finite(states)
+    good = lanes.finite(states)
     return Finished(
         states,
         {
@@ -76,16 +66,6 @@ def straight(training: Training) -> Finished:
             if not good[i]
         },
     )
-
-
-def merged(states, which: list[int], new):
-    """`states` with the lanes `which` replaced by `new`."""
-    if len(which) == jax.tree.leaves(states)[0].shape[0]:
-        return new
-    rows = [lanes.lane(states, i) for i in range(jax.tree.leaves(states)[0].shape[0])]
-    for place, i in enumerate(which):
-        rows[i] = lanes.lane(new, place)
-    return lanes.stacked(rows)
 
 
 # What a report says beside a method's metrics.

@@ -27,26 +27,80 @@ from jaxbrain.training import devices
 HOW = "auto", "loop", "map", "vmap", "devices", "pmap", "sharded", "host"
 
 
+# One program for all arrays of a tree, not one each: compiling forty takes as long as a
+# training.
+_stack = jax.jit(lambda rows: [jnp.stack(leaves) for leaves in rows])
+_join = jax.jit(lambda rows: [jnp.concatenate(leaves) for leaves in rows])
+_take = jax.jit(lambda leaves, index: [leaf[index] for leaf in leaves])
+
+
+def _apart(on_host: Callable, on_device: Callable, trees: list):
+    """One tree of many: `on_host` for leaves of NumPy, which stay on the host, and
+    `on_device` for all others at once."""
+    structure = jax.tree.structure(trees[0])
+    rows = list(zip(*(structure.flatten_up_to(tree) for tree in trees), strict=True))
+    own = [all(isinstance(leaf, np.ndarray | np.generic) for leaf in row) for row in rows]
+    rest = [row for row, host in zip(rows, own, strict=True) if not host]
+    made = iter(on_device(rest) if rest else [])
+    leaves = [on_host(row) if host else next(made) for row, host in zip(rows, own, strict=True)]
+    return structure.unflatten(leaves)
+
+
 def stacked(trees: list):
     """Trees of arrays along a new first axis; those of NumPy stay on the host."""
+    return _apart(np.stack, _stack, trees)
 
-    def stack(*leaves):
-        own = all(isinstance(leaf, np.ndarray | np.generic) for leaf in leaves)
-        return np.stack(leaves) if own else jnp.stack(leaves)
 
-    return jax.tree.map(stack, *trees)
+def joined(trees: list):
+    """Stacked trees, one after another."""
+    return trees[0] if len(trees) == 1 else _apart(np.concatenate, _join, trees)
+
+
+def count(tree) -> int:
+    """How many lanes stacked trees have."""
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
+def _taken(tree, index):
+    device = lambda rows: _take([leaf for (leaf,) in rows], index)  # noqa: E731
+    return _apart(lambda row: row[0][index], device, [tree])
 
 
 def lane(tree, number: int):
     """One lane of stacked trees."""
-    return jax.tree.map(lambda leaf: leaf[number], tree)
+    return _taken(tree, np.int32(number))
 
 
 def some(tree, numbers: list[int]):
     """Some lanes of stacked trees, stacked; all of them in order are the tree itself."""
-    if list(numbers) == list(range(jax.tree.leaves(tree)[0].shape[0])):
+    if list(numbers) == list(range(count(tree))):
         return tree
-    return jax.tree.map(lambda leaf: leaf[np.asarray(numbers)], tree)
+    return _taken(tree, np.asarray(numbers, np.int32))
+
+
+def merged(states, which: list[int], new):
+    """`states` with the lanes `which` replaced by `new`."""
+    total = count(states)
+    if len(which) == total:
+        return new
+    rows = [lane(new, which.index(i)) if i in which else lane(states, i) for i in range(total)]
+    return stacked(rows)
+
+
+@jax.jit
+def _finite(states):
+    leaves = [
+        jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1)
+        for leaf in jax.tree.leaves(states)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    return functools.reduce(jnp.logical_and, leaves) if leaves else None
+
+
+def finite(states) -> np.ndarray:
+    """[L] bool: lanes whose state holds no NaN and no infinity."""
+    found = _finite(states)
+    return np.ones(count(states), bool) if found is None else np.asarray(found)
 
 
 class Lanes:
@@ -86,7 +140,13 @@ class Lanes:
 
             return devices.training(chunk, self.how, num_devices)
         if self.how == "loop":
-            return jax.jit(lambda state, shared, entry: function(shared, state, entry), **donated)
+
+            def alone(states, shared, entries):
+                # Of one lane with its leading axis: nothing is taken out, nothing put in.
+                own = jax.tree.map(lambda leaf: leaf[0], (states, entries))
+                return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], function(shared, *own))
+
+            return jax.jit(alone, **donated)
         if self.how == "devices":
             spread = devices.spread(function, num_devices)
             return lambda states, shared, entries: spread(states, entries, shared=(shared,))
@@ -105,7 +165,7 @@ class Lanes:
         if self.how in ("host", "devices"):
             return 0.0
         if self.one_by_one:
-            states, entries = lane(states, 0), lane(entries, 0)
+            states, entries = self._of_one(states, entries, 0)
         key = _shapes(shared, states, entries)
         if key in self._compiled:
             return 0.0
@@ -118,9 +178,16 @@ class Lanes:
         """Results of all lanes, stacked."""
         if not self.one_by_one:
             return self._call(shared, states, entries)
-        count = jax.tree.leaves(entries)[0].shape[0]
-        results = [self._call(shared, lane(states, i), lane(entries, i)) for i in range(count)]
-        return stacked(results)
+        results = [
+            self._call(shared, *self._of_one(states, entries, i)) for i in range(count(entries))
+        ]
+        return (joined if self.how == "loop" else stacked)(results)
+
+    def _of_one(self, states, entries, number: int):
+        if self.how != "loop":
+            return lane(states, number), lane(entries, number)
+        own = some(states, [number]) if jax.tree.leaves(states) else states
+        return own, some(entries, [number])
 
     def one(self, shared, state, entry):
         """The result of a single lane, not stacked."""
