@@ -12,8 +12,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NamedTuple
+from pathlib import Path, PureWindowsPath
 
 from jaxbrain.errors import DataError
 
@@ -23,14 +22,6 @@ MAX_RATIO = 100
 # Of a few bytes a ratio says little.
 _SMALL = 2**20
 _PIECE = 2**24
-
-
-class _Member(NamedTuple):
-    """kind: what it is, where that is refused, or ""."""
-
-    name: str
-    num_bytes: int
-    kind: str
 
 
 def is_archive(path: Path) -> bool:
@@ -43,8 +34,6 @@ def is_archive(path: Path) -> bool:
     if not os.path.isfile(path):
         return False
     try:
-        with path.open("rb"):
-            pass
         if zipfile.is_zipfile(path):
             return True
         with _open_tar(path):
@@ -123,13 +112,13 @@ def unpacked(path: Path) -> Iterator[Path]:
                     _refuse(path, root, map(_zip_member, opened.infolist()))
                     for one in opened.infolist():
                         # As Windows writes it, though no archive should.
-                        one.filename = _slashes(one.filename)
+                        one.filename = one.filename.replace("\\", "/")
                     opened.extractall(root, opened.infolist())  # noqa: S202, names were checked
             else:
                 with _open_tar(path) as opened:
                     _refuse(path, root, map(_tar_member, opened))
                     _refuse_cut(path)
-                    members = [one.replace(name=_slashes(one.name)) for one in opened]
+                    members = [one.replace(name=one.name.replace("\\", "/")) for one in opened]
                     opened.extractall(root, members, filter="data")
         except DataError:
             raise
@@ -145,7 +134,7 @@ def folder(path: Path) -> contextlib.AbstractContextManager[Path]:
     return contextlib.nullcontext(path) if path.is_dir() else unpacked(path)
 
 
-def _zip_member(one: zipfile.ZipInfo) -> _Member:
+def _zip_member(one: zipfile.ZipInfo) -> tuple[str, int, str]:
     kind = stat.S_IFMT(one.external_attr >> 16)
     refused = ""
     if kind == stat.S_IFLNK:
@@ -155,20 +144,16 @@ def _zip_member(one: zipfile.ZipInfo) -> _Member:
     elif one.flag_bits & 1:
         refused = "encrypted"
     # As it stands in the archive: `filename` has this system's separators.
-    return _Member(one.orig_filename, one.file_size, refused)
+    return one.orig_filename, one.file_size, refused
 
 
-def _tar_member(one: tarfile.TarInfo) -> _Member:
+def _tar_member(one: tarfile.TarInfo) -> tuple[str, int, str]:
     refused = ""
     if one.issym() or one.islnk():
         refused = "a link"
     elif not (one.isfile() or one.isdir()):
         refused = "not a plain file"
-    return _Member(one.name, one.size, refused)
-
-
-def _slashes(name: str) -> str:
-    return name.replace("\\", "/")
+    return one.name, one.size, refused
 
 
 def _refuse_cut(path: Path) -> None:
@@ -182,26 +167,20 @@ def _refuse_cut(path: Path) -> None:
             raise DataError(f"{path}: a tar archive that is cut off: its end is missing")
 
 
-def _outside(name: str) -> bool:
-    windows = PureWindowsPath(name)
-    parts = {*PurePosixPath(name).parts, *windows.parts}
-    return name.startswith(("/", "\\")) or bool(windows.drive) or ".." in parts or "\0" in name
-
-
-def _refuse(path: Path, root: str, members: Iterator[_Member]) -> None:
+def _refuse(path: Path, root: str, members: Iterator[tuple[str, int, str]]) -> None:
+    """members: (name, bytes, why it is refused or "")."""
     own, total, seen = path.stat().st_size, 0, set()
-    for count, member in enumerate(members, 1):
-        problem = member.kind
-        if _outside(member.name):
+    for count, (name, num_bytes, problem) in enumerate(members, 1):
+        # On any system: slashes of both kinds part it. a/./b is a/b.
+        place = PureWindowsPath(name)
+        if place.anchor or ".." in place.parts or "\0" in name:
             problem = "a name outside the archive"
-        # Under another name too: a/./b is a/b.
-        name = PurePosixPath(_slashes(member.name))
-        if not problem and name in seen and name.parts:
+        elif not problem and place.parts and place.parts in seen:
             problem = "there twice"
         if problem:
-            raise DataError(f"{path}: member {member.name!r}: {problem}: nothing was unpacked")
-        seen.add(name)
-        total += member.num_bytes
+            raise DataError(f"{path}: member {name!r}: {problem}: nothing was unpacked")
+        seen.add(place.parts)
+        total += num_bytes
         # While they are counted: a list of members can be a bomb itself.
         limit = min(MAX_BYTES, max(MAX_RATIO * own, _SMALL))
         if count > MAX_MEMBERS or total > limit:

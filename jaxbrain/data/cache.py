@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import stat
 import zipfile
 from pathlib import Path
 
@@ -36,8 +35,7 @@ def _identity(path: Path, largest: int | None) -> list[str]:
     digest = ""
     # Why a file cannot be read is said where it is read.
     with contextlib.suppress(OSError):
-        found = path.stat()
-        if stat.S_ISREG(found.st_mode) and (largest is None or found.st_size <= largest):
+        if path.is_file() and (largest is None or path.stat().st_size <= largest):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
     return [str(path.absolute()), digest]
@@ -62,11 +60,9 @@ def read(folder: Path | None, name: str) -> tuple[dict[str, np.ndarray], dict] |
     return arrays, about
 
 
-def write(folder: Path | None, name: str, arrays: dict[str, np.ndarray], about: dict) -> None:
+def write(folder: Path, name: str, arrays: dict[str, np.ndarray], about: dict) -> None:
     """Keep arrays and JSON values, and of all caches the few used last. What cannot be
     written is not kept."""
-    if folder is None:
-        return
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         memory = io.BytesIO()

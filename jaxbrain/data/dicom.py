@@ -4,6 +4,7 @@ Only the tags in `TAGS` are read. What says who the patient is becomes a number 
 of one patient share, and is never stored or printed.
 """
 
+import contextlib
 import io
 
 import numpy as np
@@ -34,8 +35,7 @@ def read(content: bytes, frames: str, use_patient: bool) -> Slices:
         LeftOutError: for a DICOMDIR and a segmentation, which are no pictures.
     """
     dataset, syntax = _dataset(content)
-    what = _NOT_PICTURES.get(str(dataset.get("SOPClassUID", "")))
-    if what:
+    if what := _NOT_PICTURES.get(str(dataset.get("SOPClassUID", ""))):
         raise LeftOutError(what)
     if "PixelData" not in dataset:
         raise DataError("DICOM without pixel data")
@@ -60,13 +60,11 @@ def read(content: bytes, frames: str, use_patient: bool) -> Slices:
         shown = 1.0 - shown if photometric == "MONOCHROME1" else shown
     else:
         raise DataError("DICOM photometric interpretation without a rule: expected MONOCHROME")
-    chosen, remark = [], ""
-    for i in range(1 if frames == "first" else count):
-        spacing = _spacing(dataset, i)
-        chosen.append(isotropic(shown[i], spacing))
-        if chosen[-1].shape != shown[i].shape:
-            remark = "pixels made square by their spacing"
-    names = [f"#{i}" for i in range(len(chosen))] if count > 1 else [""]
+    taken = range(1 if frames == "first" else count)
+    chosen = [isotropic(shown[i], _spacing(dataset, i)) for i in taken]
+    stretched = any(one.shape != (rows, columns) for one in chosen)
+    remark = "pixels made square by their spacing" if stretched else ""
+    names = [f"#{i}" for i in taken] if count > 1 else [""]
     patient = str(dataset.get("PatientID") or "") if use_patient else ""
     series = str(dataset.get("SeriesInstanceUID") or "")
     source = "PatientID" if patient else "series" if series else ""
@@ -94,13 +92,7 @@ def _dataset(content: bytes):
         raise DataError("DICOM deflated as a whole: save it uncompressed")
     if syntax and preamble:
         return pydicom.dcmread(io.BytesIO(content), specific_tags=TAGS), syntax
-    return _bare(elements, syntax)
-
-
-def _bare(elements: bytes, syntax):
-    """A file without preamble or file meta; that it begins as one was looked at."""
-    import pydicom
-
+    # That it begins as DICOM was looked at.
     try:
         dataset = pydicom.dcmread(io.BytesIO(elements), force=True, specific_tags=TAGS)
     except Exception as error:
@@ -122,11 +114,9 @@ def _refuse_compressed(syntax) -> None:
 
     if not syntax.is_compressed:
         return
-    try:
+    with contextlib.suppress(NotImplementedError, KeyError, ValueError):
         if get_decoder(syntax).is_available:
             return
-    except (NotImplementedError, KeyError, ValueError):
-        pass
     # Of a private syntax the file itself says the name: not printed.
     known = syntax in pydicom.uid.AllTransferSyntaxes
     name = syntax.name if known else "a private syntax"
@@ -145,19 +135,23 @@ def _macro(dataset, name: str, frame: int):
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     if own and frame >= len(own):
         raise DataError(f"frame {frame} has no functional groups: found those of {len(own)}")
-    for groups in ([own[frame]] if own else [], shared):
-        for one in groups:
-            if one.get(name):
-                return one.get(name)[0]
+    for one in (*own[frame : frame + 1], *shared):
+        if one.get(name):
+            return one.get(name)[0]
     return dataset
 
 
-def _number(item, name: str, default: float) -> float:
+def _number(item, name: str, default: float | None = None) -> float | None:
+    """The number of a tag, the first of the many that a window may have."""
     value = item.get(name)
-    value = default if value is None or value == "" else float(value)
-    if not np.isfinite(value):
-        raise DataError(f"{name} is {value}: expected a number")
-    return value
+    if value is None or value == "":
+        return default
+    if name.startswith("Window") and hasattr(value, "append"):
+        value = value[0]
+    number = float(value)
+    if not np.isfinite(number):
+        raise DataError(f"{name} is {number}: expected a number")
+    return number
 
 
 def _values(pixels: np.ndarray, dataset, frame: int) -> np.ndarray:
@@ -195,7 +189,7 @@ def windowed(values: np.ndarray, dataset, frame: int) -> np.ndarray | None:
 
     item = _macro(dataset, "FrameVOILUTSequence", frame)
     function = str(item.get("VOILUTFunction") or "LINEAR").upper()
-    centre, width = _first(item, "WindowCenter"), _first(item, "WindowWidth")
+    centre, width = _number(item, "WindowCenter"), _number(item, "WindowWidth")
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         raise DataError("VOI LUT function without a rule: expected LINEAR or SIGMOID")
     if centre is not None and width is not None and width > (function == "LINEAR"):
@@ -214,17 +208,6 @@ def windowed(values: np.ndarray, dataset, frame: int) -> np.ndarray | None:
         shown = apply_voi(values.astype(np.int64), item) / (2.0**depth - 1.0)
         return np.clip(shown, 0.0, 1.0).astype(np.float32)
     return None
-
-
-def _first(item, name: str) -> float | None:
-    value = item.get(name)
-    if value is None or value == "":
-        return None
-    many = isinstance(value, list | tuple) or hasattr(value, "append")
-    number = float(value[0] if many else value)
-    if not np.isfinite(number):
-        raise DataError(f"{name} is {number}: expected a number")
-    return number
 
 
 def _spacing(dataset, frame: int) -> tuple[float, float]:

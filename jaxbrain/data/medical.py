@@ -1,7 +1,6 @@
 """DICOM, NIfTI and MATLAB 7.3 files (Cheng's set) to grey slices; needs the extra `medical`."""
 
 import contextlib
-import importlib
 import io
 import logging
 import math
@@ -20,13 +19,6 @@ def kind(content: bytes) -> str | None:
     """ "DICOM", "NIfTI" or "MAT" by a file's first bytes, or None."""
     found = sniff.kind(content[: sniff.HEAD])
     return found if found != "picture" else None
-
-
-def _need(package: str):
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise DataError(f"needs {package}: pip install 'jaxbrain[medical]'") from None
 
 
 def read(content: bytes, frames: str, brain_fraction: float, use_patient: bool = True) -> Slices:
@@ -52,10 +44,8 @@ def read(content: bytes, frames: str, brain_fraction: float, use_patient: bool =
             warnings.simplefilter("ignore")
             match kind(content):
                 case "DICOM":
-                    _need("pydicom")
                     found = dicom.read(content, frames, use_patient)
                 case "NIfTI":
-                    _need("nibabel")
                     found = nifti.read(content, brain_fraction)
                 case _:
                     found = _mat(content, use_patient)
@@ -64,6 +54,8 @@ def read(content: bytes, frames: str, brain_fraction: float, use_patient: bool =
         return found
     except DataError:
         raise
+    except ImportError as error:
+        raise DataError(f"needs {error.name}: pip install 'jaxbrain[medical]'") from None
     except MemoryError:
         raise DataError("larger than the memory holds") from None
     except Exception as error:  # Messages of the readers may quote what a file holds.
@@ -88,7 +80,8 @@ _CHENG = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 
 
 def _mat(content: bytes, use_patient: bool) -> Slices:
-    h5py = _need("h5py")
+    import h5py
+
     with h5py.File(io.BytesIO(content), "r") as file:
         if not isinstance(file.get("cjdata", getlink=True), h5py.HardLink):
             raise DataError("a MATLAB file without cjdata: expected one of Cheng's set")

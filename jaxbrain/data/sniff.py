@@ -6,8 +6,8 @@ import zlib
 
 # As much of a file as `kind` looks at.
 HEAD = 2**16
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *_TIFF)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -19,20 +19,15 @@ def kind(head: bytes) -> str | None:
         return "MAT"
     if _nifti(head):
         return "NIfTI"
-    if head.startswith(_PICTURES + _TIFF):
-        return "picture"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "picture"
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     # Two letters alone would take any text for a bitmap.
-    if head[:2] == b"BM" and head[6:10] == bytes(4):
-        return "picture"
-    return None
+    bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
+    return "picture" if webp or bitmap or head.startswith(_PICTURES) else None
 
 
-_REPRESENTATIONS = {
-    b"AE", b"AS", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"LT", b"OB", b"PN", b"SH", b"ST",
-    b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
-}  # fmt: skip
+_REPRESENTATIONS = b"AE AS CS DA DS DT IS LO LT OB PN SH ST TM UI UL UN US UT".split()
+# Of the elements that stand at the beginning of an image.
+_GROUPS = (2, 8, 16, 24, 32, 40)
 
 
 def bare_dicom(head: bytes) -> bool:
@@ -55,10 +50,6 @@ def bare_dicom(head: bytes) -> bool:
     after = number(start + length, 2), number(start + length + 2, 2)
     fits = length % 2 == 0 and start + length + 4 <= len(head)
     return fits and first[0] in (2, 8, 16) and first < after and after[0] in _GROUPS
-
-
-# Of the elements that stand at the beginning of an image.
-_GROUPS = (2, 8, 16, 24, 32, 40)
 
 
 def _nifti(head: bytes) -> bool:
