@@ -71,13 +71,11 @@ def clustered_bootstrap(
     rng = np.random.default_rng(seed)
     right, total = np.zeros((draws, num_cells)), np.zeros((draws, num_cells))
     # A few draws at a time: their weights are as many as there are clusters.
-    for start in range(0, draws, 250):
-        stop = min(start + 250, draws)
-        if num_clusters:
-            even = np.full(num_clusters, 1.0 / num_clusters)
-            weight = rng.multinomial(num_clusters, even, size=stop - start)
-            right[start:stop] = weight @ hits.T
-            total[start:stop] = weight @ counts.T
+    for start in range(0, draws if num_clusters else 0, 250):
+        some = slice(start, min(start + 250, draws))
+        even = np.full(num_clusters, 1.0 / num_clusters)
+        weight = rng.multinomial(num_clusters, even, size=some.stop - start)
+        right[some], total[some] = weight @ hits.T, weight @ counts.T
     if alone is not None:
         # n single answers, h of them right, drawn with replacement: a binomial count.
         for c, (h, n) in enumerate(np.asarray(alone, np.int64)):
@@ -143,8 +141,7 @@ def holm(p_values: list[float]) -> list[float]:
         Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
     order = np.argsort(p_values, kind="stable")
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
+    steps = np.arange(len(order), 0, -1) * np.asarray(p_values)[order]
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate(np.minimum(steps, 1.0))
+    return adjusted.tolist()

@@ -39,7 +39,6 @@ def counts(probability: Array, label: Array, weight: Array) -> Counts:
 
 def _ratio(top, bottom):
     """top / bottom, and 0 where bottom is 0 (scikit-learn's zero_division)."""
-    top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
 
 
@@ -79,12 +78,8 @@ def summarise(sums: Counts) -> dict[str, float | None]:
         "nll": float(sums.loss) / total,
     }
     if two:
-        result |= {
-            "precision": precision[1],
-            "recall": recall[1],
-            "f1": f1[1],
-            "specificity": recall[0],
-        }
+        result |= {"precision": precision[1], "recall": recall[1], "f1": f1[1]}
+        result["specificity"] = recall[0]
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
         result[f"macro_{name}"] = values[used].mean()
         result[f"weighted_{name}"] = (values * truth).sum() / total
@@ -104,12 +99,11 @@ def tally(p: np.ndarray, label: np.ndarray) -> Counts:
         p: [N, K], rows sum to 1; label: [N] int in [0, K); N at least 1.
     """
     p, label = np.asarray(p, np.float64), np.asarray(label, np.int64)
-    num_classes = p.shape[1]
-    confusion = np.zeros((num_classes, num_classes))
+    confusion = np.zeros((p.shape[1], p.shape[1]))
     np.add.at(confusion, (label, called(p)), 1)
     positives = confusion.sum(axis=1)
-    ranks = np.stack([scipy.stats.rankdata(column) for column in p.T])
-    rank_sum = np.asarray([ranks[k][label == k].sum() for k in range(num_classes)])
+    ranks = scipy.stats.rankdata(p, axis=0)
+    rank_sum = np.asarray([ranks[label == k, k].sum() for k in range(p.shape[1])])
     wins = rank_sum - positives * (positives + 1) / 2
     chosen = p[np.arange(len(p)), label]
     loss = -np.log(np.maximum(chosen, 1e-12)).sum()

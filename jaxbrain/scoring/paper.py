@@ -40,14 +40,10 @@ def results(predictions: Path, images: Path, extra: dict[int, dict] | None = Non
     return {"seeds": seeds, "summary": _summary(seeds, cell)}
 
 
-def _accuracy(matrix: np.ndarray) -> float | None:
-    return float(np.trace(matrix) / matrix.sum()) if matrix.any() else None
-
-
 def _seed(seed: int, one: scores.Answers) -> dict:
     mine = one.seed == seed
-    real, p, label = one.group[mine] >= 0, one.p[mine], one.label[mine]
-    everything = metrics.tally(p, label)
+    real, hit = one.group[mine] >= 0, one.hit[mine]
+    everything = metrics.tally(one.p[mine], one.label[mine])
     matrix = everything.confusion.astype(int)
     result = {"seed": seed}
     if len(matrix) == 2:
@@ -55,9 +51,9 @@ def _seed(seed: int, one: scores.Answers) -> dict:
         result["confusion"] = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
     return result | {
         "matrix": matrix.tolist(),
-        "accuracy": _accuracy(matrix),
-        "accuracy_real": _accuracy(metrics.tally(p[real], label[real]).confusion),
-        "accuracy_synthetic": _accuracy(metrics.tally(p[~real], label[~real]).confusion),
+        "accuracy": scores.share(hit),
+        "accuracy_real": scores.share(hit[real]),
+        "accuracy_synthetic": scores.share(hit[~real]),
         "num_test": len(real),
         "num_test_real": int(real.sum()),
         "metrics": metrics.summarise(everything),

@@ -42,8 +42,7 @@ class Answers(NamedTuple):
 
     @property
     def hit(self) -> np.ndarray:
-        """[N] bool: right answers. Of two classes an image is called 1 if its p > 0.5, of
-        more the most probable one."""
+        """[N] bool: right answers, by `metrics.called`."""
         return metrics.called(self.p) == self.label
 
 
@@ -117,7 +116,8 @@ def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key,
     return (protocol, generator, classifier, labels), (int(seed), int(fold), *real, label, p)
 
 
-def _share(hit: np.ndarray) -> float | None:
+def share(hit: np.ndarray) -> float | None:
+    """The share of right answers [N] bool, in [0, 1]; None without answers."""
     return float(hit.mean()) if len(hit) else None
 
 
@@ -158,66 +158,54 @@ def _cell(key: Key, one: Answers, draws: np.ndarray) -> dict:
     }
     return {
         **dict(zip(COLUMNS[:4], key, strict=True)),
-        "accuracy": _share(one.hit),
+        "accuracy": share(one.hit),
         "interval": list(interval) if interval else None,
         "interval_kind": "wilson" if num_tests == 1 else "clustered bootstrap",
-        **{f"accuracy_{name}": _share(one.hit[part]) for name, part in parts.items()},
+        **{f"accuracy_{name}": share(one.hit[part]) for name, part in parts.items()},
         "n": len(one.hit),
         **{f"n_{name}": int(part.sum()) for name, part in parts.items()},
         "num_seeds": len(seeds),
         # Test sets: of each seed and fold.
         "num_tests": num_tests,
         "seeds": seeds.tolist(),
-        "accuracy_by_seed": [_share(one.hit[one.seed == seed]) for seed in seeds],
+        "accuracy_by_seed": [share(one.hit[one.seed == seed]) for seed in seeds],
         "metrics": metrics.predicted(one.p, one.label),
     }
-
-
-def _of_both(first: Answers, second: Answers) -> tuple[Answers, Answers]:
-    """The answers of the seeds that both have."""
-    seeds = np.intersect1d(first.seed, second.seed)
-    one, two = (
-        Answers(*(leaf[np.isin(each.seed, seeds)] for leaf in each)) for each in (first, second)
-    )
-    return one, two
 
 
 def _leak(answers: dict, draws: dict, upper: Key, lower: Key) -> dict | None:
     """One cell's accuracy minus another's, over the seeds that both have; None if none."""
     if upper not in answers or lower not in answers:
         return None
-    shared = dict(zip((upper, lower), _of_both(answers[upper], answers[lower]), strict=True))
-    num_seeds = len(np.unique(shared[upper].seed))
-    if not num_seeds:
+    seeds = np.intersect1d(answers[upper].seed, answers[lower].seed)
+    if not len(seeds):
         return None
+    shared = {}
+    for key in (upper, lower):
+        kept = np.isin(answers[key].seed, seeds)
+        shared[key] = Answers(*(leaf[kept] for leaf in answers[key]))
     if any(len(one.seed) < len(answers[key].seed) for key, one in shared.items()):
         draws = _bootstrap(shared)
     interval = intervals.percentiles(draws[upper] - draws[lower])
     return {
         "difference": float(shared[upper].hit.mean() - shared[lower].hit.mean()),
         "interval": list(interval) if interval else None,
-        "num_seeds": num_seeds,
+        "num_seeds": len(seeds),
     }
 
 
 def _leaks(answers: dict, draws: dict, other_view: set) -> list[dict]:
     rows = []
-    for generator, classifier in dict.fromkeys((key[1], key[2]) for key in answers):
-
-        def cell(protocol, of=generator, by=classifier) -> Key:
-            return protocol, of, by, "true"
-
-        own = [(leak, cell(upper), cell(lower)) for leak, upper, lower in LEAKS]
-        if generator == "none":
-            own = own[2:]
-        elif (generator, classifier) not in other_view:
-            own.append(("synthesis", cell("P3"), cell("P3", "none")))
-        for leak, upper, lower in own:
-            found = _leak(answers, draws, upper, lower)
+    for generator, classifier in dict.fromkeys(key[1:3] for key in answers):
+        own = [(*leak, generator) for leak in (LEAKS[2:] if generator == "none" else LEAKS)]
+        if generator != "none" and (generator, classifier) not in other_view:
+            own.append(("synthesis", "P3", "P3", "none"))
+        for leak, upper, lower, other in own:
+            pair = (upper, generator, classifier, "true"), (lower, other, classifier, "true")
+            found = _leak(answers, draws, *pair)
             if found:
-                rows.append(
-                    {"generator": generator, "classifier": classifier, "leak": leak} | found
-                )
+                name = {"generator": generator, "classifier": classifier, "leak": leak}
+                rows.append(name | found)
     return rows
 
 
