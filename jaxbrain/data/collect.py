@@ -110,7 +110,7 @@ class Collection:
 
     def shared(self) -> list[str]:
         """What was said, with the number of files that share it."""
-        return [_counted(text, files) for text, files in self.said.items()]
+        return _counted(self.said)
 
     def add(
         self, path: str, relative: str, found: Slices, label: int, split: str, num_bytes: int
@@ -198,10 +198,9 @@ class Collection:
         stacked = map(np.stack, zip(*images, strict=True))
         arrays = dict(zip(("image", "small", "small_head"), stacked, strict=True))
         names = self.class_names
-        remarked = [_counted(text, files) for text, files in remarks.items()]
         return arrays | {"label": np.asarray(labels, np.int32)}, {
             "rows": rows,
-            "notes": [*self.notes, *remarked, *warnings],
+            "notes": [*self.notes, *_counted(remarks), *warnings],
             "warnings": warnings,
             "layout": layout,
             "class_names": names,
@@ -233,5 +232,8 @@ class Collection:
         ]
 
 
-def _counted(text: str, files: list[str]) -> str:
-    return f"{len(files)} files: {text}, the first is {shown(files[0])}"
+def _counted(said: dict[str, list[str]]) -> list[str]:
+    return [
+        f"{len(files)} files: {text}, the first is {shown(files[0])}"
+        for text, files in said.items()
+    ]

@@ -74,19 +74,16 @@ def grey(image: Image.Image) -> np.ndarray:
         DataError: for a mode without a rule (such as CMYK), and NaN.
     """
     mode = image.mode
-    if mode in ("L", "RGB", "P") and "transparency" in image.info:
-        return grey(image.convert("RGBA"))
+    veiled = mode in ("L", "RGB", "P") and "transparency" in image.info
+    if veiled or mode in ("LA", "RGBA", "PA"):
+        # On black: what a transparent pixel hides is not part of the picture.
+        pixels = np.asarray(image.convert("RGBA"), np.float32) / 255.0
+        opaque = np.round(pixels[..., :3] * pixels[..., 3:] * 255.0).astype(np.uint8)
+        return grey(Image.fromarray(opaque))
     if mode == "P":
         return grey(image.convert("RGB"))
     if mode in ("1", "L", "RGB"):
         return np.asarray(image.convert("L"), np.float32) / 255.0
-    if mode in ("LA", "RGBA", "PA"):
-        # On black: what a transparent pixel hides is not part of the picture.
-        pixels = np.asarray(image.convert("RGBA"), np.float32) / 255.0
-        opaque = Image.fromarray(
-            np.round(pixels[..., :3] * pixels[..., 3:] * 255.0).astype(np.uint8), "RGB"
-        )
-        return grey(opaque)
     if mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
         return percentiles(np.asarray(image, np.float64))
     raise DataError(f"pixel mode {mode} is not supported: save it as grey or RGB")

@@ -115,15 +115,10 @@ def _next(unit: np.ndarray, group: np.ndarray) -> float | None:
 
 
 def _to_first(keys: Sequence) -> np.ndarray:
-    """Pairs (i, j): i the first image of a key, j another one of it. None is no key."""
+    """Pairs (i, j): i the first image of a key, j another one of it. -1 is no key."""
     first: dict = {}
-    pairs = [(first.setdefault(key, j), j) for j, key in enumerate(keys) if key is not None]
+    pairs = [(first.setdefault(key, j), j) for j, key in enumerate(keys) if key != -1]
     return np.asarray([pair for pair in pairs if pair[0] != pair[1]], np.int64).reshape(-1, 2)
-
-
-def _of_one(patient: Sequence[int]) -> np.ndarray:
-    """Pairs that link all images of every patient that is known (not -1)."""
-    return _to_first([one if one >= 0 else None for one in patient])
 
 
 def _linked(count: int, pairs: list[np.ndarray]) -> np.ndarray:
@@ -146,13 +141,10 @@ def groups(
     small_images: [N, 32, 32], from `small`; digest: of each image's pixels; patient: of
     each image, -1 if unknown; small_heads: [N, 32, 32], from `small_head`.
     """
-    pairs = [_of_one(patient)]
+    pairs = [_to_first(patient)]
     if threshold is not None:
-        pairs.append(_to_first(digest))
-        for images in (small_images, small_heads):
-            if images is not None:
-                unit = thumbnails(images)
-                pairs.append(_pairs(unit, unit, threshold))
+        sought = [thumbnails(one) for one in (small_images, small_heads) if one is not None]
+        pairs += [_to_first(digest), *(_pairs(unit, unit, threshold) for unit in sought)]
     return _linked(len(digest), pairs)
 
 
@@ -164,15 +156,8 @@ def audit(
     patient: Sequence[int] = (),
     small_heads: np.ndarray | None = None,
 ) -> Audit:
-    """Look for copies among all images.
-
-    Args:
-        small_images: [N, 32, 32], from `small`.
-        label: [N] int32.
-        digest: of each image's pixels (`Records.digest`).
-        threshold: correlation in [0, 1], of both searches.
-        patient: of each image (`Records.patient`).
-        small_heads: [N, 32, 32], from `small_head`; None looks at whole files alone.
+    """Look for copies among all images: by the arguments of `groups`, and the images'
+    labels [N] int32. Without `small_heads` it looks at whole files alone.
     """
     label = np.asarray(label)
     sought = {"whole files": thumbnails(small_images)}
@@ -180,7 +165,8 @@ def audit(
         sought["head crops"] = thumbnails(small_heads)
     pairs = {name: _pairs(unit, unit, threshold) for name, unit in sought.items()}
     near = np.unique(np.concatenate(list(pairs.values())), axis=0)
-    group = _linked(len(label), [_of_one(patient), _to_first(digest), near])
+    identical = _to_first(digest)
+    group = _linked(len(label), [_to_first(patient), identical, near])
     distance = f"correlation of {SIDE} x {SIDE} thumbnails"
     searches = tuple(
         Search(name, distance, threshold, len(pairs[name]), _next(unit, group))
@@ -189,7 +175,7 @@ def audit(
     mirrored = thumbnails(np.asarray(small_images)[:, :, ::-1])
     return Audit(
         group=group,
-        identical=_to_first(digest),
+        identical=identical,
         near=near,
         flipped=_pairs(sought["whole files"], mirrored, threshold),
         across=near[label[near[:, 0]] != label[near[:, 1]]],

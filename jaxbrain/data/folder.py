@@ -43,10 +43,10 @@ def read_file(
 
 
 def _decode(root: Path, layout: Layout, options: Options):
-    """(arrays, about) as the cache keeps them, and the files that cannot be used."""
+    """(arrays, about) as the cache keeps them, or None; the files that cannot be used."""
     collected = Collection(options, layout.class_names, layout.notes)
     how = options.frames, options.brain_fraction, options.use_patients
-    for name, split, path in layout.files():
+    for name, split, path in layout.files:
         relative = text_of(path.relative_to(root).as_posix())
         with collected.reading(shown(path)):
             found = read_file(path, root, *how)
@@ -62,8 +62,7 @@ def _decode(root: Path, layout: Layout, options: Options):
     if found is None and not collected.bad:
         why = "; ".join(collected.shared() or collected.notes)
         raise DataError(f"{shown(root)}: no image is left: {why}")
-    arrays, about = found or (None, None)
-    return arrays, about, collected.bad
+    return found, collected.bad
 
 
 def scan(
@@ -82,10 +81,15 @@ def scan(
             safe.
         ConfigError: if `options.positive` is not one of two classes.
     """
-    _refuse_source(source)
     packed = not os.path.isdir(source)
+    if packed and not archive.is_archive(source):
+        found = archive.looks_like(source) if os.path.exists(source) else "does not exist"
+        raise DataError(
+            f"{shown(source)}: {found}: expected a folder of images, or a zip or tar archive of "
+            f"one\n{ACCEPTED}"
+        )
     layout = None if packed else find(source, options.positive)
-    files = [source] if packed else [file for *_, file in layout.files()]
+    files = [source] if packed else [file for *_, file in layout.files]
     about_options = dataclasses.asdict(options)
     if layout:
         # Files that are left out may be others while those that are read are the same.
@@ -101,16 +105,16 @@ def scan(
 
             try:
                 layout = layout or find(root, options.positive)
-                arrays, about, bad = _decode(root, layout, options)
+                kept, bad = _decode(root, layout, options)
             except DataError as error:
                 raise DataError(named(str(error))) from error
-            total = sum(1 for _ in layout.files())
             bad = [(named(path), named(reason)) for path, reason in bad]
-        if arrays is None:
-            return Scan(None, None, bad, total)
+        if kept is None:
+            return Scan(None, None, bad, len(layout.files))
+        arrays, about = kept
         for which in ("notes", "warnings"):
             about[which] = list(map(named, about[which]))
-        kept = arrays, about | {"total": total}
+        kept = arrays, about | {"total": len(layout.files)}
         if not bad:
             refuse_empty(shown(source), arrays["label"], about["class_names"], about["warnings"])
             # Not of files that were written while they were read.
@@ -214,13 +218,3 @@ def load_folder(
 def listed(bad: list[tuple[str, str]]) -> str:
     """Files that cannot be used and why, a line each."""
     return "\n".join(f"  {path}: {reason}" for path, reason in bad)
-
-
-def _refuse_source(root: Path) -> None:
-    """Raise a DataError for what is neither a folder nor an archive, saying what it is."""
-    if not os.path.isdir(root) and not archive.is_archive(root):
-        found = archive.looks_like(root) if os.path.exists(root) else "does not exist"
-        raise DataError(
-            f"{shown(root)}: {found}: expected a folder of images, or a zip or tar archive of "
-            f"one\n{ACCEPTED}"
-        )

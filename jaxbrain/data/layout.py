@@ -1,10 +1,8 @@
 """What a folder of labelled images looks like: which of its folders are classes."""
 
 import os
-import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,22 +42,15 @@ CHENG = ("glioma", "meningioma", "pituitary")
 
 
 class Layout(NamedTuple):
-    """kind: as `Records.layout` says it. classes: class name -> [(split, its files)]; for
-    Cheng's set one entry "" with all files. notes: what was left out; warnings: what of
-    that may be images."""
+    """kind: as `Records.layout` says it. files: (class name, split, file), class by class;
+    in Cheng's set both are "". notes: what was left out; warnings: what of that may be
+    images."""
 
     kind: str
     class_names: tuple[str, ...]
-    classes: dict[str, list[tuple[str, list[Path]]]]
+    files: list[tuple[str, str, Path]]
     notes: list[str]
     warnings: list[str]
-
-    def files(self) -> Iterator[tuple[str, str, Path]]:
-        """(class name, split, file) of every file, class by class."""
-        for name, places in self.classes.items():
-            for split, files in places:
-                for file in files:
-                    yield name, split, file
 
 
 def shown(path) -> str:
@@ -109,12 +100,9 @@ def _may_be_image(file: Path) -> bool:
 
 
 def plain(path: Path) -> bool:
-    """Whether a path is a file that can be read to its end: no pipe, no device."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        # Its reason is said where it is read.
-        return True
+    """Whether a path is a file that can be read to its end: no pipe, no device. Why one
+    cannot be looked at is said where it is read."""
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
@@ -144,11 +132,7 @@ class _Said(NamedTuple):
         if not entries:
             return
         self.notes.append(f"{folder}: {len(entries)} hidden or other entries left out")
-        files = [
-            entry
-            for entry in entries
-            if not entry.name.startswith(".") and plain(entry) and not os.path.isdir(entry)
-        ]
+        files = [one for one in entries if not one.name.startswith(".") and plain(one)]
         documents = Counter(file.suffix or file.name for file in files if _is_document(file))
         for kind, count in documents.items():
             self.notes.append(f"{folder}: {kind} {count}, left out")
@@ -177,7 +161,6 @@ def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]
         raise _refuse(root, f"{len(images)} images outside any class folder")
     if not folders:
         raise _refuse(root, "no images and no class folders in it")
-    classes: dict[str, list[tuple[str, Path]]] = {}
     splits = [f for f in folders if f.name.lower() in SPLITS]
     if splits:
         if all(SPLITS[f.name.lower()] != "train" for f in splits):
@@ -198,6 +181,7 @@ def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]
             raise _refuse(root, "no class folders in its split folders")
     else:
         sources = [("", f) for f in folders]
+    classes: dict[str, list[tuple[str, Path]]] = {}
     spelled: dict[str, str] = {}
     for split, folder in sources:
         # One class in two spellings takes the first.
@@ -208,11 +192,10 @@ def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]
             if other_split == split:
                 raise _refuse(root, f"{other.name!r} and {folder.name!r} both mean class {name}")
         places.append((split, folder))
-    if splits:
-        for name, places in classes.items():
-            if len(places) < len(splits):
-                where = ", ".join(str(folder.parent) for _, folder in places)
-                raise _refuse(root, f"class {name!r} is only in {where}")
+    for name, places in classes.items():
+        if len(places) < len(splits):
+            where = ", ".join(str(folder.parent) for _, folder in places)
+            raise _refuse(root, f"class {name!r} is only in {where}")
     return classes
 
 
@@ -259,13 +242,12 @@ def find(root: Path, positive: str = "") -> Layout:
     for place in dict.fromkeys((root, inside)):
         if files := _cheng(place):
             order(CHENG, positive)
-            return Layout("Cheng's set", CHENG, {"": [("", files)]}, notes, [])
+            return Layout("Cheng's set", CHENG, [("", "", file) for file in files], notes, [])
     if inside != root:
         notes.append(f"{root}: read from the one folder in it, {inside.name}")
     classes = _find(inside, said)
-    found = {}
-    for name in order(classes, positive):
-        found[name] = []
+    names, found = order(classes, positive), []
+    for name in names:
         for split, folder in classes[name]:
             _refuse_links([folder], root)
             files = _listing(folder)[1]
@@ -273,10 +255,9 @@ def find(root: Path, positive: str = "") -> Layout:
             for look, count in looks.items():
                 if count > 1:
                     notes.append(f"{shown(folder)}: {count} files whose names look alike: {look}")
-            found[name].append((split, files))
-    splits = any(split for places in classes.values() for split, _ in places)
-    kind = "split folders" if splits else "class folders"
-    return Layout(kind, tuple(found), found, list(map(shown, notes)), list(map(shown, said[1])))
+            found += [(name, split, file) for file in files]
+    kind = "split folders" if any(split for _, split, _ in found) else "class folders"
+    return Layout(kind, names, found, list(map(shown, notes)), list(map(shown, said[1])))
 
 
 def _unwrapped(root: Path) -> Path:

@@ -98,7 +98,7 @@ def warnings(rows: Sequence[tuple[str, int, int, str]], class_names: Sequence[st
     def remedy(patient: int) -> str:
         return _REMEDY.get(source[patient], "--patients ignore leaves ids out")
 
-    total = len(set().union(*own.values())) if own else 0
+    total = len(set().union(*own.values()))
     for patient, labels in files.items():
         count = len(set().union(*labels.values()))
         if count == total > 1:

@@ -90,7 +90,7 @@ def _builder():
         def _generate_examples(self, source, records, split):
             patient = dict(zip(records.path, records.patient, strict=True))
             with archive.folder(source) as root:
-                for label, own, path in find(root).files():
+                for label, own, path in find(root).files:
                     if (own or "train") != split:
                         continue
                     relative = text_of(path.relative_to(root).as_posix())
@@ -227,12 +227,19 @@ def _examples(name: str, builder, part: str):
 
 
 def _slices(example: dict, image_name: str, use_patient: bool) -> Slices:
-    """The picture of one example, and whose it is where the data set says so."""
-    pixels, mode = _grey(np.asarray(example[image_name]))
-    patient = int(example.get("patient", -1))
-    if patient < 0 or not use_patient:
-        return Slices([pixels], [""], mode)
-    return Slices([pixels], [""], mode, str(patient), "data set")
+    """The picture of one example, [H, W, C] uint8 or uint16, and whose it is where the data
+    set says so."""
+    pixels = np.asarray(example[image_name])
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    try:
+        image = Image.fromarray(pixels)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{pixels.dtype} pixels of shape {pixels.shape}: no rule") from error
+    refuse_shape(*image.size)
+    patient = int(example.get("patient", -1)) if use_patient else -1
+    whose = (str(patient), "data set") if patient >= 0 else ()
+    return Slices([grey(image)], [""], image.mode, *whose)
 
 
 def _parse(name: str) -> tuple[str, str]:
@@ -251,15 +258,3 @@ def _one(name: str, features: dict, kind: type, what: str) -> str:
     if len(found) != 1:
         raise DataError(f"{name}: {len(found)} features of type {kind.__name__}: expected one")
     return found[0]
-
-
-def _grey(pixels: np.ndarray) -> tuple[np.ndarray, str]:
-    """[H, W, C] uint8 or uint16 to grey [H, W] float32 in [0, 1], and the mode."""
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    try:
-        image = Image.fromarray(pixels)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{pixels.dtype} pixels of shape {pixels.shape}: no rule") from error
-    refuse_shape(*image.size)
-    return grey(image), image.mode
