@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import threading
 from typing import NamedTuple
 
 import chex
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from jaxbrain import config
 from jaxbrain.data import phantom
-from jaxbrain.errors import ConfigError, StoppedError
+from jaxbrain.errors import CheckpointError, ConfigError, StoppedError
 from jaxbrain.runs import checkpoint, loop
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
@@ -62,7 +63,7 @@ def walk(*losses: list[float], bad_weight=None, before=None) -> Training:
     )
 
 
-def go(tmp_path, training, *, stop=None, intervals=4, show=None, save_every=1e9):
+def go(tmp_path, training, *, stop=None, intervals=4, show=None, save_every=0.0, kept=True):
     """`loop.run` in a directory of its own: (what it returns, events, text)."""
     out = io.StringIO()
     tmp_path.mkdir(exist_ok=True)
@@ -77,7 +78,7 @@ def go(tmp_path, training, *, stop=None, intervals=4, show=None, save_every=1e9)
             lambda lane, kind: f"store{lane.seed}",
             lambda lane, kind: f"{kind} of seed {lane.seed}".strip(),
             show or (lambda *_: {}),
-            every_report=True,
+            kept=kept,
         )
         return loop.run(watch, training), log.events, out.getvalue()
 
@@ -87,12 +88,12 @@ def steps(tmp_path, seed: int = 7) -> list[int]:
         return store.steps()
 
 
-def test_reports_and_checkpoints_per_interval(tmp_path):
-    """Saved at every report: the newest two are kept."""
+def test_reports_of_every_interval(tmp_path):
+    """Saved where it is time: the newest two are kept, and both are told."""
     seen = []
 
     def show(training, i, state, step, means):
-        seen.append((i, step, int(state.step), means["loss"], steps(tmp_path)))
+        seen.append((i, step, int(state.step), means["loss"]))
         return {"shown": step}
 
     found, events, text = go(tmp_path, walk(LOSSES), show=show)
@@ -104,14 +105,54 @@ def test_reports_and_checkpoints_per_interval(tmp_path):
         (6, 3.5, 6, "cell0", 7),
         (8, 1.5, 8, "cell0", 7),
     ]
-    assert seen == [
-        (0, 2, 2, 7.5, []),
-        (0, 4, 4, 5.5, [2]),
-        (0, 6, 6, 3.5, [2, 4]),
-        (0, 8, 8, 1.5, [4, 6]),
-    ]
+    assert seen == [(0, 2, 2, 7.5), (0, 4, 4, 5.5), (0, 6, 6, 3.5), (0, 8, 8, 1.5)]
     assert steps(tmp_path) == [6, 8]
     assert "of seed 7  classifier 8/8  1 lane " in text
+    saved = [line.split("  in ")[0] for line in text.splitlines() if line.startswith("saved ")]
+    assert saved == [f"saved  classifier of seed 7  step {n}" for n in (1, 2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_short_training_is_saved_once(kept, tmp_path):
+    """At its end, and not at all where its checkpoints would be removed there."""
+    _, _, text = go(tmp_path, walk(LOSSES), save_every=60.0, kept=kept)
+    assert text.count("\nsaved  ") == kept
+    assert steps(tmp_path) == [8] * kept
+
+
+def test_steps_run_while_a_save_is_written(tmp_path, monkeypatch):
+    """One save at a time; what is written is the state of its step, though the training has
+    gone on; a save that fails ends the training."""
+    gate, written, save = threading.Event(), [], checkpoint.Store.save
+
+    def slow(self, step, state, meta):
+        assert gate.wait(10)
+        written.append((step, state.kernel.tolist(), meta["partial"].get("loss")))
+        save(self, step, state, meta)
+
+    monkeypatch.setattr(checkpoint.Store, "save", slow)
+    monkeypatch.setattr(loop, "_CALL", 1e-9)
+    began = []
+
+    def before(which, first, to):
+        began.append(first)
+        if first == 1:
+            # The first save waits for this.
+            assert written == []
+            gate.set()
+
+    go(tmp_path / "one", walk(LOSSES, before=before), intervals=1)
+    assert began == list(range(8))
+    assert written == [(n, [float(n)] * 2, LOSSES[:n]) for n in range(1, 8)] + [
+        (8, [8.0, 8.0], None)
+    ]
+
+    def full(*_):
+        raise CheckpointError("the disk is full")
+
+    monkeypatch.setattr(checkpoint.Store, "save", full)
+    with pytest.raises(CheckpointError, match="the disk is full"):
+        go(tmp_path / "two", walk(LOSSES))
 
 
 def test_a_bad_loss_is_named_with_its_step(tmp_path):
@@ -135,7 +176,7 @@ def test_a_bad_loss_is_named_with_its_step(tmp_path):
 def test_the_step_before_a_bad_loss_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_CALL", 1e9)
     losses = [8.0, 7.0, 6.0, float("nan"), 4.0, 3.0, 2.0, 1.0]
-    found, _, _ = go(tmp_path, walk(losses), intervals=1)
+    found, _, _ = go(tmp_path, walk(losses), intervals=1, save_every=1e9)
     assert found.diverged[0] == (
         "classifier of seed 7 diverged at step 4 of 8: loss is nan (the step before: loss 6): "
         "no checkpoint was saved before: lower its learning rate"
@@ -152,6 +193,7 @@ def test_divergence_at_the_last_update_is_seen(tmp_path):
 
 def test_a_stop_between_two_reports_changes_no_report(tmp_path, monkeypatch):
     """Stopped after one step of an interval, and gone on: the events of a whole run."""
+    monkeypatch.setattr(loop, "_CALL", 1e-9)
     stop = Stop()
 
     def before(which, first, to):
@@ -216,7 +258,7 @@ def test_a_call_lasts_about_two_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
     go(tmp_path, walk([1.0] * 160, before=before), intervals=2)
     one = [(0, 1), (1, 21), (21, 61), (61, 80)]
-    assert calls == [*one, *((80 + first, 80 + to) for first, to in one)]
+    assert calls == [*one, (80, 118), (118, 138), (138, 160)]
 
 
 def test_calls_that_cost_the_same_however_long_get_longer(tmp_path, monkeypatch):

@@ -136,7 +136,7 @@ class Study(Start):
     # runs/<date>_<time>_<name> without it; an unfinished study there goes on.
     workdir: Path | None = None
     fresh: bool = False  # keep what is there under another name, and begin anew
-    save_every: float = 10.0  # seconds between two saves of a training
+    save_every: float = 60.0  # seconds between two saves of a training
     # A training that diverges: stop ends the run when the others are saved, skip goes on
     # without it; the report names it.
     on_divergence: Literal["stop", "skip"] = "stop"

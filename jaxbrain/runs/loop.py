@@ -8,6 +8,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ class Watch(NamedTuple):
     intervals: reports of a training. save_every: seconds between two saves.
     folder: lane, kind -> its folder in `path`; title: lane, kind -> what it is called.
     show: (training, lane number, state, step, means) -> more to report of a lane.
-    every_report: save and say something at each report, not only where it is time.
+    kept: its checkpoints stay when it is done: the last step is saved too, and every report
+        says something.
     """
 
     log: Log
@@ -46,7 +48,7 @@ class Watch(NamedTuple):
     folder: Callable[[Lane, str], str]
     title: Callable[[Lane, str], str]
     show: Callable[[Training, int, object, int, dict], dict]
-    every_report: bool = False
+    kept: bool = False
 
 
 def reports(total: int, intervals: int) -> list[int]:
@@ -73,8 +75,18 @@ class Loop:
         # Metrics by step of the interval that was begun, lane by lane.
         self.parts: list[dict[str, list[float]]] = [{} for _ in range(count)]
         self.diverged: dict[int, str] = {}
-        self.busy, self.speed = 0.0, 0.0
+        # Steps of a call.
+        self.ahead, self.busy, self.speed = 1, 0.0, 0.0
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
+        # A save is written while the next calls run; one at a time.
+        self.writer, self.writing = ThreadPoolExecutor(1), Future()
+        self.writing.set_result(None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.writer.shutdown()
 
     # Begin, or go on.
 
@@ -114,6 +126,7 @@ class Loop:
             with refusing_memory(self.training):
                 seconds = self.training.compile(self.states, self._compiling)
             watch.log.clock(f"{self.training.kind}_compile", seconds)
+            self.saved_at = time.monotonic()
         for stop in reports(total, watch.intervals):
             if stop <= min(self.done):
                 continue
@@ -122,8 +135,8 @@ class Loop:
             self._report(stop, fresh)
             if devices.any_process(watch.stop.signal is not None):
                 watch.stop.signal = watch.stop.signal or 15
-                self._save()
                 self._leave(stop)
+        self.writing.result()
         watch.log.clock(f"{self.training.kind}_train", self.busy)
         return Finished(self.states, self.diverged)
 
@@ -135,17 +148,16 @@ class Loop:
         """All lanes to the step `stop`, in calls of a few seconds."""
         # Processes make the same calls: how long one took may differ between them.
         alone = jax.process_count() == 1
-        ahead = 1
         while min(self.done) < stop and len(self.diverged) < len(self.done):
             # Lanes that were saved at another step catch up first.
             first = min(self.done)
             which = [i for i, step in enumerate(self.done) if step == first]
             others = [step for step in self.done if step > first]
-            to = min([stop, *others, first + ahead] if alone else [stop, *others])
+            to = min([stop, *others, first + self.ahead] if alone else [stop, *others])
             seconds = self._call(which, first, to)
             # Twice as far while calls are short: some cost the same however far they go.
             longer = 2 * (to - first) if seconds < 1.5 * _CALL else 1
-            ahead = max(1, round(_CALL * (to - first) / max(seconds, 1e-6)), longer)
+            self.ahead = max(1, round(_CALL * (to - first) / max(seconds, 1e-6)), longer)
             if to < stop:
                 self._between(to)
 
@@ -170,12 +182,13 @@ class Loop:
         """Between two reports: progress, a save, a signal."""
         self._progress(to, {}, report=False)
         if self.watch.stop.signal is not None and jax.process_count() == 1:
-            self._save()
             self._leave(to)
         if self._due():
             self._save()
 
     def _leave(self, step: int) -> None:
+        self._save()
+        self.writing.result()
         total = self.training.total
         self.watch.stop.check(f"at step {step} of {total} ({self.who}), saved")
 
@@ -214,8 +227,8 @@ class Loop:
             # Nobody is left to train.
             self.done = [training.total] * len(training.lanes)
             return
-        self._progress(stop, shown, report=watch.every_report)
-        if watch.every_report or self._due():
+        self._progress(stop, shown, report=watch.kept)
+        if self._due() or (watch.kept and stop == training.total):
             self._save()
 
     def _progress(self, step: int, shown: dict, *, report: bool) -> None:
@@ -233,17 +246,29 @@ class Loop:
     # Save.
 
     def _save(self) -> None:
-        training, log, start = self.training, self.watch.log, time.monotonic()
+        """Begin to write what is not saved yet, when what was begun before is written."""
+        self.writing.result()
+        training, log, jobs = self.training, self.watch.log, []
         for i, (store, lane) in enumerate(zip(self.stores, training.lanes, strict=True)):
             if store is None or i in self.diverged or self.done[i] in store.steps():
                 continue
             events = log.of(lane.name)
             latest = bool(events) and events[-1]["step"] == self.done[i]
             score = events[-1].get(store.best, _NO_SCORE) if latest else _NO_SCORE
-            meta = {"partial": self.parts[i], "reports": events, store.best: score}
-            store.save(self.done[i], lanes.lane(self.states, i), meta)
+            partial = {name: list(values) for name, values in self.parts[i].items()}
+            meta = {"partial": partial, "reports": events, store.best: score}
+            jobs.append((store, self.done[i], jax.device_get(lanes.lane(self.states, i)), meta))
         self.saved_at = time.monotonic()
-        self.save_seconds = self.saved_at - start
+        if jobs:
+            self.writing = self.writer.submit(self._write, jobs)
+
+    def _write(self, jobs: list) -> None:
+        start = time.monotonic()
+        for store, step, state, meta in jobs:
+            store.save(step, state, meta)
+        self.save_seconds = time.monotonic() - start
+        steps = sorted({step for _, step, _, _ in jobs})
+        self.watch.log.line(f"saved  {self.who}  step {steps[0]}  in {self.save_seconds:.1f} s")
 
     # Divergence.
 
@@ -266,6 +291,7 @@ class Loop:
         """Lane i counts no more; the others go on."""
         if i in self.diverged:
             return
+        self.writing.result()
         store, lane = self.stores[i], self.training.lanes[i]
         steps = store.steps() if store is not None else []
         last = "no checkpoint was saved before"
@@ -280,7 +306,8 @@ class Loop:
 def run(watch: Watch, training: Training) -> Finished:
     """Run the lanes of a training from their starts, or their checkpoints, to their end.
 
-    Every interval is reported, shown and saved. Where a signal asks to stop, the steps that
+    Every interval is reported and shown; what was done is saved each time `save_every` seconds
+    have passed, while the next calls run. Where a signal asks to stop, the steps that
     are running are finished and saved. Cutting changes no bit. A lane that diverges is named
     and takes no other with it.
 
@@ -297,7 +324,7 @@ def run(watch: Watch, training: Training) -> Finished:
                 path = watch.path / watch.folder(lane, training.kind)
                 store = checkpoint.Store(path, best=best, about=watch.about, say=watch.log.line)
                 stores[i] = stack.enter_context(store)
-        loop = Loop(watch, training, stores)
+        loop = stack.enter_context(Loop(watch, training, stores))
         loop.restore()
         return loop.run()
 

@@ -91,7 +91,7 @@ def session(
     console,
     command: str = "",
     fresh: bool = False,
-    save_every: float = 10.0,
+    save_every: float = 60.0,
     on_divergence: str = "stop",
     by_seed: bool = False,
 ) -> Iterator[Session]:
@@ -200,7 +200,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         folder,
         title,
         samples.show,
-        every_report=session.by_seed,
+        kept=session.by_seed,
     )
 
     def skip(name: str, problem: str) -> None:
