@@ -77,11 +77,9 @@ def say(console, *lines: str) -> None:
 def new_figure(width: float, height: float, columns: int = 1):
     """A matplotlib figure, inches, and its axes side by side."""
     # The object interface: pyplot would pick a window system and keep figures alive.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 

@@ -19,6 +19,7 @@ from jaxbrain.reports.drawing import (
 )
 
 _TRUE = ("P0", "P1", "P2", "P3")
+_CELL = ["protocol", "generator", "classifier", "labels"]
 # Heading, protocol, generator (None: the row's own), labels.
 COLUMNS = (
     *((protocol, protocol, None, "true") for protocol in _TRUE),
@@ -45,18 +46,9 @@ _INTERVALS = (
 
 def remains(results: dict) -> str:
     """What the numbers cannot say, for the end of a page."""
-    known = " and ".join(results["data"].get("patient_ids", ()))
-    first = _UNKNOWN
-    if known:
-        first = (
-            f"Images of one patient are kept together, by {known}: as far as those ids are true."
-        )
-    return f"{first} {_INTERVALS}"
-
-
-def _cells(results: dict) -> dict:
-    names = "protocol", "generator", "classifier", "labels"
-    return {tuple(cell[name] for name in names): cell for cell in results["cells"]}
+    ids = " and ".join(results["data"].get("patient_ids", ()))
+    known = f"Images of one patient are kept together, by {ids}: as far as those ids are true."
+    return f"{known if ids else _UNKNOWN} {_INTERVALS}"
 
 
 def _rows(results: dict) -> list[tuple[str, str]]:
@@ -69,7 +61,8 @@ def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
     # Real images that are seen otherwise beside synthetic ones than without: not one scale.
     if generator == "none" and [own, classifier] in results.get("other_view", ()):
         return None
-    return _cells(results).get((protocol, generator or own, classifier, labels))
+    wanted = [protocol, generator or own, classifier, labels]
+    return next((cell for cell in results["cells"] if [cell[k] for k in _CELL] == wanted), None)
 
 
 def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -82,24 +75,22 @@ def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
 
 
 def _leaks(results: dict) -> tuple[list[str], list[list[str]]]:
-    rows = []
+    names, rows = ["classifier", "generator", "leak"], []
     for leak in results["leaks"]:
-        own = [leak[name] for name in ("classifier", "generator", "leak")]
         shown = "..".join(map(points, leak["interval"] or ())) or "-"
-        rows.append([*own, points(leak["difference"]), shown])
-    return ["classifier", "generator", "leak", "points", "95 % interval"], rows
+        rows.append([*(leak[name] for name in names), points(leak["difference"]), shown])
+    return [*names, "points", "95 % interval"], rows
 
 
 def _parts(results: dict) -> tuple[list[str], list[list[str]]]:
     """Accuracy by what is tested: real images with and without a twin, synthetic ones."""
-    header = ["protocol", "generator", "classifier", "labels", "all", "real"]
-    header += ["real, twin in training", "real, no twin", "synthetic", "n"]
+    header = ["all", "real", "real, twin in training", "real, no twin", "synthetic", "n"]
     names = "accuracy", "accuracy_real", "accuracy_twin", "accuracy_no_twin", "accuracy_synthetic"
-    rows = []
-    for cell in results["cells"]:
-        own = [cell["protocol"], cell["generator"], cell["classifier"], cell["labels"]]
-        rows.append([*own, *(percent(cell[name]) for name in names), str(cell["n"])])
-    return header, rows
+    rows = [
+        [*(cell[k] for k in _CELL), *(percent(cell[name]) for name in names), str(cell["n"])]
+        for cell in results["cells"]
+    ]
+    return [*_CELL, *header], rows
 
 
 def _metrics(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -107,11 +98,11 @@ def _metrics(results: dict) -> tuple[list[str], list[list[str]]]:
         c for c in results["cells"] if c["labels"] == "true" and c["protocol"] in ("P0", "P3")
     ]
     names = list(chosen[0]["metrics"]) if chosen else []
-    rows = []
-    for cell in chosen:
-        shown = [number(cell["metrics"][name], 3) for name in names]
-        rows.append([cell["protocol"], cell["generator"], cell["classifier"], *shown])
-    return ["protocol", "generator", "classifier", *names], rows
+    rows = [
+        [*(cell[k] for k in _CELL[:3]), *(number(cell["metrics"][name], 3) for name in names)]
+        for cell in chosen
+    ]
+    return [*_CELL[:3], *names], rows
 
 
 def _comparisons(results: dict) -> tuple[list[str], list[list[str]]]:

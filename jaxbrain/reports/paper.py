@@ -133,14 +133,6 @@ _MEANS = (
 )
 
 
-def _judged(gan: dict) -> str:
-    last, best = gan["last"], gan["best"]
-    return (
-        f"{last['frechet_thumbnail']:.3f} (least at step {best['step']}: "
-        f"{best['frechet_thumbnail']:.3f})"
-    )
-
-
 def page(results: dict, class_names) -> str:
     """`report.md`: accuracy per seed and in all, the confusion, what the GANs' reports say.
 
@@ -153,16 +145,14 @@ def page(results: dict, class_names) -> str:
     )
     positive = results.get("positive")
     low, high = summary["interval"]
-    header = "seed", "accuracy", "real half", "synthetic half"
-    seeds = [
-        [seed["seed"], *(percent(seed[name]) for name in _HALVES), _judged(seed["gan"])]
-        for seed in results["seeds"]
-    ]
-    warned = [
-        f"- seed {seed['seed']}: {text}"
-        for seed in results["seeds"]
-        for text in seed["gan"]["warnings"]
-    ]
+    header = "seed", "accuracy", "real half", "synthetic half", "GAN's last step: thumbnail Frechet"
+    seeds, warned = [], []
+    for seed in results["seeds"]:
+        gan = seed["gan"]
+        last, least = (gan[which]["frechet_thumbnail"] for which in ("last", "best"))
+        judged = f"{last:.3f} (least at step {gan['best']['step']}: {least:.3f})"
+        seeds.append([seed["seed"], *(percent(seed[name]) for name in _HALVES), judged])
+        warned += [f"- seed {seed['seed']}: {text}" for text in gan["warnings"]]
     parts = [
         "# The paper's protocol (P0)",
         f"Images ({data['source']}): found {found}; used {used}; synthetic {drawn}."
@@ -170,7 +160,7 @@ def page(results: dict, class_names) -> str:
         f"Accuracy {percent(summary['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) on "
         f"{summary['num_test']} images, real and synthetic ones; the paper claims "
         f"{percent(PAPER_ACCURACY)} %. {_MEANS}.",
-        markdown_table([*header, "GAN's last step: thumbnail Frechet"], seeds),
+        markdown_table(header, seeds),
         markdown_table(*_confusion(total_matrix(results), class_names)),
         "## Warnings",
         "\n".join(warned) or "None: no GAN was seen to collapse.",
