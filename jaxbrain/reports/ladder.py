@@ -4,19 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxbrain.reports.drawing import (
-    accuracy,
-    bar,
-    label,
-    markdown,
-    markdown_table,
-    new_figure,
-    new_table,
-    number,
-    percent,
-    points,
-    say,
-)
+from jaxbrain.reports import drawing
+from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
 
 _TRUE = ("P0", "P1", "P2", "P3")
 _CELL = ["protocol", "generator", "classifier", "labels"]
@@ -189,25 +178,25 @@ def page(results: dict) -> str:
 
 def show(console, results: dict) -> None:
     """Print the ladder, then what each leak is worth."""
-    console.print(new_table("The ladder: accuracy, % (95 % interval)", *_ladder(results)))
+    console.print(drawing.new_table("The ladder: accuracy, % (95 % interval)", *_ladder(results)))
     if results["leaks"]:
-        console.print(new_table("What each leak is worth, points", *_leaks(results)))
+        console.print(drawing.new_table("What each leak is worth, points", *_leaks(results)))
     meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
-    say(console, *missing(results), *meaning, *_identity(results), remains(results))
+    drawing.say(console, *missing(results), *meaning, *_identity(results), remains(results))
 
 
 def picture(path: Path, results: dict) -> None:
     """`ladder.png`: accuracies down the ladder with their intervals, the controls with
     shuffled labels, and what each leak is worth."""
-    canvas, (left, right) = new_figure(13, 5.2, 2)
+    canvas, (left, right) = drawing.new_figure(13, 5.2, 2)
     colours = {row: f"C{i % 10}" for i, row in enumerate(_rows(results))}
     _draw_ladder(left, results, colours)
     leaks = results["leaks"][::-1]
     for place, leak in enumerate(leaks):
-        value, error = bar(leak["difference"], leak["interval"])
+        value, error = drawing.bar(leak["difference"], leak["interval"])
         colour = colours[leak["classifier"], leak["generator"]]
         right.barh(place, value, xerr=error, color=colour, alpha=0.7, capsize=2)
-    names = [label(f"{k['leak']}  {k['classifier']} + {k['generator']}") for k in leaks]
+    names = [drawing.label(f"{k['leak']}  {k['classifier']} + {k['generator']}") for k in leaks]
     right.set_yticks(range(len(leaks)), names, fontsize=7)
     right.axvline(0, color="0.3", lw=1)
     right.set(xlabel="points of accuracy", title="What each leak is worth")
@@ -218,14 +207,14 @@ def picture(path: Path, results: dict) -> None:
 def _draw_ladder(axis, results: dict, colours: dict) -> None:
     width = 0.6 / max(len(colours), 1)
     for r, (row, colour) in enumerate(colours.items()):
-        name = label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
+        name = drawing.label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
         shift = (r - (len(colours) - 1) / 2) * width
         for labels, fmt, inner, shown in (
             ("true", "o-", colour, name),
             ("shuffled", "s--", "white", None),
         ):
             found = {
-                x + shift: bar(cell["accuracy"], cell["interval"])
+                x + shift: drawing.bar(cell["accuracy"], cell["interval"])
                 for x, column in enumerate(COLUMNS)
                 if column[3] == labels
                 and (column[2], row[1]) != ("none", "none")
@@ -247,17 +236,17 @@ def _draw_ladder(axis, results: dict, colours: dict) -> None:
 def ablation_picture(path: Path, results: dict) -> None:
     """`ablations.png`: the accuracy of every setting with its interval, by ablation."""
     rows = results["rows"]
-    canvas, (axis,) = new_figure(9, 1.5 + 0.26 * len(rows))
+    canvas, (axis,) = drawing.new_figure(9, 1.5 + 0.26 * len(rows))
     kinds = list(dict.fromkeys(row["ablation"] for row in rows))
     place, ticks, names = 0.0, [], []
     for turn, kind in enumerate(kinds):
         for row in (row for row in rows if row["ablation"] == kind):
             if row["accuracy"] is not None:
-                value, error = bar(row["accuracy"], row["interval"])
+                value, error = drawing.bar(row["accuracy"], row["interval"])
                 axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{turn % 10}", capsize=3)
                 axis.text(101, place, f"{value:.1f}", va="center", fontsize=8)
             ticks.append(place)
-            names.append(label(f"{kind}: {row['setting']}"))
+            names.append(drawing.label(f"{kind}: {row['setting']}"))
             place -= 1.0
         place -= 0.6
     axis.set_yticks(ticks, names, fontsize=8)

@@ -6,17 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxbrain.quoted import PAPER_ACCURACY, TABLE4
-from jaxbrain.reports.drawing import (
-    bar,
-    label,
-    markdown,
-    markdown_table,
-    new_figure,
-    new_table,
-    number,
-    percent,
-    say,
-)
+from jaxbrain.reports import drawing
+from jaxbrain.reports.drawing import markdown, markdown_table, number, percent
 
 
 def total_matrix(results: dict) -> np.ndarray:
@@ -39,7 +30,7 @@ def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]):
     rows.append(["sum", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
     rows = [[*row, sum(row[1:])] for row in rows]
     right = range(1, len(header) + 1)
-    return new_table("Table 3. Confusion matrix", [*header, "sum"], rows, right)
+    return drawing.new_table("Table 3. Confusion matrix", [*header, "sum"], rows, right)
 
 
 def comparison_table(accuracy: float, interval: tuple[float, float], what: str):
@@ -50,13 +41,13 @@ def comparison_table(accuracy: float, interval: tuple[float, float], what: str):
     ]
     shown = " .. ".join(map(percent, interval))
     rows.append(["CNN-LSTM, this run", percent(accuracy), shown, what])
-    return new_table("Table 4. Accuracy, %", header, rows, right=(1, 2))
+    return drawing.new_table("Table 4. Accuracy, %", header, rows, right=(1, 2))
 
 
 def metrics_table(metrics: dict[str, float | None], title: str):
     """Every metric of a test set, name and value."""
     rows = [[name, number(value, 4)] for name, value in metrics.items()]
-    return new_table(title, ("metric", "value"), rows, right=(1,))
+    return drawing.new_table(title, ("metric", "value"), rows, right=(1,))
 
 
 def progress_figure(path: Path, events: list[dict]) -> None:
@@ -67,7 +58,7 @@ def progress_figure(path: Path, events: list[dict]) -> None:
         ("gan", ("real_score", "fake_score"), "discriminator's scores"),
         ("classifier", ("loss", "accuracy"), "classifier, training set"),
     )
-    figure, axes = new_figure(13, 3.6, 3)
+    figure, axes = drawing.new_figure(13, 3.6, 3)
     for axis, (kind, names, title) in zip(axes, panels, strict=True):
         seeds = sorted({event["seed"] for event in events})
         for index, name in enumerate(names):
@@ -88,10 +79,10 @@ def progress_figure(path: Path, events: list[dict]) -> None:
 
 def confusion_figure(path: Path, matrix: np.ndarray, class_names) -> None:
     """`confusion.png`: counts, true classes in rows. matrix: [K, K]."""
-    figure, (axis,) = new_figure(4.2, 3.8)
+    figure, (axis,) = drawing.new_figure(4.2, 3.8)
     axis.imshow(matrix, cmap="Blues", vmin=0)
     ticks = range(len(class_names))
-    names = list(map(label, class_names))
+    names = list(map(drawing.label, class_names))
     axis.set_xticks(ticks, names)
     axis.set_yticks(ticks, names)
     axis.set(xlabel="predicted", ylabel="true", title="Test set, all seeds")
@@ -109,11 +100,11 @@ def comparison_figure(
 ) -> None:
     """`comparison.png`: Figure 6 of the paper, and our accuracy (mean over the seeds,
     interval, one dot per seed)."""
-    figure, (axis,) = new_figure(8, 4.2)
+    figure, (axis,) = drawing.new_figure(8, 4.2)
     quoted = [row.accuracy for row in TABLE4.values()]
     here = len(quoted)
     axis.bar(range(here), quoted, color="0.75", label="quoted by the paper")
-    mean, error = bar(float(np.mean(accuracies)), interval)
+    mean, error = drawing.bar(float(np.mean(accuracies)), interval)
     axis.bar(here, mean, color="C0", yerr=error, capsize=5, label="this run, 95 %")
     axis.plot([here] * len(accuracies), [100 * a for a in accuracies], "k.", alpha=0.5)
     for x, value in enumerate([*quoted, mean]):
@@ -191,4 +182,4 @@ def show(console, results: dict, class_names) -> None:
         f"the paper's {percent(PAPER_ACCURACY)} % is {where} the range of the seeds, "
         f"{percent(summary['accuracy_min'])} .. {percent(summary['accuracy_max'])} %"
     )
-    say(console, *lines, _MEANS)
+    drawing.say(console, *lines, _MEANS)

@@ -2,18 +2,8 @@
 
 from pathlib import Path
 
-from jaxbrain.reports.drawing import (
-    accuracy,
-    bar,
-    label,
-    markdown,
-    markdown_table,
-    new_figure,
-    new_table,
-    number,
-    points,
-    say,
-)
+from jaxbrain.reports import drawing
+from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
 from jaxbrain.reports.ladder import heading, remains
 
 P0 = (
@@ -72,14 +62,14 @@ def page(results: dict) -> str:
 def show(console, results: dict) -> None:
     """Print the table."""
     title = "Table 4, on one footing: accuracy, % (95 % interval)"
-    console.print(new_table(title, *_table(results)))
-    say(console, *_notes(results), _read(results))
+    console.print(drawing.new_table(title, *_table(results)))
+    drawing.say(console, *_notes(results), _read(results))
 
 
 def picture(path: Path, results: dict) -> None:
     """`table4.png`: Figure 6 of the paper, redone."""
     rows = results["rows"]
-    figure, (axis,) = new_figure(max(7.0, 1.7 * len(rows) + 2.0), 4.8)
+    figure, (axis,) = drawing.new_figure(max(7.0, 1.7 * len(rows) + 2.0), 4.8)
     width = 0.26
     for place, row in enumerate(rows):
         if row["quoted"] is not None:
@@ -89,7 +79,7 @@ def picture(path: Path, results: dict) -> None:
             cell = row[protocol]
             if cell is None:
                 continue
-            value, error = bar(cell["accuracy"], cell["interval"])
+            value, error = drawing.bar(cell["accuracy"], cell["interval"])
             axis.bar(place + shift, value, width, color=colour, yerr=error, capsize=3)
             axis.text(place + shift, 2, f"{value:.1f}", ha="center", fontsize=8)
     handles = [
@@ -103,7 +93,7 @@ def picture(path: Path, results: dict) -> None:
     share = max(results["data"]["found"].values()) / sum(results["data"]["found"].values())
     text = f"always the largest class, {100 * share:.1f} %"
     handles.append(axis.axhline(100 * share, color="0.3", lw=1, ls=":", label=text))
-    axis.set_xticks(range(len(rows)), [label(row["name"]) for row in rows], fontsize=8)
+    axis.set_xticks(range(len(rows)), [drawing.label(row["name"]) for row in rows], fontsize=8)
     axis.set(ylabel="accuracy, % (95 % interval)", ylim=(0, 125), yticks=range(0, 101, 20))
     axis.set_title("Figure 6 of the paper, redone on one footing")
     axis.legend(handles=handles, loc="upper center", ncols=2, frameon=False, fontsize=8)
