@@ -136,13 +136,9 @@ def folder(path: Path) -> contextlib.AbstractContextManager[Path]:
 
 def _zip_member(one: zipfile.ZipInfo) -> tuple[str, int, str]:
     kind = stat.S_IFMT(one.external_attr >> 16)
-    refused = ""
-    if kind == stat.S_IFLNK:
-        refused = "a symbolic link"
-    elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        refused = "not a plain file"
-    elif one.flag_bits & 1:
-        refused = "encrypted"
+    refused = "encrypted" if one.flag_bits & 1 else ""
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        refused = "a symbolic link" if kind == stat.S_IFLNK else "not a plain file"
     # As it stands in the archive: `filename` has this system's separators.
     return one.orig_filename, one.file_size, refused
 

@@ -41,10 +41,8 @@ def _identity(path: Path, largest: int | None) -> list[str]:
     return [str(path.absolute()), digest]
 
 
-def read(folder: Path | None, name: str) -> tuple[dict[str, np.ndarray], dict] | None:
+def read(folder: Path, name: str) -> tuple[dict[str, np.ndarray], dict] | None:
     """(arrays, JSON values) of a cache, or None if there is none as it was written."""
-    if folder is None:
-        return None
     path = folder / f"{name}.npz"
     try:
         content = path.read_bytes()

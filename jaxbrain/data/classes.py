@@ -141,9 +141,7 @@ def order(names, positive: str = "") -> tuple[str, ...]:
     last, each in natural order, so that of two classes the tumour is number 1, the positive
     one.
 
-    Args:
-        names: of all classes.
-        positive: of two, which is number 1; "" for the order above.
+    positive: of two, which is number 1; "" for the order above.
 
     Raises:
         ConfigError: unless `positive` is one of two classes.

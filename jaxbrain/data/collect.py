@@ -54,8 +54,7 @@ class Options:
             ("frames", ("error", "first", "all")),
             ("patients", ("auto", "ignore")),
         ):
-            if getattr(self, name) not in allowed:
-                found = getattr(self, name)
+            if (found := getattr(self, name)) not in allowed:
                 raise ConfigError(f"{name} is {found!r}: expected {' | '.join(allowed)}")
         if self.image_size < 1:
             raise ConfigError(f"image_size is {self.image_size!r}: expected at least 1 pixel")
@@ -152,22 +151,21 @@ class Collection:
 
     def _patient(self, one: _File) -> tuple[str, str]:
         """(where it is from, id): what was asked for, then the file's own, then its name."""
-        options, found = self.options, one.found
-        if options.group_by:
-            if asked := patients.of_name(one.relative, patients.pattern(options.group_by)):
-                return "--group-by", asked
+        found, pattern = one.found, patients.pattern(self.options.group_by)
+        if pattern and (asked := patients.of_name(one.relative, pattern)):
+            return "--group-by", asked
         own = found.source, f"{found.mode} {found.patient}"
         if found.patient and found.source in (*patients.IDS, "data set"):
             return own
-        if options.use_patients and not options.group_by:
-            if named := patients.spelled(one.relative):
-                return "file names", " ".join(named)
+        by_name = self.options.use_patients and not pattern
+        if by_name and (named := patients.spelled(one.relative)):
+            return "file names", " ".join(named)
         if found.patient:
             return own
         return ("file", f"file {one.relative}") if len(one.parts) > 1 else ("", "")
 
     def finish(self, warnings: list[str], layout: str) -> tuple[dict, dict] | None:
-        """(arrays, about): see `assemble`; None where no file can be used."""
+        """(arrays by name, JSON values by name), or None where no file can be used."""
         warnings = list(warnings)
         rows, images, labels, whose = [], [], [], []
         numbers: dict[tuple[str, str], int] = {}

@@ -120,14 +120,13 @@ _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 
 def _as_stored(image: Image.Image, content: bytes) -> np.ndarray:
     """`grey` by what the file says besides Pillow's mode."""
-    if image.format == "PNG":
+    if image.format != "TIFF":
         found = grey(image)
         # Pillow keeps 8 of a colour picture's 16 bits.
-        if content[24:25] == b"\x10" and image.mode != "I;16" and found.max() < 0.25:
+        deep = image.format == "PNG" and content[24:25] == b"\x10" and image.mode != "I;16"
+        if deep and found.max() < 0.25:
             raise DataError("16-bit colour that uses few of its levels: save it as 16-bit grey")
         return found
-    if image.format != "TIFF":
-        return grey(image)
     tags = image.tag_v2
     bits, kind = (tuple(np.atleast_1d(tags.get(tag, 1))) for tag in (_BITS, _SAMPLE_FORMAT))
     if kind[0] == 2 and bits[0] == 8:
@@ -170,10 +169,8 @@ def pictures(content: bytes, frames: str = "error") -> Slices:
     turned as EXIF (or TIFF) orientation says. Of a stereo or burst photograph (MPO) the
     first picture is taken.
 
-    Args:
-        content: of the file.
-        frames: of an animation or a file of several pages "error" takes none, "first" the
-            first and "all" every one, as images that belong together.
+    frames: of an animation or a file of several pages "error" takes none, "first" the first
+    and "all" every one, as images that belong together.
 
     Raises:
         DataError: with the reason alone (the caller adds the path): not an image, damaged,

@@ -30,26 +30,24 @@ class Scan(NamedTuple):
     total: int
 
 
-def read_file(
-    path: Path, root: Path, frames: str, brain_fraction: float, use_patient: bool = True
-) -> Slices:
+def read_file(path: Path, root: Path, options: Options) -> Slices:
     """The pictures of one file, of any kind."""
     if problem := link_problem(path, root):
         raise DataError(problem)
     content = read_bytes(path)
     if medical.kind(content):
-        return medical.read(content, frames, brain_fraction, use_patient)
-    return pictures(content, frames)
+        how = options.frames, options.brain_fraction, options.use_patients
+        return medical.read(content, *how)
+    return pictures(content, options.frames)
 
 
 def _decode(root: Path, layout: Layout, options: Options):
     """(arrays, about) as the cache keeps them, or None; the files that cannot be used."""
     collected = Collection(options, layout.class_names, layout.notes)
-    how = options.frames, options.brain_fraction, options.use_patients
     for name, split, path in layout.files:
         relative = text_of(path.relative_to(root).as_posix())
         with collected.reading(shown(path)):
-            found = read_file(path, root, *how)
+            found = read_file(path, root, options)
             if not (name or found.label):
                 raise DataError("says no class: expected a file of Cheng's set")
             if name and found.label and found.label != name:
@@ -96,7 +94,7 @@ def scan(
         about_options |= {"notes": layout.notes, "warnings": layout.warnings}
     largest = None if packed else MAX_BYTES
     name = cache.key(files, about_options, largest) if cache_folder else ""
-    kept, bad = cache.read(cache_folder, name), []
+    kept, bad = cache.read(cache_folder, name) if cache_folder else None, []
     if kept is None:
         with archive.folder(source) as root:
 
@@ -138,13 +136,12 @@ def assemble(
 ) -> tuple[Dataset, Records]:
     """(Dataset, Records) of decoded images.
 
-    arrays: image, label, small, small_head; about: rows (path, mode, size, bytes, split,
-    digest, patient), notes, warnings, layout, class_names, ids, positive; threshold: of
-    near-duplicates, or None.
+    arrays, about: as `Collection.finish` gives them, or what JSON makes of them; threshold:
+    of near-duplicates, or None.
     """
-    rows = [[*row[:2], tuple(row[2]), *row[3:]] for row in about["rows"]]
     names = "path", "mode", "size", "num_bytes", "split", "digest", "patient"
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(names, zip(*about["rows"], strict=True), strict=True))
+    columns["size"] = tuple(map(tuple, columns["size"]))
     columns |= {which: arrays[which] for which in ("small", "small_head")}
     columns |= {which: tuple(about[which]) for which in ("class_names", "notes", "warnings", "ids")}
     records = Records(root=root, layout=about["layout"], positive=about["positive"], **columns)

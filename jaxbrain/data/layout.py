@@ -24,13 +24,9 @@ _PLAIN_DOCUMENTS = set(
 # Unlabelled images and second copies that public sets carry beside their classes.
 _NOT_CLASSES = {"pred", "br35h-mask-rcnn", "__macosx"}
 SPLITS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 ACCEPTED = """accepted layouts (images directly inside the class folders, at most one
 folder around all of it):
@@ -113,10 +109,9 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
         raise DataError(f"{shown(folder)}: cannot be read: {error.strerror}") from error
     visible = [entry for entry in entries if not entry.name.startswith(".")]
     # Unlike a path's own `is_dir` it answers where the entry may not be looked at.
-    kinds = [(entry, os.path.isdir(entry)) for entry in visible]
-    folders = [e for e, is_dir in kinds if is_dir and e.name.lower() not in _NOT_CLASSES]
-    files = [entry for entry, is_dir in kinds if not is_dir]
-    images = [file for file in files if _may_be_image(file)]
+    places = {entry for entry in visible if os.path.isdir(entry)}
+    folders = [e for e in visible if e in places and e.name.lower() not in _NOT_CLASSES]
+    images = [e for e in visible if e not in places and _may_be_image(e)]
     used = {*folders, *images}
     return folders, images, [entry for entry in entries if entry not in used]
 
@@ -161,26 +156,22 @@ def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]
         raise _refuse(root, f"{len(images)} images outside any class folder")
     if not folders:
         raise _refuse(root, "no images and no class folders in it")
-    splits = [f for f in folders if f.name.lower() in SPLITS]
+    splits = {f: SPLITS[f.name.lower()] for f in folders if f.name.lower() in SPLITS}
+    sources = [("", f) for f in folders]
     if splits:
-        if all(SPLITS[f.name.lower()] != "train" for f in splits):
+        if "train" not in splits.values():
             raise _refuse(root, f"only {', '.join(f.name for f in splits)}, no Training beside it")
-        others = [f.name for f in folders if f not in splits]
-        if others:
+        if others := [f.name for f in folders if f not in splits]:
             raise _refuse(root, f"split folders beside other folders: {others}")
-        order = ("train", "val", "test")
-        splits.sort(key=lambda folder: order.index(SPLITS[folder.name.lower()]))
         sources = []
-        for place in splits:
+        for place in sorted(splits, key=lambda f: ("train", "val", "test").index(splits[f])):
             inner, images, left_out = _listing(place)
             if images:
                 raise _refuse(place, f"{len(images)} images outside any class folder")
             said.left_out(place, left_out)
-            sources += [(SPLITS[place.name.lower()], folder) for folder in inner]
+            sources += [(splits[place], folder) for folder in inner]
         if not sources:
             raise _refuse(root, "no class folders in its split folders")
-    else:
-        sources = [("", f) for f in folders]
     classes: dict[str, list[tuple[str, Path]]] = {}
     spelled: dict[str, str] = {}
     for split, folder in sources:
@@ -286,10 +277,8 @@ def _find(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]:
                 said.notes.append(f"{folder}: a second copy of the same files, left out")
                 del classes[name]
                 break
-            found = "no images in it"
-            if inner:
-                found += f", but folders: {', '.join(f.name for f in inner)}"
-            raise _refuse(folder, found)
+            names = f", but folders: {', '.join(f.name for f in inner)}" if inner else ""
+            raise _refuse(folder, f"no images in it{names}")
     if len(classes) < 2:
         raise _refuse(root, f"one class only: {', '.join(classes)}")
     return classes

@@ -23,10 +23,8 @@ def read(content: bytes, brain_fraction: float) -> Slices:
     """The axial slices of a volume that hold brain: see `medical.read`."""
     import nibabel
 
-    content = _uncompressed(content)
+    content, spacing = _uncompressed(content)
     image = nibabel.Nifti1Image.from_bytes(content)
-    # As it stands in the file: nibabel puts 1 where there is 0.
-    spacing = nibabel.Nifti1Header(content[:348], check=False)["pixdim"][1:4]
     remark = ""
     if not _placed(image, spacing):
         image = nibabel.Nifti1Image(image.dataobj, np.eye(4))
@@ -59,12 +57,12 @@ def _placed(image, spacing: np.ndarray) -> bool:
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(matrix)) < 1e-12:
         return False
     # Without a matrix of its own the spacing is all there is, and 0 stands for unknown.
-    by_spacing = int(image.header["sform_code"]) == 0
-    return not by_spacing or bool((spacing != 0).all())
+    return int(image.header["sform_code"]) != 0 or bool((spacing != 0).all())
 
 
-def _uncompressed(content: bytes) -> bytes:
-    """The bytes that a volume's header asks for, checked before they are inflated."""
+def _uncompressed(content: bytes) -> tuple[bytes, np.ndarray]:
+    """The bytes that a volume's header asks for, checked before they are inflated, and the
+    spacing as it stands there: nibabel puts 1 where there is 0."""
     import nibabel
 
     packed = content[:2] == b"\x1f\x8b"
@@ -87,7 +85,7 @@ def _uncompressed(content: bytes) -> bytes:
             content = file.read(max(size, 352))
     if math.prod(shape) * dtype.itemsize > len(content):
         raise DataError("truncated: shorter than its header says")
-    return content
+    return content, header["pixdim"][1:4]
 
 
 def _edges(volume: np.ndarray) -> np.ndarray:
@@ -159,9 +157,6 @@ def brain(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _air(scaled: np.ndarray, inside: np.ndarray) -> bool:
     """Whether nearly all voxels beside the padding are dark."""
-    beside = np.zeros(inside.shape, bool)
-    for axis in (0, 1):
-        one, two = np.moveaxis(inside, axis, 0)[:-1], np.moveaxis(inside, axis, 0)[1:]
-        np.moveaxis(beside, axis, 0)[1:] |= two & ~one
-        np.moveaxis(beside, axis, 0)[:-1] |= one & ~two
+    cross = ndimage.generate_binary_structure(2, 1)[..., None]
+    beside = inside & ~ndimage.binary_erosion(inside, cross, border_value=1)
     return bool(beside.any() and np.percentile(scaled[beside], 90) < _DARK)

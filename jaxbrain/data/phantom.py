@@ -266,7 +266,7 @@ def plant_twins(key: Array, data: Dataset, share: float) -> Dataset:
         members = np.flatnonzero(label == k)
         count = round(share * len(members))
         kept, copies = members[: len(members) - count], members[len(members) - count :]
-        original = kept[np.arange(count) % max(len(kept), 1)] if count else kept[:0]
+        original = kept[np.arange(count) % max(len(kept), 1)]
         one_key, key = jax.random.split(key)
         scale_key, noise_key = jax.random.split(one_key)
         gain, offset = jax.random.uniform(scale_key, (2, count, 1, 1, 1))

@@ -104,11 +104,8 @@ def prepare(image: np.ndarray, size: int, crop: str, square: str) -> np.ndarray:
         top, left, bottom, right = head_box(image)
         image = image[top:bottom, left:right]
     if square == "pad":
-        height, width = image.shape
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        rows, columns = (top, side - height - top), (left, side - width - left)
-        image = np.pad(image, (rows, columns))
+        missing = [max(image.shape) - length for length in image.shape]
+        image = np.pad(image, [(lack // 2, (lack + 1) // 2) for lack in missing])
     picture = Image.fromarray(np.ascontiguousarray(image, np.float32), "F")
     resized = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
     return np.round(np.clip(resized, 0.0, 1.0) * 255.0).astype(np.uint8)[..., None]

@@ -8,10 +8,7 @@ from jaxbrain.errors import DataError
 def select(label: np.ndarray, n_per_class: int, rng: np.random.Generator) -> np.ndarray:
     """Index of a random min(found, n_per_class) images of each class, in ascending order.
 
-    Args:
-        label: [N] int32.
-        n_per_class: 0 takes all.
-        rng: of the draw.
+    label: [N] int32. n_per_class: 0 takes all.
     """
     chosen = []
     for k in range(int(label.max()) + 1):
@@ -48,7 +45,6 @@ def folds(
         num_folds: 1 draws one test set of round(test_fraction * groups) groups of each
             class; more deal the groups, largest first, into test sets of nearly equal
             size that together hold every image once.
-        rng: of the draw.
 
     Returns:
         Ascending indices of the test images, one array a fold.

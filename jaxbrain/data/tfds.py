@@ -95,7 +95,7 @@ def _builder():
                         continue
                     relative = text_of(path.relative_to(root).as_posix())
                     try:
-                        found = read_file(path, root, "error", 0.1)
+                        found = read_file(path, root, Options())
                     except LeftOutError:
                         continue
                     for image, part in zip(found.image, found.name, strict=True):
@@ -244,8 +244,7 @@ def _slices(example: dict, image_name: str, use_patient: bool) -> Slices:
 
 def _parse(name: str) -> tuple[str, str]:
     """("NAME", "SPLIT" or "") of "tfds:NAME[:SPLIT]"; a version is part of the name."""
-    form = r"([^:]+(?::[\d.*]+)?)(?::([A-Za-z].*))?"
-    found = re.fullmatch(form, str(name).removeprefix(PREFIX))
+    found = re.fullmatch(r"([^:]+(?::[\d.*]+)?)(?::([A-Za-z].*))?", name.removeprefix(PREFIX))
     if not found:
         raise DataError(f"{name}: expected tfds:NAME or tfds:NAME:SPLIT")
     return found[1], found[2] or ""
