@@ -90,16 +90,8 @@ def grey(image: Image.Image) -> np.ndarray:
 
 
 _ORIENTATION = 0x0112
-# How to turn an array upright, by EXIF's number (EXIF 2.32, 4.6.5).
-_TURNS = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.T,
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].T,
-    8: np.rot90,
-}
+# The axes that EXIF's numbers 1 to 4 flip, and 5 to 8 of the transpose (EXIF 2.32, 4.6.5).
+_FLIPS = (), (1,), (0, 1), (0,)
 
 
 def _upright(image: Image.Image, grey_levels: np.ndarray) -> tuple[np.ndarray, str]:
@@ -109,9 +101,10 @@ def _upright(image: Image.Image, grey_levels: np.ndarray) -> tuple[np.ndarray, s
         number = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # Pillow raises almost anything on bad bytes.
         return grey_levels, "its EXIF cannot be read: taken as it is stored"
-    if number not in _TURNS:
+    if number not in range(2, 9):
         return grey_levels, ""
-    return np.ascontiguousarray(_TURNS[number](grey_levels)), "turned as its EXIF orientation says"
+    turned = np.flip(grey_levels.T if number > 4 else grey_levels, _FLIPS[(int(number) - 1) % 4])
+    return np.ascontiguousarray(turned), "turned as its EXIF orientation says"
 
 
 # Tags of TIFF that Pillow's pixel mode does not tell.

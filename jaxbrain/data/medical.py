@@ -27,10 +27,9 @@ def read(content: bytes, frames: str, brain_fraction: float, use_patient: bool =
     Pixels that are not square are made so by the spacing that the file gives.
 
     Args:
-        content: of the file.
-        frames: "error" refuses a DICOM file of several frames, "first" and "all" take them.
-        brain_fraction: an axial slice of a volume is taken if at least this share of it is
-            brain (`nifti.brain`).
+        frames: of a DICOM file, see `collect.Options`.
+        brain_fraction: the least share of an axial slice of a volume that is brain
+            (`nifti.brain`).
         use_patient: whether slices of one PatientID (or PID) belong together; those of one
             series do in any case.
 

@@ -17,6 +17,8 @@ MAX_VOXELS = 256_000_000
 _HEADER = 2**24
 # A tenth of the range of a volume's values: what is darker is no brain.
 _DARK = 0.1
+# A voxel and its four neighbours in an axial slice.
+_IN_SLICE = ndimage.generate_binary_structure(2, 1)[..., None]
 
 
 def read(content: bytes, brain_fraction: float) -> Slices:
@@ -136,9 +138,8 @@ def brain(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scaled = percentiles(volume)
         return scaled, (scaled > _DARK).mean(axis=(0, 1))
     inside = (volume < np.float32(outside[0])) | (volume > np.float32(outside[1]))
-    for z in range(volume.shape[2]):
-        # Where the brain itself has that value.
-        inside[..., z] = ndimage.binary_fill_holes(inside[..., z])
+    # Where the brain itself has that value.
+    inside = ndimage.binary_fill_holes(inside, _IN_SLICE)
     scaled = np.zeros_like(volume)
     if inside.any():
         values = volume[inside]
@@ -150,13 +151,11 @@ def brain(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if high <= low:
             low, high = min(float(values.min()), outside[0]), float(values.max())
         scaled[inside] = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
-    if _air(scaled, inside):
-        return scaled, (scaled > _DARK).mean(axis=(0, 1))
-    return scaled, inside.mean(axis=(0, 1))
+    counted = scaled > _DARK if _air(scaled, inside) else inside
+    return scaled, counted.mean(axis=(0, 1))
 
 
 def _air(scaled: np.ndarray, inside: np.ndarray) -> bool:
     """Whether nearly all voxels beside the padding are dark."""
-    cross = ndimage.generate_binary_structure(2, 1)[..., None]
-    beside = inside & ~ndimage.binary_erosion(inside, cross, border_value=1)
+    beside = inside & ~ndimage.binary_erosion(inside, _IN_SLICE, border_value=1)
     return bool(beside.any() and np.percentile(scaled[beside], 90) < _DARK)

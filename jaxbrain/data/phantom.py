@@ -198,9 +198,8 @@ def draw(
     scalar_key, grid_key, level_key, pick_key, rician_key = jax.random.split(key, 5)
     draws = _Draws(scalar_key, grid_key, size)
     difficulty = jnp.float32(difficulty)
-    contrasts = jnp.asarray(_CONTRASTS)
     pick = jax.random.randint(pick_key, (), 0, len(_CONTRASTS))
-    levels = contrasts[pick] + 0.05 * jax.random.normal(level_key, (len(_TISSUES),))
+    levels = jnp.asarray(_CONTRASTS)[pick] + 0.05 * jax.random.normal(level_key, (len(_TISSUES),))
     tissue = dict(zip(_TISSUES, jnp.clip(levels, 0.03, 1.0), strict=True))
 
     head = _head(draws)

@@ -71,11 +71,10 @@ def folds(
             fold = (np.roll(load, -start).argmin() + start) % num_folds
             found[fold].append(own[i])
             load[fold] += size[i]
-    tests = []
-    for fold, chosen in enumerate(found):
-        tests.append(index[np.isin(group[index], chosen)])
+    tests = [index[np.isin(group[index], chosen)] for chosen in found]
+    for fold, test in enumerate(tests):
         for k in np.unique(label[index]):
-            total, tested = (label[index] == k).sum(), (label[tests[fold]] == k).sum()
+            total, tested = (label[index] == k).sum(), (label[test] == k).sum()
             if not 0 < tested < total:
                 raise DataError(
                     f"class {k}: fold {fold} would test {tested} of its {total} images "
