@@ -95,16 +95,15 @@ def file_features(records: Records, brightness: bool = True) -> np.ndarray:
     inner = small[:, 1:-1, 1:-1]
     edge = small[0].size - inner[0].size
     border = (small.sum(axis=(1, 2)) - inner.sum(axis=(1, 2))) / edge
-    modes = [np.asarray(records.mode) == mode for mode in sorted(set(records.mode))]
     columns = [
         width,
         height,
         width - height,
         np.log(np.asarray(records.num_bytes)) - width - height,
         *((border, small.mean(axis=(1, 2))) if brightness else ()),
-        *modes,
+        np.asarray(records.mode)[:, None] == sorted(set(records.mode)),
     ]
-    return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+    return np.column_stack(columns)
 
 
 FLOORS = {"majority": majority, "metadata": metadata, "nn1": nn1, "ridge": ridge}

@@ -83,9 +83,8 @@ def _entropy(p: np.ndarray) -> np.ndarray:
     return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=-1)
 
 
-def _moments(p: np.ndarray, value: np.ndarray, centre: np.ndarray, powers) -> list[np.ndarray]:
-    offset = value[None] - centre[:, None]
-    return [(p * offset**power).sum(axis=-1) for power in powers]
+def _moment(p: np.ndarray, value: np.ndarray, centre: np.ndarray, power: int) -> np.ndarray:
+    return (p * (value[None] - centre[:, None]) ** power).sum(axis=-1)
 
 
 def glcm(counts: np.ndarray) -> np.ndarray:
@@ -102,9 +101,9 @@ def glcm(counts: np.ndarray) -> np.ndarray:
     row = p.reshape(-1, size, size).sum(axis=2)
     level, d = np.arange(1.0, size + 1), np.arange(float(size))
     mean = row @ level
-    (variance,) = _moments(row, level, mean, (2,))
+    variance = _moment(row, level, mean, 2)
     spread = np.arange(2.0 * size + 1)
-    tendency, shade, prominence = _moments(total, spread, 2 * mean, (2, 3, 4))
+    tendency, shade, prominence = (_moment(total, spread, 2 * mean, n) for n in (2, 3, 4))
     autocorrelation = p @ (i * j).astype(np.float64)
     average = difference @ d
     entropy, own = _entropy(p), _entropy(row)
@@ -117,7 +116,7 @@ def glcm(counts: np.ndarray) -> np.ndarray:
         variance,
         entropy,
         average,
-        *_moments(difference, d, average, (2,)),
+        _moment(difference, d, average, 2),
         _entropy(difference),
         total @ spread,
         tendency,

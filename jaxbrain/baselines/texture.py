@@ -13,6 +13,7 @@ import importlib
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 
 from jaxbrain.data import preprocess
 from jaxbrain.errors import ConfigError
@@ -134,17 +135,14 @@ def glrlm(levels: np.ndarray, angle: float) -> Cells:
     """
     if angle not in ANGLES:
         raise ValueError(f"angle is {angle!r}: expected one of texture.ANGLES, in radians")
-    lines = _lines(levels, angle)
-    count, num_lines, length = lines.shape
     # A 0 after each line ends its last run.
-    flat = np.zeros((count, num_lines, length + 1), levels.dtype)
-    flat[:, :, :length] = lines
-    flat = flat.reshape(-1)
+    lines = np.pad(_lines(levels, angle), ((0, 0), (0, 0), (0, 1)))
+    flat = lines.reshape(-1)
     start = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     run = np.diff(np.r_[start, len(flat)])
     inside = flat[start] > 0
     start, run = start[inside], run[inside]
-    owner = start // (num_lines * (length + 1))
+    owner = start // lines[0].size
     return _cells(owner, flat[start].astype(np.int64), run, (levels > 0).sum(axis=(1, 2)))
 
 
@@ -155,14 +153,12 @@ def glszm(levels: np.ndarray) -> Cells:
         Thibault et al., "Texture indexes and gray level size zone matrix", 2009.
     """
     label = need("skimage.measure").label
-    count, height, width = levels.shape
     # One below another, with a row of 0 between: one call for all.
-    tall = np.zeros((count, height + 1, width), levels.dtype)
-    tall[:, :height] = levels
-    zone = label(tall.reshape(-1, width), background=0, connectivity=2).reshape(-1)
+    tall = np.pad(levels, ((0, 0), (0, 1), (0, 0)))
+    zone = label(tall.reshape(-1, tall.shape[2]), background=0, connectivity=2).reshape(-1)
     number, first, size = np.unique(zone, return_index=True, return_counts=True)
     first, size = first[number > 0], size[number > 0]
-    owner = first // ((height + 1) * width)
+    owner = first // tall[0].size
     level = tall.reshape(-1)[first].astype(np.int64)
     return _cells(owner, level, size, (levels > 0).sum(axis=(1, 2)))
 
@@ -183,19 +179,15 @@ def ngtdm(
     References:
         Amadasun and King, "Textural features corresponding to textural properties", 1989.
     """
-    count, height, width = levels.shape
-    padded = np.pad(levels, ((0, 0), (1, 1), (1, 1))).astype(np.float64)
-    total, neighbours = np.zeros(levels.shape), np.zeros(levels.shape)
-    for down in range(3):
-        for right in range(3):
-            if (down, right) != (1, 1):
-                other = padded[:, down : down + height, right : right + width]
-                total += other
-                neighbours += other > 0
+    around = np.asarray([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]])
+    total, neighbours = (
+        scipy.ndimage.correlate(np.float64(values), around, mode="constant")
+        for values in (levels, levels > 0)
+    )
     used = (levels > 0) & (neighbours > (0 if borders else 7))
     difference = np.abs(levels[used] - total[used] / neighbours[used])
     place = np.nonzero(used)[0] * num_levels + levels[used] - 1
-    shape, size = (count, num_levels), count * num_levels
+    shape, size = (len(levels), num_levels), len(levels) * num_levels
     n = np.bincount(place, minlength=size).reshape(shape)
     return n, np.bincount(place, difference, minlength=size).reshape(shape)
 
