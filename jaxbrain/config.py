@@ -212,12 +212,10 @@ class CNNConfig:
     def __post_init__(self):
         _check_choices("cnn", self)
         _check_int("cnn", self, 1, "kernel_size", "pool_size", "pool_stride", "features")
-        filters = self.filters
-        pair = isinstance(filters, tuple) and len(filters) == 2
-        if not pair or not all(isinstance(n, int) and n >= 1 for n in filters):
-            raise ConfigError(
-                f"cnn.filters is {filters!r}: expected two whole numbers of at least 1"
-            )
+        found = self.filters
+        pair = isinstance(found, tuple) and len(found) == 2
+        if not pair or not all(isinstance(n, int) and n >= 1 for n in found):
+            raise ConfigError(f"cnn.filters is {found!r}: expected two whole numbers of at least 1")
 
 
 @dataclasses.dataclass(frozen=True)

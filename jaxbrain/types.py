@@ -80,12 +80,11 @@ class Dataset(NamedTuple):
             >>> data.image.shape, data.image.dtype, data.image.min(), data.image.max()
             ((2, 8, 8, 1), dtype('uint8'), np.uint8(0), np.uint8(255))
         """
-        if num_classes is not None:
-            whole = isinstance(num_classes, int | np.integer)
-            if not whole or num_classes < 2:
-                raise DataError(
-                    f"num_classes is {num_classes!r}: expected a whole number from 2, or None"
-                )
+        whole = isinstance(num_classes, int | np.integer)
+        if num_classes is not None and not (whole and num_classes >= 2):
+            raise DataError(
+                f"num_classes is {num_classes!r}: expected a whole number from 2, or None"
+            )
         image = _bytes(_array("image", image), value_range)
         count = len(image)
         label = _numbers("label", label, count, "biu", num_classes)

@@ -22,9 +22,8 @@ class Arguments(common.Study):
     split: Literal["holdout", "kfold"] = "holdout"
     seeds: int = 1
     folds: int = 5  # of kfold
-    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = (
-        "auto"  # see jaxbrain ladder --help
-    )
+    # see jaxbrain ladder --help
+    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
 
 
 def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:

@@ -26,12 +26,6 @@ from jaxbrain.training import devices
 from jaxbrain.types import Dataset
 
 _NO_HOME = "the home directory is not known here"
-PRESETS = {
-    "tiny": config.tiny,
-    "cpu": config.cpu,
-    "recommended": config.recommended,
-    "paper": config.paper,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,13 +249,12 @@ def parse(kind: type, arguments: list[str], **options):
 def _at_home(options):
     """`options` with the `~` of its paths replaced: shells leave it in --workdir=~/x."""
     paths = {}
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
+    for name, value in vars(options).items():
         if isinstance(value, Path):
             try:
-                paths[field.name] = value.expanduser()
+                paths[name] = value.expanduser()
             except RuntimeError as error:
-                raise ConfigError(f"{field.name} {value}: {_NO_HOME}") from error
+                raise ConfigError(f"{name} {value}: {_NO_HOME}") from error
     return dataclasses.replace(options, **paths)
 
 
@@ -286,9 +279,8 @@ def _refusal(kind: type, options: dict) -> str:
 def _flags(default, prefix: str = "--"):
     """The flags of a dataclass instance; its own fields `cfg`, `hardware` and `study` add
     no prefix."""
-    for field in dataclasses.fields(default):
-        value = getattr(default, field.name)
-        name = field.name.replace("_", "-")
+    for field, value in vars(default).items():
+        name = field.replace("_", "-")
         if dataclasses.is_dataclass(value):
             flat = name in ("cfg", "hardware", "study")
             yield from _flags(value, prefix if flat else f"{prefix}{name}.")
@@ -311,7 +303,7 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
     """
     start = parse(Start, arguments, add_help=False)
     preset = start.preset or ("cpu" if start.data else "tiny")
-    cfg = PRESETS[preset]()
+    cfg = getattr(config, preset)()
     if copies and not start.data:
         phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
         cfg = dataclasses.replace(cfg, data=phantoms)

@@ -43,8 +43,7 @@ def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     if options.json:
         print(json.dumps(found, indent=2))
     else:
-        for line in inspect.lines(found):
-            print(line)
+        print(*inspect.lines(found), sep="\n")
         if found["counts"]:
             print(f"sheet  {sheet}")
     sys.exit(found["status"])

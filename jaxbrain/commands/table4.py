@@ -34,9 +34,8 @@ class Arguments(common.Study):
     folds: int = 5  # every image is tested once a seed
     # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout).
     weights: Path | None = None
-    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = (
-        "auto"  # see jaxbrain ladder --help
-    )
+    # see jaxbrain ladder --help
+    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
 
 
 def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
