@@ -178,9 +178,8 @@ class Collection:
                 self.say(one.found.note, one.relative)
             if one.found.remark:
                 remarks[one.found.remark].append(one.relative)
-            for name, (*pictures, size, digest, constant) in zip(
-                one.found.name, one.parts, strict=True
-            ):
+            named = zip(one.found.name, one.parts, strict=True)
+            for name, (*pictures, size, digest, constant) in named:
                 if constant:
                     warnings.append(f"{one.path}{name}: constant image")
                 images.append(pictures)

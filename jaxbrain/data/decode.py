@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from jaxbrain.data import masks
 from jaxbrain.errors import DataError, user
@@ -89,7 +90,6 @@ def grey(image: Image.Image) -> np.ndarray:
     raise DataError(f"pixel mode {mode} is not supported: save it as grey or RGB")
 
 
-_ORIENTATION = 0x0112
 # The axes that EXIF's numbers 1 to 4 flip, and 5 to 8 of the transpose (EXIF 2.32, 4.6.5).
 _FLIPS = (), (1,), (0, 1), (0,)
 
@@ -98,17 +98,13 @@ def _upright(image: Image.Image, grey_levels: np.ndarray) -> tuple[np.ndarray, s
     """The picture as its EXIF orientation wants it seen, and a remark on that. Pillow turns
     TIFF itself, and forgets the tag."""
     try:
-        number = image.getexif().get(_ORIENTATION, 1)
+        number = image.getexif().get(Tag.Orientation, 1)
     except Exception:  # Pillow raises almost anything on bad bytes.
         return grey_levels, "its EXIF cannot be read: taken as it is stored"
     if number not in range(2, 9):
         return grey_levels, ""
     turned = np.flip(grey_levels.T if number > 4 else grey_levels, _FLIPS[(int(number) - 1) % 4])
     return np.ascontiguousarray(turned), "turned as its EXIF orientation says"
-
-
-# Tags of TIFF that Pillow's pixel mode does not tell.
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 
 
 def _as_stored(image: Image.Image, content: bytes) -> np.ndarray:
@@ -121,16 +117,16 @@ def _as_stored(image: Image.Image, content: bytes) -> np.ndarray:
             raise DataError("16-bit colour that uses few of its levels: save it as 16-bit grey")
         return found
     tags = image.tag_v2
-    bits, kind = (tuple(np.atleast_1d(tags.get(tag, 1))) for tag in (_BITS, _SAMPLE_FORMAT))
-    if kind[0] == 2 and bits[0] == 8:
+    bits, kind = (np.atleast_1d(tags.get(t, 1))[0] for t in (Tag.BitsPerSample, Tag.SampleFormat))
+    if kind == 2 and bits == 8:
         raise DataError("signed 8-bit pixels are not supported: save them unsigned")
-    if image.mode == "I" and kind[0] == 1 and bits[0] == 32:
+    if image.mode == "I" and kind == 1 and bits == 32:
         found = percentiles(np.asarray(image, np.int32).view(np.uint32).astype(np.float64))
     else:
         found = grey(image)
+    white_is_zero = tags.get(Tag.PhotometricInterpretation) == 0
     # Pillow turns 8-bit pictures itself.
-    white_is_zero = tags.get(_PHOTOMETRIC) == 0 and image.mode.startswith(("I", "F"))
-    return np.float32(1.0) - found if white_is_zero else found
+    return np.float32(1.0) - found if white_is_zero and image.mode[0] in "IF" else found
 
 
 def _reason_not_an_image(content: bytes) -> str:

@@ -228,8 +228,11 @@ def find(root: Path, positive: str = "") -> Layout:
     """
     said = _Said([], [])
     notes = said.notes
-    _refuse_links(_listing(root)[0], root)
-    inside = _unwrapped(root)
+    folders, images, _ = _listing(root)
+    _refuse_links(folders, root)
+    # The one folder in `root`, if there is nothing else and it holds folders.
+    wrapped = len(folders) == 1 and folders[0].name.lower() not in SPLITS and not images
+    inside = folders[0] if wrapped and not _listing(folders[0])[1] else root
     for place in dict.fromkeys((root, inside)):
         if files := _cheng(place):
             order(CHENG, positive)
@@ -249,15 +252,6 @@ def find(root: Path, positive: str = "") -> Layout:
             found += [(name, split, file) for file in files]
     kind = "split folders" if any(split for _, split, _ in found) else "class folders"
     return Layout(kind, names, found, list(map(shown, notes)), list(map(shown, said[1])))
-
-
-def _unwrapped(root: Path) -> Path:
-    """The one folder that is in `root`, if there is nothing else and it holds folders."""
-    folders, images, _ = _listing(root)
-    wrapped = len(folders) == 1 and folders[0].name.lower() not in SPLITS
-    if wrapped and not images and not _listing(folders[0])[1]:
-        return folders[0]
-    return root
 
 
 def _find(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]:

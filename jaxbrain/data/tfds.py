@@ -129,19 +129,17 @@ def prepare(source: str | Path, data_dir: str | Path) -> Path:
     _, records = load_folder(source, image_size=8)
     builder = _builder()(data_dir=str(data_dir), file_format="array_record")
     made_of = hashlib.sha256(repr([records.path, records.digest]).encode()).hexdigest()
+    place = Path(builder.data_dir)
+    mark = place / "made_of.sha256"
+    if not place.exists():
+        with archive.folder(source) as root:
+            config = tfds.download.DownloadConfig(manual_dir=root)
+            builder.download_and_prepare(download_config=config)
+        mark.write_text(made_of)
     # TFDS keeps what is there, whatever it was made of.
-    mark = Path(builder.data_dir) / "made_of.sha256"
-    if Path(builder.data_dir).exists():
-        if not mark.is_file() or mark.read_text() != made_of:
-            raise DataError(
-                f"{builder.data_dir}: was made of other images: remove it, or name another data_dir"
-            )
-        return Path(builder.data_dir)
-    with archive.folder(source) as root:
-        config = tfds.download.DownloadConfig(manual_dir=root)
-        builder.download_and_prepare(download_config=config)
-    mark.write_text(made_of)
-    return Path(builder.data_dir)
+    elif not mark.is_file() or mark.read_text() != made_of:
+        raise DataError(f"{place}: was made of other images: remove it, or name another data_dir")
+    return place
 
 
 def load(name: str, *, threshold: float | None = None, **options) -> tuple[Dataset, Records]:
@@ -158,7 +156,10 @@ def load(name: str, *, threshold: float | None = None, **options) -> tuple[Datas
         DataError: without the extra, for a data set that is not there, is not in the format
             array_record, or has not exactly one image and one label.
     """
-    wanted, split = _parse(name)
+    found = re.fullmatch(r"([^:]+(?::[\d.*]+)?)(?::([A-Za-z].*))?", name.removeprefix(PREFIX))
+    if not found:
+        raise DataError(f"{name}: expected tfds:NAME or tfds:NAME:SPLIT")
+    wanted, split = found.groups()
     builder = _prepared(name, wanted)
     features = dict(builder.info.features.items())
     image_name = _one(name, features, _tfds().features.Image, "image")
@@ -240,14 +241,6 @@ def _slices(example: dict, image_name: str, use_patient: bool) -> Slices:
     patient = int(example.get("patient", -1)) if use_patient else -1
     whose = (str(patient), "data set") if patient >= 0 else ()
     return Slices([grey(image)], [""], image.mode, *whose)
-
-
-def _parse(name: str) -> tuple[str, str]:
-    """("NAME", "SPLIT" or "") of "tfds:NAME[:SPLIT]"; a version is part of the name."""
-    found = re.fullmatch(r"([^:]+(?::[\d.*]+)?)(?::([A-Za-z].*))?", name.removeprefix(PREFIX))
-    if not found:
-        raise DataError(f"{name}: expected tfds:NAME or tfds:NAME:SPLIT")
-    return found[1], found[2] or ""
 
 
 def _one(name: str, features: dict, kind: type, what: str) -> str:
