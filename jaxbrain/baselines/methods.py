@@ -177,7 +177,6 @@ _COM = (
     "angular_second_moment contrast correlation joint_variance inverse_difference_moment "
     "sum_average sum_variance sum_entropy joint_entropy difference_variance difference_entropy"
 ).split()
-_RLM = "short_emphasis long_emphasis level_nonuniformity size_nonuniformity percentage".split()
 # Weka's defaults.
 _RECIPE_B4 = heads.Recipe(500, 1, OptimConfig("sgdm", 0.3, momentum=0.2, l2=0.0))
 
@@ -188,7 +187,7 @@ def hybrid_texture(image: np.ndarray) -> np.ndarray:
     gradient. (Diagonals are as long as their distance, rounded: those of 1 and 2 pixels
     are one step, so 22 columns stand there twice.)"""
     com = [radiomics.GLCM.index(name) for name in _COM]
-    rlm = [radiomics.SIZES.index(name) for name in _RLM]
+    rlm = [radiomics.SIZES.index(name) for name in _ELEVEN[:5]]
 
     def some(image, region):
         levels = texture.quantise(image, region, 64)

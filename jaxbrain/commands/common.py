@@ -242,7 +242,10 @@ def parse(kind: type, arguments: list[str], **options):
             raise
         raise ConfigError(_refusal(kind, options)) from None
     if unknown and options.get("add_help", True):
-        raise ConfigError(_unknown(unknown[0], options["default"]))
+        flag = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(flag.replace("_", "-"), _flags(options["default"]), n=1)
+        hint = f"did you mean {near[0]}?" if near else "--help lists the flags"
+        raise ConfigError(f"unknown argument {flag}: {hint}")
     return _at_home(known)
 
 
@@ -286,13 +289,6 @@ def _flags(default, prefix: str = "--"):
             yield from _flags(value, prefix if flat else f"{prefix}{name}.")
         else:
             yield prefix + name
-
-
-def _unknown(argument: str, default) -> str:
-    flag = argument.split("=")[0]
-    near = difflib.get_close_matches(flag.replace("_", "-"), list(_flags(default)), n=1)
-    hint = f": did you mean {near[0]}?" if near else ": --help lists the flags"
-    return f"unknown argument {flag}{hint}"
 
 
 def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True):

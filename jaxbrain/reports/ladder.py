@@ -7,11 +7,10 @@ import numpy as np
 from jaxbrain.reports import drawing
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
 
-_TRUE = ("P0", "P1", "P2", "P3")
 _CELL = ["protocol", "generator", "classifier", "labels"]
 # Heading, protocol, generator (None: the row's own), labels.
 COLUMNS = (
-    *((protocol, protocol, None, "true") for protocol in _TRUE),
+    *((protocol, protocol, None, "true") for protocol in ("P0", "P1", "P2", "P3")),
     ("P3 without synthesis", "P3", "none", "true"),
     ("shuffled, P0", "P0", None, "shuffled"),
     ("shuffled, P3", "P3", None, "shuffled"),

@@ -239,9 +239,7 @@ def _paired(first: dict, second: dict, test_over_train: float) -> dict | None:
         "difference": float(one - two),
         "mcnemar_p_by_seed": p_values,
         "mcnemar_p_median": float(np.median(p_values)),
-        "corrected_t_p": (
-            intervals.corrected_t(np.asarray(gaps), test_over_train) if len(gaps) > 1 else None
-        ),
+        "corrected_t_p": intervals.corrected_t(gaps, test_over_train) if len(gaps) > 1 else None,
         "num_tests": len(both),
         "num_tests_of_one": len(first.keys() ^ second.keys()),
     }
