@@ -70,6 +70,13 @@ def test_a_class_folder_elsewhere_is_refused(root, tmp_path):
     assert "a symbolic link out of the folder" in refusal(root)
 
 
+def test_a_split_folder_elsewhere_is_refused_inside_a_wrapper_too(root, tmp_path):
+    root.rename(tmp_path / "elsewhere")
+    (root / "wrapper").mkdir(parents=True)
+    (root / "wrapper" / "Training").symlink_to(tmp_path / "elsewhere")
+    assert "wrapper/Training: a symbolic link out of the folder" in refusal(root)
+
+
 def test_the_root_may_be_a_link(root, tmp_path):
     (tmp_path / "link").symlink_to(root)
     data, _ = load_folder(tmp_path / "link", image_size=16)

@@ -233,6 +233,7 @@ def find(root: Path, positive: str = "") -> Layout:
     # The one folder in `root`, if there is nothing else and it holds folders.
     wrapped = len(folders) == 1 and folders[0].name.lower() not in SPLITS and not images
     inside = folders[0] if wrapped and not _listing(folders[0])[1] else root
+    _refuse_links(_listing(inside)[0], root)
     for place in dict.fromkeys((root, inside)):
         if files := _cheng(place):
             order(CHENG, positive)
