@@ -206,6 +206,10 @@ def _place(one) -> tuple:
     return one.label, rank, natural(PurePosixPath(one.relative)), one.relative
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _examples(name: str, builder, part: str):
     """(path, example) of every example of a split."""
     try:
@@ -213,15 +217,15 @@ def _examples(name: str, builder, part: str):
         count = len(source)
     except Exception as error:
         raise DataError(
-            f"{name}: split {part!r} cannot be read: {str(error).splitlines()[0]}: expected the "
+            f"{name}: split {part!r} cannot be read: {_first_line(error)}: expected the "
             f"format array_record, and of the splits {', '.join(builder.info.splits)}"
         ) from error
     for i in range(count):
         try:
             example = source[i]
         except Exception as error:  # The reader raises many types on damaged files.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{name}: example {i} of {part} is damaged: {reason}") from error
+            found = f"example {i} of {part} is damaged: {_first_line(error)}"
+            raise DataError(f"{name}: {found}") from error
         path = example.get("path", example.get("filename", f"{part}/{i:06d}"))
         path = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
         yield path, example
