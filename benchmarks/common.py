@@ -1,8 +1,10 @@
 """What every benchmark shares: presets, interleaved rounds, tables, JSON files, plots."""
 
+import contextlib
 import dataclasses
 import datetime
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -58,6 +60,28 @@ def seconds(function: Callable, *args) -> float:
     start = time.perf_counter()
     jax.block_until_ready(function(*args))
     return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def limit(seconds: float):
+    """A `TimeoutError` inside when so many seconds have passed (on the main thread)."""
+
+    def stop(*_):
+        raise TimeoutError(f"stopped after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def interleaved(functions: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -161,6 +161,22 @@ def modes(device: str) -> list[str]:
     return ["eager", "channels_last", "compile"] + ["cudagraphs"] * (device == "cuda")
 
 
+def refuse_modes(names) -> None:
+    """ConfigError for modes that the device has not."""
+    for name in names:
+        if name not in modes(device()):
+            expected = " | ".join(modes(device()))
+            raise ConfigError(f"peer_modes is {name!r}: expected {expected}")
+
+
+def like_jax() -> str:
+    """Have products of float32 computed as JAX's default does on the device, and say how."""
+    if device() == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    return torch.get_float32_matmul_precision()
+
+
 def _prepared(net, mode: str, device: str):
     """The net on the device, and what to call."""
     layout = torch.contiguous_format if mode == "eager" else torch.channels_last

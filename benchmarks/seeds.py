@@ -4,17 +4,18 @@ A study of 1, 2, 4, ... seeds hands its trainings out as lanes of one program
 (`training.lanes`). The first updates of them are timed as the study would run them, in every
 way asked for, interleaved: one after another through the program of one (loop), one after
 another inside one program (map), side by side (vmap). Beside the times: how far the losses
-are from those of the first way.
+are from those of the first way. At --minutes it stops, with what it has.
 """
 
 import dataclasses
+import time
 from typing import Literal
 
 import jax
 import numpy as np
 
 from benchmarks import common
-from jaxbrain import config, phantom
+from jaxbrain import ConfigError, config, phantom
 from jaxbrain.study import study
 from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.study.training import Finished, Training
@@ -31,6 +32,7 @@ class Options(common.Output):
     steps: int = 20  # updates of each training
     images: int = 50  # phantoms per class
     rounds: int = 5
+    minutes: float = 60.0  # a number of lanes whose turn comes later is left out
 
 
 def training(cfg: config.Config, net: str, data, count: int, how: str) -> Training:
@@ -85,16 +87,25 @@ def main(options: Options) -> None:
     cfg = common.change(cfg, "data", n_per_class=options.images)
     size = max(cfg.gan.image_size, cfg.data.image_size)
     data = phantom.dataset(jax.random.key(1), options.images, size, cfg.data.difficulty)
-    rows, result = [], {}
+    rows, result, left_out = [], {}, {}
+    end = time.monotonic() + 60 * options.minutes
     for count in options.counts:
-        timed = {
-            how: Timed(training(cfg, options.net, data, count, how), options.steps)
-            for how in options.how
-        }
+        timed = {}
+        try:
+            for how in options.how:
+                with common.limit(end - time.monotonic()):
+                    one = training(cfg, options.net, data, count, how)
+                    timed[how] = Timed(one, options.steps)
+                print(f"{count} by {how}: compiled in {timed[how].compile} s")
+        except TimeoutError:
+            left_out[count] = f"--minutes {options.minutes:g} had passed"
+            print(f"{count} by {how} is left out: {left_out[count]}")
+        if not timed:
+            continue
         times = common.interleaved(dict(timed), options.rounds)
         median = common.milliseconds(times)
         result[count] = {}
-        first = timed[options.how[0]].losses
+        first = next(iter(timed.values())).losses
         for how, one in timed.items():
             seconds = median[how] / 1e3
             gap = float(np.max(np.abs(one.losses - first) / np.abs(first)))
@@ -112,14 +123,16 @@ def main(options: Options) -> None:
     common.table(title, columns, rows)
     if jax.default_backend() == "cpu":
         print("on a GPU: --preset cpu --counts 1 8 64 (bar: vmap 10 x loop at 64)")
-    result = {"preset": options.preset, "net": options.net, "seeds": result}
+    if not result:
+        raise ConfigError(f"minutes is {options.minutes:g}: expected more: nothing was measured")
+    result = {"preset": options.preset, "net": options.net, "seeds": result, "left_out": left_out}
     common.save(options, result, lambda axes: draw(axes, result["seeds"]))
 
 
 def draw(axes, seeds: dict) -> None:
     for how in next(iter(seeds.values())):
-        values = [entry[how]["runs_per_s"] for entry in seeds.values()]
-        axes.plot(list(seeds), values, "o-", label=how)
+        own = {count: entry[how]["runs_per_s"] for count, entry in seeds.items() if how in entry}
+        axes.plot(list(own), list(own.values()), "o-", label=how)
     axes.set_xlabel("lanes")
     axes.set_ylabel("trainings per second")
     axes.set_ylim(bottom=0)

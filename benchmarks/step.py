@@ -3,7 +3,8 @@
 Times the CNN-LSTM's end-to-end step and the GAN's step: compilation, the first call,
 steady calls from Python, steady steps inside a compiled chunk (what a training runs), and
 the share of the roofline. With --peer torch the same nets run in PyTorch in the same
-rounds, in every mode its users would try, and the ratio is to the best of them.
+rounds, in every mode its users would try, and the ratio is to the best of them; a mode that
+fails, or is not ready in --peer-seconds, is named and left out.
 """
 
 import dataclasses
@@ -30,6 +31,8 @@ class Options(common.Output):
     classifier_batch: int = 0  # 0: the preset's
     compute: Literal["float32", "bfloat16"] = "float32"
     peer: Literal["none", "torch"] = "none"
+    peer_modes: tuple[str, ...] = ()  # of PyTorch; none takes all that the device has
+    peer_seconds: float = 120.0  # for the first steps of a mode, its compilation among them
     chunk: int = 10  # steps in a compiled chunk
     rounds: int = 5
 
@@ -81,9 +84,14 @@ def machine() -> dict[str, float]:
 def work(cfg: config.Config, step: Callable, state, batch, key) -> dict[str, float]:
     """FLOPs of a step as stock convolutions count them, and the bytes that it cannot
     avoid: state read and written, batch read."""
-    with mock.patch.object(ops, "_on_cpu", return_value=False):
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (state, batch, key)
+    )
+    # Lowered for the processor, whatever runs it: of a GPU's program the compiler counts none.
+    processor = jax.default_device(jax.local_devices(backend="cpu")[0])
+    with processor, mock.patch.object(ops, "_on_cpu", return_value=False):
         # A new function: the trace of the other form must not be found.
-        lowered = jax.jit(lambda *args: step(cfg, *args)).lower(state, batch, key)
+        lowered = jax.jit(lambda *args: step(cfg, *args)).lower(*shapes)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     return {
         "gflop": lowered.cost_analysis()["flops"] / 1e9,
@@ -135,29 +143,49 @@ class Ours:
         return (found.argument_size_in_bytes + found.temp_size_in_bytes) / 1e6
 
 
-def _peers(cfg: config.Config, name: str):
-    """mode -> a function that returns the seconds of one step, and seconds of the first."""
+def _peers(cfg: config.Config, name: str, options: Options):
+    """mode -> a function that returns the seconds of one step; seconds of the first; why a
+    mode is left out."""
     from benchmarks import peer_torch
 
     device = peer_torch.device()
     make = peer_torch.gan_step if name == "gan" else peer_torch.classifier_step
-    peers, first = {}, {}
-    for mode in peer_torch.modes(device):
-        step = make(cfg, mode, device)
-        first[mode] = round(peer_torch.timed(step, device), 2)
-        peer_torch.timed(step, device, 2)
+    peers, first, left_out = {}, {}, {}
+    for mode in options.peer_modes or peer_torch.modes(device):
+        try:
+            with common.limit(options.peer_seconds):
+                step = make(cfg, mode, device)
+                first[mode] = round(peer_torch.timed(step, device), 2)
+                peer_torch.timed(step, device, 2)
+        except Exception as error:  # A peer's compiler raises almost anything.
+            left_out[mode] = common.first_line(error)
+            print(f"torch {mode} is left out of {name}: {left_out[mode]}")
+            first.pop(mode, None)
+            continue
         # On a GPU a step is too short to be timed alone.
         count = 1 if device == "cpu" else 10
         peers[mode] = partial(peer_torch.timed, step, device, count)
-    return peers, first
+    return peers, first, left_out
+
+
+def precision(options: Options) -> dict[str, str]:
+    """How both sides compute products of float32."""
+    found = {"ours": jax.config.jax_default_matmul_precision or "default"}
+    if jax.default_backend() == "gpu":
+        found["ours"] += " (TensorFloat-32 where the GPU has it)"
+    if options.peer == "torch":
+        from benchmarks import peer_torch
+
+        found["torch"] = peer_torch.like_jax()
+    return found
 
 
 def measure(cfg: config.Config, name: str, options: Options, peaks: dict) -> dict:
     """Everything about one net: times of all rounds, medians, ratios."""
     ours = Ours(cfg, name, options.chunk, jax.random.key(0))
-    functions, first = {"python": ours.python, "chunk": ours.inside}, {}
+    functions, first, left_out = {"python": ours.python, "chunk": ours.inside}, {}, {}
     if options.peer == "torch":
-        peers, first = _peers(cfg, name)
+        peers, first, left_out = _peers(cfg, name, options)
         functions |= {f"torch {mode}": peer for mode, peer in peers.items()}
     times = common.interleaved(functions, options.rounds)
     median = common.milliseconds(times)
@@ -182,6 +210,7 @@ def measure(cfg: config.Config, name: str, options: Options, peaks: dict) -> dic
         "roofline_share": round(floor / median["chunk"], 3),
         "peer_first_s": first,
         "peer_ms": peer_ms,
+        "peer_left_out": left_out,
         "rounds_ms": {k: [round(1e3 * v, 2) for v in values] for k, values in times.items()},
     }
     if peer_ms:
@@ -194,11 +223,18 @@ def measure(cfg: config.Config, name: str, options: Options, peaks: dict) -> dic
 def run(options: Options) -> None:
     cfg = configure(options)
     peaks = machine()
-    result = {"preset": options.preset, "compute": options.compute, "machine": peaks}
+    result = {
+        "preset": options.preset,
+        "compute": options.compute,
+        "precision": precision(options),
+        "machine": peaks,
+    }
+    print("float32 products:", ", ".join(f"{k} {v}" for k, v in result["precision"].items()))
     if options.peer == "torch":
         from benchmarks import peer_agreement, peer_torch
 
         peer_torch.refuse(cfg)
+        peer_torch.refuse_modes(options.peer_modes)
         result |= peer_torch.versions()
         result["peer_agreement"] = peer_agreement.agreement(cfg, jax.random.key(1))
         for name, difference in result["peer_agreement"].items():
@@ -212,7 +248,7 @@ def run(options: Options) -> None:
     result["ours_ms"] = {name: net["chunk_ms"] for name, net in nets.items()}
     if options.peer == "torch":
         for field in ("peer_ms", "ratio_to_best_peer", "ratio_from_python"):
-            result[field] = {name: net[field] for name, net in nets.items()}
+            result[field] = {name: net.get(field) for name, net in nets.items()}
     common.save(options, result | {"nets": nets}, lambda axes: draw(axes, nets))
 
 
@@ -223,19 +259,19 @@ def show(nets: dict, options: Options) -> None:
         "images_per_s", "memory_mb", "gflop", "roofline_ms", "roofline_share",
     ]  # fmt: skip
     rows = [[field, *(nets[name][field] for name in names)] for field in fields]
-    for mode in nets[names[0]]["peer_ms"]:
-        rows.append([f"torch {mode} ms", *(nets[name]["peer_ms"][mode] for name in names)])
+    for mode in dict.fromkeys(mode for net in nets.values() for mode in net["peer_ms"]):
+        rows.append([f"torch {mode} ms", *(nets[name]["peer_ms"].get(mode) for name in names)])
     if options.peer != "none":
         for field in ("ratio_to_best_peer", "ratio_from_python"):
-            rows.append([field, *(nets[name][field] for name in names)])
+            rows.append([field, *(nets[name].get(field) for name in names)])
     common.table(f"One step, preset {options.preset}, {options.compute}", ["", *names], rows)
 
 
 def draw(axes, nets: dict) -> None:
-    series = list(next(iter(nets.values()))["rounds_ms"])
+    series = list(dict.fromkeys(name for net in nets.values() for name in net["rounds_ms"]))
     width = 0.8 / len(series)
     for i, name in enumerate(series):
-        values = [np.median(net["rounds_ms"][name]) for net in nets.values()]
+        values = [np.median(net["rounds_ms"].get(name, [0.0])) for net in nets.values()]
         axes.bar(np.arange(len(nets)) + i * width, values, width, label=name)
     axes.set_xticks(np.arange(len(nets)) + 0.4 - width / 2, list(nets))
     axes.set_ylabel("ms per step, median")

@@ -1,12 +1,17 @@
 """The benchmarks run, agree with themselves, and write what they promise."""
 
+import dataclasses
 import json
+import sys
+import time
+import types
 
 import numpy as np
 import pytest
 from conftest import change, small
 
-from benchmarks import common, devices, input, scaling, seeds, step, texture, training
+import benchmarks
+from benchmarks import accelerator, common, devices, input, scaling, seeds, step, texture, training
 from jaxbrain import config
 from jaxbrain.errors import ConfigError
 
@@ -141,6 +146,124 @@ def test_torch_peers_are_the_same_nets(key, tmp_path):
     for make in (peer_torch.classifier_step, peer_torch.gan_step):
         for mode in ("eager", "channels_last"):
             assert np.isfinite(peer_torch.timed(make(cfg, mode, "cpu"), "cpu"))
+
+
+def test_a_mode_that_fails_or_hangs_is_left_out(monkeypatch):
+    """And the others are measured."""
+    torch = types.ModuleType("benchmarks.peer_torch")
+    torch.device = lambda: "cpu"
+    torch.modes = lambda device: ["quick", "broken", "hangs"]
+    torch.timed = lambda step, device, count=1: step()
+
+    def make(cfg, mode, device):
+        if mode == "broken":
+            raise RuntimeError("no kernel for this\nsecond line")
+        if mode == "hangs":
+            time.sleep(30)
+        return lambda: 0.25
+
+    torch.gan_step = make
+    monkeypatch.setattr(benchmarks, "peer_torch", torch, raising=False)
+    monkeypatch.setitem(sys.modules, "benchmarks.peer_torch", torch)
+    peers, first, left_out = step._peers(tiny(), "gan", step.Options(peer_seconds=0.2))
+    assert list(peers) == ["quick"] and first == {"quick": 0.25} and peers["quick"]() == 0.25
+    assert left_out["broken"] == "RuntimeError: no kernel for this"
+    assert left_out["hangs"] == "TimeoutError: stopped after 0 s"
+
+
+def test_flops_do_not_depend_on_the_backend(key):
+    """Counted of a lowering for the processor, which has no word of what runs it."""
+    train, state, batch = step.subject(tiny(), "classifier", key)
+    first = step.work(tiny(), train, state, batch, key)
+    assert first == step.work(tiny(), train, state, batch, key) and first["gflop"] > 0
+
+
+def test_seeds_stop_at_their_limit(monkeypatch, tmp_path):
+    """With what they have; nothing at all is refused."""
+    made = []
+
+    class Timed:
+        def __init__(self, lanes, steps):
+            made.append(lanes)
+            if len(made) == 3:
+                raise TimeoutError
+            self.compile, self.losses, self.steps = 0.5, np.ones(1), 2
+            self.lanes = types.SimpleNamespace(batch_size=4)
+
+        def __call__(self):
+            return 0.1
+
+    monkeypatch.setattr(seeds, "Timed", Timed)
+    monkeypatch.setattr(seeds, "training", lambda cfg, net, data, count, how: (count, how))
+    options = seeds.Options(
+        json=tmp_path / "seeds.json", counts=(1, 2), how=("loop", "vmap"), rounds=1, images=2
+    )
+    seeds.main(options)
+    found = result(options.json)
+    assert list(found["seeds"]) == ["1"] and found["left_out"] == {"2": "--minutes 60 had passed"}
+    assert found["seeds"]["1"]["vmap"] == {
+        "s": 0.1,
+        "runs_per_s": 10.0,
+        "images_per_s": 80.0,
+        "compile_s": 0.5,
+        "loss_difference": 0.0,
+        "rounds_ms": [100.0],
+    }
+    made[:] = [0, 0]
+    with pytest.raises(ConfigError, match="nothing was measured"):
+        seeds.main(dataclasses.replace(options, counts=(1,)))
+
+
+def test_every_part_of_an_accelerator_is_done_or_named(monkeypatch, tmp_path):
+    """One part for true; one that fails, one that hangs, one that is out of time."""
+
+    def parts(options, large):
+        assert not large
+        script = [sys.executable, "-c"]
+        real = accelerator._own(options.json, "equality")
+        return [
+            accelerator.Part("equality", 40.0, real, lambda found: found["equality"]),
+            accelerator.Part("broken", 1.0, [*script, "print('so it is'); exit(3)"], dict),
+            accelerator.Part("hangs", 1.0, [*script, "import time; time.sleep(60)"], dict),
+            accelerator.Part("late", 1.0, [*script, "pass"], dict),
+        ]
+
+    monkeypatch.setattr(accelerator, "parts", parts)
+    times = iter([0.0, 0.0, 0.0, 0.0, 0.0, 58.4, 59.0, 100.0, 100.0])
+    monkeypatch.setattr(accelerator, "monotonic", lambda: next(times))
+    folder = tmp_path / "found"
+    accelerator.run(accelerator.Options(json=folder, minutes=1.0))
+    found = json.loads((folder / "accelerator.json").read_text())
+    assert found["backend"] == "cpu" and "benchmarks.accelerator" in found["command"]
+    done = found["parts"]
+    assert {name: one["left_out"] for name, one in done.items()} == {
+        "equality": "",
+        "broken": "ended with 3: so it is",
+        "hangs": "not done after its 1 s",
+        "late": "no time was left",
+    }
+    # One device stands against itself here.
+    assert done["equality"]["figures"] == {
+        "gan, largest relative difference": 0.0,
+        "classifier, largest relative difference": 0.0,
+    }
+    text = (folder / "accelerator.md").read_text()
+    assert "| equality (0 s) | gan, largest relative difference | 0 |" in text
+    assert "not done after its 1 s" in text
+    with pytest.raises(ConfigError, match="parts is 'x': expected some of equality, broken"):
+        monkeypatch.setattr(accelerator, "monotonic", lambda: 0.0)
+        accelerator.run(accelerator.Options(json=folder, parts=("x",)))
+    with pytest.raises(ConfigError, match="json is not given"):
+        accelerator.run(accelerator.Options())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_accelerator_report_on_a_cpu(tmp_path):
+    accelerator.run(accelerator.Options(json=tmp_path, minutes=12.0))
+    done = json.loads((tmp_path / "accelerator.json").read_text())["parts"]
+    assert [name for name, one in done.items() if one["left_out"]] == []
+    assert all(one["figures"] for one in done.values()) and len(done) == 7
 
 
 def test_bad_flags_are_one_message(monkeypatch, capsys):
