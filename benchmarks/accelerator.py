@@ -173,13 +173,13 @@ def equality() -> dict:
     ):
         image = np.random.default_rng(0).uniform(-1, 1, (8, size, size, cfg.data.channels))
         batch = Batch(np.float32(image), order, np.ones(8, np.float32))
+        args = () if name == "gan" else (10,)
+        init = jax.jit(lambda k, m=module, a=args: m.init(cfg, k, *a))
+        step = jax.jit(lambda s, b, k, m=module: m.train_step(cfg, s, b, k))
         results = []
         for device in (jax.local_devices(backend="cpu")[0], jax.devices()[0]):
             with jax.default_device(device):
-                args = () if name == "gan" else (10,)
-                state = jax.jit(lambda k, m=module, a=args: m.init(cfg, k, *a))(key)
-                step = jax.jit(lambda s, b, k, m=module: m.train_step(cfg, s, b, k))
-                results.append(jax.device_get(step(state, batch, key)))
+                results.append(jax.device_get(step(init(key), batch, key)))
         chex.assert_trees_all_equal_shapes_and_dtypes(*results)
         gaps = jax.tree.map(
             lambda a, b: float(np.max(np.abs(a - b)) / max(float(np.max(np.abs(a))), 1e-6)),
