@@ -238,19 +238,32 @@ def _received(draws: _Draws, head: _Head, image: Array, difficulty, key: Array) 
     return jnp.clip(image, 0.0, 1.0)
 
 
-@functools.partial(jax.jit, static_argnums=(2,))
-def _draw_many(keys, label, size, difficulty):
-    return jax.vmap(functools.partial(draw, size=size, difficulty=difficulty))(keys, label)
+# Drawn so many at a time: one program, compiled once, serves any number.
+_TOGETHER = 50
+
+_keys = jax.jit(jax.random.split, static_argnums=1)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _draw_some(keys, label, size, difficulty):
+    one = functools.partial(draw, size=size, difficulty=difficulty)
+    return jnp.round(jax.vmap(one)(keys, label).image * 255.0).astype(jnp.uint8)
 
 
 def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 0.5) -> Dataset:
     """A balanced `Dataset` of phantoms: `num_per_class` normal ones, then as many with a
     tumour, each its own group. The key is consumed."""
-    label = jnp.repeat(jnp.arange(2, dtype=jnp.int32), num_per_class)
-    keys = jax.random.split(key, 2 * num_per_class)
-    image = _draw_many(keys, label, size, difficulty).image
-    image = jnp.round(image * 255.0).astype(jnp.uint8)
-    return Dataset(image, label, jnp.arange(2 * num_per_class, dtype=jnp.int32))
+    count = 2 * num_per_class
+    label = np.repeat(np.arange(2, dtype=np.int32), num_per_class)
+    words = np.asarray(jax.random.key_data(_keys(key, count)))
+    image = []
+    for start in range(0, count, _TOGETHER):
+        # The last ones are filled up with the first.
+        some = np.arange(start, start + _TOGETHER) % count
+        keys = jax.random.wrap_key_data(words[some], impl=jax.random.key_impl(key))
+        image.append(np.asarray(_draw_some(keys, label[some], size, difficulty)))
+    arrays = np.concatenate(image)[:count], label, np.arange(count, dtype=np.int32)
+    return Dataset(*map(jnp.asarray, arrays))
 
 
 def plant_twins(key: Array, data: Dataset, share: float) -> Dataset:
