@@ -151,11 +151,9 @@ def sizes(cells: Cells) -> np.ndarray:
 
     def squares(key: np.ndarray) -> np.ndarray:
         """Sum of the squared counts by owner and `key`."""
-        pairs, place = np.unique(
-            np.stack([cells.owner, key.astype(np.int64)]), axis=1, return_inverse=True
-        )
-        sums = np.bincount(place.reshape(-1), cells.count)
-        return np.bincount(pairs[0], sums**2, minlength=number)
+        shape = number, key.max(initial=0) + 1
+        sums = scipy.sparse.csr_array((count, (cells.owner, key)), shape)
+        return sums.power(2).sum(axis=1)
 
     count = cells.count.astype(np.float64)
     total = np.maximum(over(count), 1.0)
@@ -164,6 +162,7 @@ def sizes(cells: Cells) -> np.ndarray:
         return over(count * values) / total
 
     share = count / total[cells.owner]
+    by_level, by_size = squares(cells.level), squares(cells.size)
     columns = (
         mean(size**-2),
         mean(size**2),
@@ -173,10 +172,10 @@ def sizes(cells: Cells) -> np.ndarray:
         mean(level**2 / size**2),
         mean(size**2 / level**2),
         mean(size**2 * level**2),
-        squares(level) / total,
-        squares(level) / total**2,
-        squares(size) / total,
-        squares(size) / total**2,
+        by_level / total,
+        by_level / total**2,
+        by_size / total,
+        by_size / total**2,
         total / np.maximum(cells.pixels, 1),
         mean(level**2) - mean(level) ** 2,
         mean(size**2) - mean(size) ** 2,
@@ -194,15 +193,14 @@ def ngtdm(n: np.ndarray, s: np.ndarray) -> np.ndarray:
     rough = (p * s).sum(axis=1)
     both = (p[:, :, None] > 0) & (p[:, None, :] > 0)
     gap = level[:, None] - level[None]
-    pairs = p[:, :, None] * p[:, None, :]
     weighted = p * level
     busy = (np.abs(weighted[:, :, None] - weighted[:, None, :]) * both).sum(axis=(1, 2))
     mixed = (p * s)[:, :, None] + (p * s)[:, None, :]
     either = p[:, :, None] + p[:, None, :]
-    ratio = np.divide(np.abs(gap)[None] * mixed, either, out=np.zeros_like(mixed), where=both)
-    strong = (either * gap[None] ** 2 * both).sum(axis=(1, 2))
-    several = np.maximum(used * (used - 1), 1)
-    spread = (pairs * gap[None] ** 2).sum(axis=(1, 2)) / several
+    ratio = np.divide(np.abs(gap) * mixed, either, out=np.zeros_like(mixed), where=both)
+    strong = (either * gap**2 * both).sum(axis=(1, 2))
+    spread = (p[:, :, None] * p[:, None, :] * gap**2).sum(axis=(1, 2))
+    spread /= np.maximum(used * (used - 1), 1)
 
     def ratio_or(top, bottom, otherwise):
         return np.where(bottom > 1e-12, top / np.where(bottom > 1e-12, bottom, 1.0), otherwise)
