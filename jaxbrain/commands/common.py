@@ -41,12 +41,6 @@ class Start:
     group_by: str = ""  # regular expression; images whose paths match alike share a group
     patients: Literal["auto", "ignore"] | None = None  # ignore leaves ids of patients out
 
-    def read_as(self, cfg: config.Config) -> config.Config:
-        """`cfg` with the flags above in their fields."""
-        given = {"positive": self.positive, "group_by": self.group_by, "patients": self.patients}
-        given = {name: value for name, value in given.items() if value}
-        return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, **given))
-
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
@@ -304,7 +298,10 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
         phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
         cfg = dataclasses.replace(cfg, data=phantoms)
     options = parse(kind, arguments, default=kind(preset=preset, cfg=cfg), prog=prog)
-    return dataclasses.replace(options, cfg=options.read_as(options.cfg))
+    names = "positive", "group_by", "patients"
+    given = {name: getattr(options, name) for name in names if getattr(options, name)}
+    cfg = dataclasses.replace(options.cfg, data=dataclasses.replace(options.cfg.data, **given))
+    return dataclasses.replace(options, cfg=cfg)
 
 
 _READ = (
