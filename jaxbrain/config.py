@@ -242,9 +242,9 @@ class ClassifierConfig:
 
     # two_stage: the CNN, then the hybrid on its features. cnn: the CNN and its softmax.
     mode: Literal["two_stage", "end_to_end", "cnn"] = "two_stage"
-    epochs: int = 20
-    batch_size: int = 15
-    shuffle: Literal["once", "every_epoch"] = "once"
+    epochs: int = 20  # of each stage
+    batch_size: int = 15  # images of an update
+    shuffle: Literal["once", "every_epoch"] = "once"  # of the training images
     partial: Literal["drop", "pad"] = "drop"  # a last batch that is not full
     class_weight: Literal["none", "balanced"] = "none"
     augment: Literal["none", "standard"] = "none"  # flips, shifts, gain
