@@ -11,7 +11,18 @@ import pytest
 from conftest import change, small
 
 import benchmarks
-from benchmarks import accelerator, common, devices, input, scaling, seeds, step, texture, training
+from benchmarks import (
+    accelerator,
+    aot,
+    common,
+    devices,
+    input,
+    scaling,
+    seeds,
+    step,
+    texture,
+    training,
+)
 from jaxbrain import config
 from jaxbrain.errors import ConfigError
 
@@ -262,6 +273,42 @@ def test_the_accelerator_report_on_a_cpu(tmp_path):
     assert all(one["figures"] for one in done.values()) and len(done) == 7
     # One device stands against itself here.
     assert set(done["equality"]["figures"].values()) == {0.0}
+
+
+def test_steps_lower_for_a_gpu_that_is_not_here(monkeypatch, tmp_path):
+    """With XLA's own convolutions, and nothing that only a processor can run."""
+    monkeypatch.setattr(aot.common, "save", lambda options, found: saved.update(found))
+    saved: dict = {}
+    aot.run(aot.Options(platform="cuda", batch_per_chip=4))
+    for net in saved["steps"].values():
+        assert net["convolution"] >= 5
+        assert not [name for name in net if name.startswith("call ")]
+
+
+def test_what_a_compiled_program_exchanges_is_counted():
+    text = """
+    %a = f32[3] all-reduce(%x), to_apply=%add
+    %b = f32[3] all-reduce-start(%a), to_apply=%add
+    %c = f32[3] all-reduce-done(%b)
+    %d = f32[6] all-gather(%c), dimensions={0}
+    """
+    assert aot.collectives(text) == {"all-reduce": 2, "all-gather": 1}
+
+
+def test_a_slice_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="topology 'v5e:none': .*expected one such as v5e:2x2"):
+        aot.run(aot.Options(topology="v5e:none"))
+
+
+@pytest.mark.slow
+def test_steps_compile_for_a_tpu_slice(tmp_path):
+    pytest.importorskip("libtpu", reason="needs the TPU's compiler: jaxbrain[aot]")
+    options = aot.Options(json=tmp_path / "aot.json", net=("classifier",), how=("one", "sharded"))
+    aot.run(options)
+    one, sharded = json.loads(options.json.read_text())["steps"].values()
+    assert one["collectives"] == {} and sharded["collectives"]["all-reduce"] > 0
+    # The same rows a chip: the same work, but for the exchange.
+    assert sharded["gflop"] == pytest.approx(one["gflop"], rel=0.05) and one["memory_mb"] > 0
 
 
 def test_bad_flags_are_one_message(monkeypatch, capsys):

@@ -148,6 +148,18 @@ def sharded_step(step: Callable, num_devices: int = 0) -> Callable:
     """`pmap_step` as one compiled program over a mesh; the batch may also be a global
     array sharded over `AXIS` (`rows_from_process`)."""
     over = mesh(num_devices)
+    compiled = step_over(step, over)
+
+    def run(state, batch, key):
+        _refuse_undivided(batch, over.size)
+        return compiled(state, batch, key)
+
+    return run
+
+
+def step_over(step: Callable, over: Mesh):
+    """The compiled function of `sharded_step`, over any mesh of the axis `AXIS`, that of
+    devices which are not here too (`.lower(...)` of `jax.ShapeDtypeStruct`)."""
     # Unchecked: the body reduces over the axis itself, as under pmap.
     body = jax.shard_map(
         partial(step, axis_name=AXIS),
@@ -156,13 +168,7 @@ def sharded_step(step: Callable, num_devices: int = 0) -> Callable:
         out_specs=P(),
         check_vma=False,
     )
-    compiled = jax.jit(body, donate_argnums=0)
-
-    def run(state, batch, key):
-        _refuse_undivided(batch, over.size)
-        return compiled(state, batch, key)
-
-    return run
+    return jax.jit(body, donate_argnums=0)
 
 
 def rows_from_process(batch, num_devices: int = 0):
