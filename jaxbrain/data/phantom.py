@@ -263,7 +263,7 @@ def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 
         keys = jax.random.wrap_key_data(words[some], impl=jax.random.key_impl(key))
         image.append(np.asarray(_draw_some(keys, label[some], size, difficulty)))
     arrays = np.concatenate(image)[:count], label, np.arange(count, dtype=np.int32)
-    return Dataset(*map(jnp.asarray, arrays))
+    return Dataset(*map(jax.device_put, arrays))
 
 
 def plant_twins(key: Array, data: Dataset, share: float) -> Dataset:

@@ -274,7 +274,7 @@ class Store:
                 "belongs to another configuration"
             )
         state = self._part(step, state=ocp.args.StandardRestore(target)).state
-        return Restored(step, jax.tree.map(jnp.asarray, state), entry["meta"])
+        return Restored(step, jax.tree.map(jax.device_put, state), entry["meta"])
 
     def _part(self, step: int, **wanted):
         try:
