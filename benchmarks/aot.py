@@ -124,12 +124,14 @@ def compiled(low) -> dict:
     seconds = time.perf_counter() - start
     cost, memory = program.cost_analysis() or {}, program.memory_analysis()
     held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    # A negative number stands for "not known": of a loop whose end is not, for one.
+    estimate = cost.get("optimal_seconds", -1.0)
     return {
         "compile_s": round(seconds, 1),
         "memory_mb": round(held / 1e6, 1),
         "gflop": float(f"{cost.get('flops', 0.0) / 1e9:.4g}"),
         "gbyte": float(f"{cost.get('bytes accessed', 0.0) / 1e9:.4g}"),
-        "estimate_ms": float(f"{1e3 * cost.get('optimal_seconds', 0.0):.4g}"),
+        "estimate_ms": float(f"{1e3 * estimate:.4g}") if estimate > 0 else None,
         "collectives": collectives(program.as_text()),
     }
 
