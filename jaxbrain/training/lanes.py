@@ -15,6 +15,7 @@ one pure function over the first axis of states and arrays, as the backend likes
 import functools
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -23,6 +24,9 @@ import numpy as np
 
 from jaxbrain.config import require_name
 from jaxbrain.training import devices
+
+# XLA compiles outside of Python's lock: programs that are begun ahead are ready side by side.
+_COMPILERS = ThreadPoolExecutor(2, "compile")
 
 HOW = "auto", "loop", "map", "vmap", "devices", "pmap", "sharded", "host"
 
@@ -122,7 +126,7 @@ class Lanes:
         if how == "auto":
             how = "loop" if jax.default_backend() == "cpu" else "vmap"
         self.how, self.function, self._donate = how, function, donate
-        self._compiled: dict[tuple, Callable] = {}
+        self._compiled: dict[tuple, Future] = {}
         self._whole = self._program(num_devices)
 
     @property
@@ -159,20 +163,49 @@ class Lanes:
 
         return jax.jit(all_lanes, **donated)
 
+    def ahead(self, shared, states, entries) -> None:
+        """Begin to compile for these arrays, or shapes of arrays, in a thread: `compile` and
+        calls find it done, or wait for it."""
+        if self.how in ("loop", "map", "vmap"):
+            args = self._arguments(*map(_shapes_of, (states, shared, entries)))
+            if (key := _key(*args)) not in self._compiled:
+                self._compiled[key] = _COMPILERS.submit(self._compile, args)
+
+    def result_shapes(self, shared, states, entries):
+        """The shapes of what a call returns, without its first axis's length where lanes run
+        one after another (it is 1)."""
+        args = self._arguments(*map(_shapes_of, (states, shared, entries)))
+        return jax.eval_shape(self._whole, *args)
+
     def compile(self, shared, states, entries, say: Callable[[], None] = lambda: None) -> float:
-        """Compile for these shapes, ahead of the first call: seconds, 0 where it was done.
-        `say` is called before it begins."""
+        """Compile for these arrays, before the first call: the seconds that this took, 0 where
+        it was done. `say` is called before it begins, or is waited for."""
         if self.how in ("host", "devices"):
             return 0.0
-        if self.one_by_one:
-            states, entries = self._of_one(states, entries, 0)
-        key = _shapes(shared, states, entries)
-        if key in self._compiled:
+        if self.how in ("pmap", "sharded"):
+            args = lane(states, 0), shared, lane(entries, 0)
+        else:
+            args = self._arguments(*map(_shapes_of, (states, shared, entries)))
+        start, found = time.perf_counter(), self._compiled.get(_key(*args))
+        if found is not None and found.done():
+            found.result()
             return 0.0
         say()
-        start = time.perf_counter()
-        self._compiled[key] = self._whole.lower(states, shared, entries).compile()
+        if found is None:
+            found = self._compiled[_key(*args)] = Future()
+            found.set_result(self._compile(args))
+        found.result()
         return time.perf_counter() - start
+
+    def _compile(self, args):
+        return self._whole.lower(*args).compile()
+
+    def _arguments(self, states, shared, entries):
+        """The shapes that the program of one lane, or of all, is given."""
+        if self.how == "loop":
+            one = lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype)  # noqa: E731
+            states, entries = jax.tree.map(one, (states, entries))
+        return states, shared, entries
 
     def __call__(self, shared, states, entries):
         """Results of all lanes, stacked."""
@@ -202,11 +235,19 @@ class Lanes:
     def _call(self, shared, states, entries):
         if self.how == "host":
             return self.function(shared, states, entries)
-        run = self._compiled.get(_shapes(shared, states, entries), self._whole)
+        found = self._compiled.get(_key(states, shared, entries))
+        run = self._whole if found is None else found.result()
         result = run(states, shared, entries)
         return devices.on_one_device(result) if self.how in ("pmap", "sharded") else result
 
 
-def _shapes(*trees) -> tuple:
-    leaves, structure = jax.tree.flatten(trees)
-    return structure, tuple((np.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves)
+def _shapes_of(tree):
+    def shape(leaf):
+        return jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf))
+
+    return jax.tree.map(lambda x: x if isinstance(x, jax.ShapeDtypeStruct) else shape(x), tree)
+
+
+def _key(*args) -> tuple:
+    leaves, structure = jax.tree.flatten(_shapes_of(args))
+    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
