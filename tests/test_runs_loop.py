@@ -93,7 +93,7 @@ def test_reports_of_every_interval(tmp_path):
     seen = []
 
     def show(training, i, state, step, means):
-        seen.append((i, step, int(state.step), means["loss"]))
+        seen.append((i, step, int(state.step[0]), means["loss"]))
         return {"shown": step}
 
     found, events, text = go(tmp_path, walk(LOSSES), show=show)
@@ -347,7 +347,7 @@ def test_paper_preset_takes_a_step(key, optimised):
     data, _ = phantom.folder(config.DataConfig(n_per_class=64), cfg.gan.image_size)
     state, history = jax.jit(loops.train_gan, static_argnums=0)(cfg, data, key, stop=1)
     assert np.isfinite(history.metrics["generator_loss"][0])
-    assert int(state.step) == 1
+    assert int(state.step[0]) == 1
     chex.assert_tree_all_finite(state)
     small, _ = phantom.folder(config.DataConfig(n_per_class=8), cfg.data.image_size)
     state, history = jax.jit(loops.train_classifier, static_argnums=0)(cfg, small, key, stop=1)

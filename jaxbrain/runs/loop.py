@@ -34,7 +34,7 @@ class Watch(NamedTuple):
     path: of the checkpoints. about: JSON values kept in every one.
     intervals: reports of a training. save_every: seconds between two saves.
     folder: lane, kind -> its folder in `path`; title: lane, kind -> what it is called.
-    show: (training, lane number, state, step, means) -> more to report of a lane.
+    show: (training, lane number, its states [1, ...], step, means) -> more to report of it.
     kept: its checkpoints stay when it is done: the last step is saved too, and every report
         says something.
     """
@@ -93,22 +93,26 @@ class Loop:
     def restore(self) -> None:
         """The newest checkpoint of each lane, or its start."""
         self.states = self.training.start()
-        like = jax.eval_shape(lambda: lanes.lane(self.states, 0))
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.states
+        )
         found = [store and store.newest(like) for store in self.stores]
-        rows, begun = [], False
+        saved: dict = {}
         for i, (one, lane) in enumerate(zip(found, self.training.lanes, strict=True)):
             step = int(devices.from_first(np.int32(one.step if one else -1), np.int32(0)))
-            rows.append(lanes.lane(self.states, i))
             if step > -1:
-                begun, self.done[i] = True, step
-                rows[i] = devices.from_first(one and one.state, like)
+                self.done[i] = step
+                saved[i] = devices.from_first(one and one.state, like)
             meta = _of_first(one.meta if one else {"reports": [], "partial": {}})
             self.parts[i] = {name: list(values) for name, values in meta["partial"].items()}
             self.watch.log.restore(lane.name, meta["reports"])
-        if begun:
-            self.states = lanes.stacked(rows)
+        if saved:
+            everyone = range(len(found))
+            self.states = lanes.stacked(
+                [saved[i] if i in saved else lanes.lane(self.states, i) for i in everyone]
+            )
         step, total = min(self.done), self.training.total
-        if step < total and (begun or self.watch.log.goes_on):
+        if step < total and (saved or self.watch.log.goes_on):
             self.watch.log.goes_on = False
             self.watch.log.line(f"resumed at step {step} of {total} ({self.who})")
 
@@ -218,7 +222,7 @@ class Loop:
             }
             if "correct" in means:
                 means["accuracy"] = means.pop("correct")
-            means |= watch.show(training, i, lanes.lane(self.states, i), stop, means)
+            means |= watch.show(training, i, lanes.some(self.states, [i]), stop, means)
             of = {"lane": lane.name, "seed": lane.seed, "training": training.kind, "step": stop}
             watch.log.event(of | means | {"images_per_second": round(self.speed, 1)})
             for name, value in means.items():
@@ -249,6 +253,8 @@ class Loop:
         """Begin to write what is not saved yet, when what was begun before is written."""
         self.writing.result()
         training, log, jobs = self.training, self.watch.log, []
+        # Copied: the next call may use the memory of what it is given.
+        states = jax.tree.map(np.array, jax.device_get(self.states))
         for i, (store, lane) in enumerate(zip(self.stores, training.lanes, strict=True)):
             if store is None or i in self.diverged or self.done[i] in store.steps():
                 continue
@@ -257,7 +263,7 @@ class Loop:
             score = events[-1].get(store.best, _NO_SCORE) if latest else _NO_SCORE
             partial = {name: list(values) for name, values in self.parts[i].items()}
             meta = {"partial": partial, "reports": events, store.best: score}
-            jobs.append((store, self.done[i], jax.device_get(lanes.lane(self.states, i)), meta))
+            jobs.append((store, self.done[i], lanes.lane(states, i), meta))
         self.saved_at = time.monotonic()
         if jobs:
             self.writing = self.writer.submit(self._write, jobs)
