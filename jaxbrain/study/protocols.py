@@ -88,8 +88,8 @@ class StudyConfig:
     def __post_init__(self):
         require_name("split", self.split, ("holdout", "kfold"))
         require_name("mapping", self.mapping, ("auto", "loop", "map", "vmap", "devices"))
-        for name in ("seeds", "folds"):
-            value, low = getattr(self, name), 1 if name == "seeds" else 2
+        for name, low in (("seeds", 1), ("folds", 2)):
+            value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ConfigError(f"{name} is {value!r}: expected a whole number from {low}")
         if not isinstance(self.chunk, int) or self.chunk < 0:
@@ -175,9 +175,14 @@ class Draw(NamedTuple):
         return self.options.split == "holdout"
 
     @property
-    def alike(self) -> np.ndarray:
-        """[K]: as many of each class as the largest has."""
-        return np.full_like(self.counts, self.counts.max())
+    def beside(self) -> np.ndarray:
+        """[K]: P1's synthetic images."""
+        return np.full_like(self.counts, self.counts.max()) if self.holdout else self.counts
+
+    @property
+    def filled(self) -> np.ndarray:
+        """[K]: P0's synthetic images, which bring every class to twice the largest."""
+        return 2 * self.beside - self.counts
 
     def split(self, label, group, index) -> list[np.ndarray]:
         folds = 1 if self.holdout else self.options.folds
@@ -218,17 +223,25 @@ def plan(
     cells: list[Cell] = []
     for seed in range(options.seeds):
         for labels in ("true", "shuffled") if options.shuffled else ("true",):
-            draw = _draw(cfg, options, label, group, key, seed, labels)
+            draw = _draw(cfg, options, label, group, key, seed=seed, labels=labels)
             wanted = [p for p in options.protocols if labels == "true" or p in ("P0", "P3")]
             for generator in options.generators:
                 for protocol in wanted:
-                    some, own = _OF[protocol](draw, generator)
+                    if protocol == "P0" and generator != NONE:
+                        some, own = _pooled(draw, generator)
+                    else:
+                        some, own = _real_tested(draw, protocol, generator)
                     fits |= {fit.name: fit for fit in some}
-                    cells += _every_classifier(options, own, real_only)
+                    cells += [
+                        cell._replace(protocol=protocol, generator=generator, classifier=name)
+                        for cell in own
+                        for name in options.classifiers
+                        if not (cell.fit and name in real_only)
+                    ]
     return list(fits.values()), cells
 
 
-def _draw(cfg, options, true_label, group, key, seed, labels) -> Draw:
+def _draw(cfg, options, true_label, group, key, *, seed, labels) -> Draw:
     words = np.asarray(jax.random.key_data(jax.random.fold_in(key, seed))).tolist()
 
     def rng(purpose: str) -> np.random.Generator:
@@ -246,29 +259,12 @@ def _draw(cfg, options, true_label, group, key, seed, labels) -> Draw:
     return draw._replace(by_image=by_image, by_group=by_group)
 
 
-def _every_classifier(options: StudyConfig, cells: list[Cell], real_only) -> list[Cell]:
-    return [
-        cell._replace(classifier=classifier)
-        for cell in cells
-        for classifier in options.classifiers
-        if not (cell.fit and classifier in real_only)
-    ]
-
-
-def _cell(draw: Draw, protocol, generator, fold, fit: Fit | None, train, test) -> Cell:
-    """One cell, of no classifier yet."""
+def _cell(draw: Draw, fold: int, fit: Fit | None, train, test) -> Cell:
+    """A cell of no protocol, generator and classifier yet."""
     drawn = np.zeros(0, np.int32) if fit is None else fit.drawn
     label = np.concatenate([draw.label, drawn])
     name = "" if fit is None else fit.name
-    return Cell(protocol, generator, "", draw.labels, draw.seed, fold, name, label, train, test)
-
-
-def _real_only(draw: Draw, protocol: str) -> tuple[list[Fit], list[Cell]]:
-    tests = draw.by_group if protocol == "P3" else draw.by_image
-    return [], [
-        _cell(draw, protocol, NONE, fold, None, np.setdiff1d(draw.index, test), test)
-        for fold, test in enumerate(tests)
-    ]
+    return Cell("", "", "", draw.labels, draw.seed, fold, name, label, train, test)
 
 
 def _asked(generator: str, usual: np.ndarray) -> np.ndarray:
@@ -291,81 +287,50 @@ def _fit(draw: Draw, generator, scope, fold, seen, usual: list[np.ndarray]) -> F
     return Fit(base(generator), scope, draw.labels, draw.seed, fold, draw.label, seen, drawn)
 
 
-def _filled(draw: Draw) -> np.ndarray:
-    """[K]: P0's synthetic images, which bring every class to twice the largest."""
-    return 2 * draw.alike - draw.counts if draw.holdout else draw.counts
-
-
-def _beside(draw: Draw) -> np.ndarray:
-    """[K]: P1's synthetic images."""
-    return draw.alike if draw.holdout else draw.counts
-
-
 def _fit_on_all(draw: Draw, generator: str) -> Fit:
-    usual = {"P0": _filled(draw), "P1": _beside(draw)}
+    usual = {"P0": draw.filled, "P1": draw.beside}
     wanted = [usual[p] for p in draw.options.protocols if p in usual]
     return _fit(draw, generator, "all", 0, draw.index, wanted)
 
 
-def _p0(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
-    if generator == NONE:
-        return _real_only(draw, "P0")
+def _pooled(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
+    """P0 with synthesis: real and synthetic images are tested."""
     fit = _fit_on_all(draw, generator)
-    pool = np.concatenate([draw.index, _first(fit, _asked(generator, _filled(draw)))])
+    pool = np.concatenate([draw.index, _first(fit, _asked(generator, draw.filled))])
     label = np.concatenate([draw.label, fit.drawn])
     # Of a synthetic image no copy is known: each is a group of its own.
     everyone = np.arange(len(label))
     origin = (everyone >= len(draw.label)).astype(np.int32)
     cells = []
     for fold, test in enumerate(draw.split(label, everyone, pool)):
-        cell = _cell(draw, "P0", generator, fold, fit, np.setdiff1d(pool, test), test)
+        cell = _cell(draw, fold, fit, np.setdiff1d(pool, test), test)
         cells.append(cell)
         if draw.options.probe and draw.labels == "true":
             cells.append(cell._replace(labels="origin", label=origin))
     return [fit], cells
 
 
-def _p1(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
-    if generator == NONE:
-        return _real_only(draw, "P1")
-    fit = _fit_on_all(draw, generator)
-    new = _first(fit, _asked(generator, _beside(draw)))
-    return [fit], [
-        _cell(draw, "P1", generator, fold, fit, _joined(draw, test, new), test)
-        for fold, test in enumerate(draw.by_image)
-    ]
+# Protocols whose generators are fitted on the training images alone.
+_INSIDE = {"P2": "train", "P3": "grouped"}
 
 
-def _joined(draw: Draw, test, new) -> np.ndarray:
-    return np.concatenate([np.setdiff1d(draw.index, test), new])
-
-
-def _fitted_inside(draw: Draw, generator, protocol, scope, tests) -> tuple[list[Fit], list[Cell]]:
+def _real_tested(draw: Draw, protocol: str, generator: str) -> tuple[list[Fit], list[Cell]]:
+    """P1 to P3, and every protocol without synthesis."""
     fits, cells = [], []
-    for fold, test in enumerate(tests):
-        seen = np.setdiff1d(draw.index, test)
-        usual = draw.alike
-        if not draw.holdout:
-            usual = np.bincount(draw.label[seen], minlength=len(draw.counts))
-        fits.append(_fit(draw, generator, scope, fold, seen, [usual]))
-        train = _joined(draw, test, _first(fits[-1], _asked(generator, usual)))
-        cells.append(_cell(draw, protocol, generator, fold, fits[-1], train, test))
+    fit, usual = None, draw.beside
+    if protocol == "P1" and generator != NONE:
+        fit = _fit_on_all(draw, generator)
+    for fold, test in enumerate(draw.by_group if protocol == "P3" else draw.by_image):
+        train = np.setdiff1d(draw.index, test)
+        if protocol in _INSIDE and generator != NONE:
+            if not draw.holdout:
+                usual = np.bincount(draw.label[train], minlength=len(draw.counts))
+            fit = _fit(draw, generator, _INSIDE[protocol], fold, train, [usual])
+        if fit is not None:
+            fits.append(fit)
+            train = np.concatenate([train, _first(fit, _asked(generator, usual))])
+        cells.append(_cell(draw, fold, fit, train, test))
     return fits, cells
-
-
-def _p2(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
-    if generator == NONE:
-        return _real_only(draw, "P2")
-    return _fitted_inside(draw, generator, "P2", "train", draw.by_image)
-
-
-def _p3(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
-    if generator == NONE:
-        return _real_only(draw, "P3")
-    return _fitted_inside(draw, generator, "P3", "grouped", draw.by_group)
-
-
-_OF = {"P0": _p0, "P1": _p1, "P2": _p2, "P3": _p3}
 
 
 def twins(cell: Cell, group: np.ndarray) -> np.ndarray:
