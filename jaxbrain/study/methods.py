@@ -30,6 +30,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.study import networks
 from jaxbrain.study.protocols import NONE
 from jaxbrain.study.views import enlarged, flat, thumbnails
+from jaxbrain.training import streamed
 from jaxbrain.types import Array, Dataset
 
 
@@ -174,11 +175,12 @@ GENERATORS = {
 
 
 def _network(name: str) -> Classifier:
+    on_host = networks.parts(name, streamed)
     return Classifier(
         name,
         mapped=True,
         batch_size=lambda cfg: cfg.classifier.batch_size,
-        streamed=Streamed(**networks.streamed_parts(name)),
+        streamed=Streamed(*(on_host[part] for part in Streamed._fields)),
         **networks.parts(name),
     )
 
@@ -217,7 +219,7 @@ def _quoted(name: str) -> Classifier:
 CLASSIFIERS = {
     one.name: one
     for one in (
-        *map(_network, ("cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows", "cnn")),
+        *map(_network, (*networks.CNN_LSTM, "cnn")),
         _floor("majority", "thumbnails"),
         _floor("metadata", "files"),
         _floor("nn1", "thumbnails"),

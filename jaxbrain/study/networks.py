@@ -2,6 +2,7 @@
 asks for; each a thin layer over `training`."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,9 @@ from jaxbrain.config import Config
 from jaxbrain.data.preprocess import resize, to_uint8
 from jaxbrain.training import gan, loops, streamed
 from jaxbrain.types import Array, Dataset, GANState
+
+# The readings of the paper's Table 1, by their names in a study.
+CNN_LSTM = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
 
 
 def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
@@ -44,9 +48,9 @@ def gan_start(cfg, train, key):
     return loops.init_gan(cfg, jax.random.split(key)[0])
 
 
-def gan_advance(cfg, train, key, state, stop, axis_name=None):
+def gan_advance(cfg, train, key, state, stop, *, of=loops, **axis):
     own = jax.random.split(key)[0]
-    state, history = loops.train_gan(cfg, train, own, state=state, stop=stop, axis_name=axis_name)
+    state, history = of.train_gan(cfg, train, own, state=state, stop=stop, **axis)
     return state, history.metrics
 
 
@@ -56,17 +60,11 @@ def gan_finish(cfg, state, label, key):
 
 def gan_streamed_parts() -> dict:
     """start, advance and finish for images that stay on the host."""
-
-    def advance(cfg, train, key, state, stop):
-        own = jax.random.split(key)[0]
-        state, history = streamed.train_gan(cfg, train, own, state=state, stop=int(stop))
-        return state, history.metrics
-
     # Compiled: one operation after another gives other last bits than one program.
-    start = jax.jit(lambda cfg, key: gan_start(cfg, None, key), static_argnums=0)
+    start = jax.jit(gan_start, static_argnums=0)
     return {
-        "start": lambda cfg, train, key: start(cfg, key),
-        "advance": advance,
+        "start": lambda cfg, train, key: start(cfg, None, key),
+        "advance": partial(gan_advance, of=streamed),
         "finish": jax.jit(gan_finish, static_argnums=0),
     }
 
@@ -81,43 +79,25 @@ def network(cfg: Config, name: str) -> Config:
     return dataclasses.replace(cfg, hybrid=hybrid)
 
 
-def parts(name: str) -> dict:
-    """steps, start, advance and finish of a network, as `methods.Classifier` names them."""
+def parts(name: str, of=loops) -> dict:
+    """steps, start, advance and finish of a network, as `methods.Classifier` names them.
+
+    of: `loops`, or `streamed` for images that stay on the host.
+    """
 
     def steps(cfg, num_examples):
         return loops.classifier_steps(network(cfg, name), num_examples)[1]
 
     def start(cfg, train, weight, key):
-        return loops.init_classifier(network(cfg, name), train, key, weight)
+        return of.init_classifier(network(cfg, name), train, key, weight)
 
-    def advance(cfg, train, weight, key, state, stop, axis_name=None):
-        own, how = network(cfg, name), {"weight": weight, "state": state, "stop": stop}
-        state, history = loops.train_classifier(own, train, key, **how, axis_name=axis_name)
+    def advance(cfg, train, weight, key, state, stop, **axis):
+        how = {"weight": weight, "state": state, "stop": stop} | axis
+        state, history = of.train_classifier(network(cfg, name), train, key, **how)
         return state, history.metrics
 
     def finish(cfg, state, test):
-        return loops.predict(network(cfg, name), state, _unlabelled(test))
+        unused = np.zeros(len(test), np.int32)
+        return of.predict(network(cfg, name), state, Dataset(test, unused, unused))
 
     return {"steps": steps, "start": start, "advance": advance, "finish": finish}
-
-
-def streamed_parts(name: str) -> dict:
-    """start, advance and finish for images that stay on the host."""
-
-    def start(cfg, train, weight, key):
-        return streamed.init_classifier(network(cfg, name), train, key, weight)
-
-    def advance(cfg, train, weight, key, state, stop):
-        own, how = network(cfg, name), {"weight": weight, "state": state, "stop": int(stop)}
-        state, history = streamed.train_classifier(own, train, key, **how)
-        return state, history.metrics
-
-    def finish(cfg, state, test):
-        return streamed.predict(network(cfg, name), state, _unlabelled(test))
-
-    return {"start": start, "advance": advance, "finish": finish}
-
-
-def _unlabelled(image) -> Dataset:
-    unused = np.zeros(len(image), np.int32)
-    return Dataset(image, unused, unused)
