@@ -135,6 +135,11 @@ def test_a_module_that_fails(text, module, tmp_path):
         choose.classifiers((f"{module}:neighbour",))
 
 
+def test_a_classifier_has_no_dose(module):
+    with pytest.raises(ConfigError, match="has no neighbour@7"):
+        choose.classifiers((f"{module}:neighbour@7",))
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
@@ -161,6 +166,8 @@ def test_names_are_each_of_one_method(images):
         choose.classifiers(())
     with pytest.raises(ConfigError, match="'rigde': expected some of cnn_lstm_vector, "):
         choose.classifiers(("rigde",))
+    with pytest.raises(ConfigError, match="'ridge@5': expected some of cnn_lstm_vector, "):
+        choose.classifiers(("ridge@5",))
     with pytest.raises(ConfigError, match="has 3: expected a name or a jaxbrain.study.methods"):
         choose.classifiers((3,))
     assert set(methods.GENERATORS) == {"cgan", "linear"}

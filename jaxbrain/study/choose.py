@@ -44,14 +44,15 @@ def _one(field: str, value, kind: type, known: dict):
         raise ConfigError(
             f"{field} has {value!r}: expected a name or a jaxbrain.study.methods.{kind.__name__}"
         )
-    name, at, number = value.partition("@")
+    name, at, number = value, "", ""
     if kind is Generator:
         dose(value)
         if value == NONE:
             return None, NONE
+        name, at, number = value.partition("@")
     if ":" in name:
         found = _imported(field, name, kind)
-    elif name in known and (kind is Generator or not at):
+    elif name in known:
         found = known[name]
     else:
         words = [*known, NONE] if kind is Generator else [*known]
