@@ -220,7 +220,7 @@ def test_a_lane_that_diverges_takes_no_other_with_it(mapping, whole, images, tmp
     results, text = run(
         tmp_path / "run", images, drift("drift", spoil_second), options=chosen, on_divergence="skip"
     )
-    assert " fits  " not in text
+    assert " fits  " not in text and "damaged" not in text
     assert [one["name"] for one in results["skipped"]] == ["P0/drift/ridge/true/1/0"]
     assert "diverged at step 6" in (tmp_path / "run" / "ladder.json").read_text()
     good = [row for row in rows(whole[0] / "predictions.csv") if row["seed"] != "1"]

@@ -1,7 +1,8 @@
 """Some fits of a study and the cells that use their images: fitted, drawn, trained, predicted.
 
 The functions of lanes are pure: (method, cfg, shared, state, entry), `shared` the arrays that
-all lanes read, `entry` the arrays of one.
+all lanes read, `entry` the arrays of one. What a method is fitted on stands first in an entry
+and its key last.
 """
 
 import functools
@@ -14,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from jaxbrain.errors import DataError
-from jaxbrain.study.methods import Classifier, Generator
+from jaxbrain.study.methods import Classifier
 from jaxbrain.study.protocols import Cell, Fit
 from jaxbrain.study.shared import Shared, family, named_key
 from jaxbrain.study.training import (
@@ -63,6 +64,10 @@ def cell_data(arrays, entry) -> tuple[Dataset, jax.Array]:
     return Dataset(pool_images(*arrays, which, index), label, index), weight
 
 
+def _fit_only(real, entry) -> tuple[Dataset]:
+    return (fit_data(real, entry),)
+
+
 def _at(state, first):
     """A lane's state, its step the same array for all lanes: then loops over steps keep their
     bounds under `vmap`, and no step is computed in vain."""
@@ -71,46 +76,37 @@ def _at(state, first):
     return state
 
 
-def _start_fit(method, cfg, real, _, entry):
-    return method.start(cfg, fit_data(real, entry), entry[-1])
+def _start(given, method, cfg, arrays, _, entry):
+    return method.start(cfg, *given(arrays, entry), entry[-1])
 
 
-def _advance_fit(method, cfg, shared, state, entry, **axis):
-    real, first, stop = shared
-    data = fit_data(real, entry)
-    return method.advance(cfg, data, entry[-1], _at(state, first), stop, **axis)
+def _advance(given, method, cfg, shared, state, entry, **axis):
+    arrays, first, stop = shared
+    own = given(arrays, entry)
+    return method.advance(cfg, *own, entry[-1], _at(state, first), stop, **axis)
 
 
 def _finish_fit(method, cfg, _, state, entry):
-    drawn, key = entry
-    return method.finish(cfg, state, drawn, key)
+    return method.finish(cfg, state, *entry)
 
 
 def _sample(method, cfg, real, _, entry):
-    *_, drawn, key = entry
-    return method.fit_sample(cfg, fit_data(real, entry), drawn, key)
-
-
-def _start_cell(method, cfg, arrays, _, entry):
-    data, weight = cell_data(arrays, entry)
-    return method.start(cfg, data, weight, entry[-1])
-
-
-def _advance_cell(method, cfg, shared, state, entry, **axis):
-    arrays, first, stop = shared
-    data, weight = cell_data(arrays, entry)
-    return method.advance(cfg, data, weight, entry[-1], _at(state, first), stop, **axis)
+    return method.fit_sample(cfg, fit_data(real, entry), *entry[2:])
 
 
 def _finish_cell(method, cfg, arrays, state, entry):
-    which, test = entry
-    return method.finish(cfg, state, pool_images(*arrays, which, test))
+    return method.finish(cfg, state, pool_images(*arrays, *entry))
 
 
 def _predict(method, cfg, arrays, _, entry):
     which, *_, test, key = entry
     data, weight = cell_data(arrays, entry)
     return method.fit_predict(cfg, data, weight, pool_images(*arrays, which, test), key)
+
+
+def _of_each(found: dict, function: Callable) -> dict:
+    """`function` of the images of each fit; why a fit has none stays."""
+    return {name: one if isinstance(one, str) else function(one) for name, one in found.items()}
 
 
 class Block:
@@ -128,51 +124,50 @@ class Block:
     @functools.cached_property
     def images(self) -> dict[str, np.ndarray | str]:
         """Synthetic images [M, S, S, 1] uint8 of each fit, or why there are none."""
-        names = [fit.name for fit in self._fits]
         if self._generator.trains:
-            return self._keep("images", names, self._trained_images)
-        return self._drawn(self._generator, self._shared.views.images)
+            return self._keep("images", [fit.name for fit in self._fits], self._trained_images)
+        return self._drawn(self._shared.views.images)
 
     @functools.cached_property
     def thumbnails(self) -> dict[str, np.ndarray | str]:
         """The same as thumbnails; a generator of any size draws them itself."""
         if self._generator.sees == "each":
-            return self._drawn(self._generator, self._shared.views.thumbnails)
-        return {
-            name: image if isinstance(image, str) else thumbnails(image)
-            for name, image in self.images.items()
-        }
+            return self._drawn(self._shared.views.thumbnails)
+        return _of_each(self.images, thumbnails)
 
-    def _entry(self, fit: Fit, padded: bool) -> tuple:
+    @property
+    def _padded(self) -> bool:
+        return self._generator.trains or not self._shared.on_host(self._generator)
+
+    def _entry(self, fit: Fit) -> tuple:
         """(index, label, drawn, key) of a fit."""
         index, drawn = fit.index.astype(np.int32), fit.drawn
-        if padded:
+        if self._padded:
             # Some images twice an epoch, where a fold has fewer: a generator knows no weights.
             length, most = self._shared.lengths(fit)
             index = np.resize(index, length)
             drawn = np.pad(drawn, (0, most - len(drawn)))
         return index, fit.label[index], drawn, named_key(self._shared.key, fit.name)
 
-    def _drawn(self, generator: Generator, real: np.ndarray) -> dict[str, np.ndarray]:
-        shared, on_host = self._shared, self._shared.on_host(generator)
-        side = real.shape[1]
-        if generator.sees == "gan":
+    def _drawn(self, real: np.ndarray) -> dict[str, np.ndarray]:
+        shared, method, side = self._shared, self._generator, real.shape[1]
+        if method.sees == "gan":
             real = shared.views.gan
-        entries = [self._entry(fit, not on_host) for fit in self._fits]
-        run = shared.program(generator, "sample", shared.cfg, _sample)
-        if on_host:
+        entries = [self._entry(fit) for fit in self._fits]
+        run = shared.program(method, "sample", shared.cfg, _sample)
+        if shared.on_host(method):
             with _one_thread():
                 found = [run.function(real, (), entry) for entry in entries]
         else:
             found = np.asarray(run(jnp.asarray(real), (), lanes.stacked(entries)))
         return {
-            fit.name: self._checked_images(fit, image, side, not on_host)
+            fit.name: self._checked_images(fit, image, side)
             for fit, image in zip(self._fits, found, strict=True)
         }
 
-    def _checked_images(self, fit: Fit, image, side: int, padded: bool) -> np.ndarray:
+    def _checked_images(self, fit: Fit, image, side: int) -> np.ndarray:
         image = np.asarray(image)
-        count = self._shared.lengths(fit)[1] if padded else len(fit.drawn)
+        count = self._shared.lengths(fit)[1] if self._padded else len(fit.drawn)
         if image.dtype != np.uint8 or image.shape[1:] != (side, side, 1):
             raise DataError(
                 f"generator {fit.generator} returned {image.dtype} {list(image.shape)}: expected "
@@ -186,24 +181,12 @@ class Block:
 
     def _trained_images(self, names: list[str]) -> dict[str, np.ndarray | str]:
         fits = [fit for fit in self._fits if fit.name in names]
-        shared, method = self._shared, self._generator
-        cfg, side = shared.cfg, shared.cfg.data.image_size
-        real = getattr(shared.views, "gan" if method.sees == "gan" else "images")
-        entries = lanes.stacked([self._entry(fit, True) for fit in fits])
-        real = real if shared.on_host(method) else jnp.asarray(real)
-        training = self._training(
-            "gan",
-            method,
-            cfg,
-            [Lane(fit.name, fit.seed) for fit in fits],
-            len(entries[0][0]),
-            (_start_fit, _advance_fit),
-            real,
-            entries,
-        )
+        shared, method, cfg = self._shared, self._generator, self._shared.cfg
+        host = shared.views.gan if method.sees == "gan" else shared.views.images
+        entries = lanes.stacked([self._entry(fit) for fit in fits])
+        real = host if shared.on_host(method) else jnp.asarray(host)
         draw = shared.program(method, "draw", cfg, _finish_fit).one
-        host = np.asarray(real)
-        training = training._replace(
+        training = self._training(method, fits, real, entries)._replace(
             draw=lambda state, label, key: draw((), state, (label, key)),
             seen=lambda i: Dataset(host[fits[i].index], fits[i].label[fits[i].index], None),
         )
@@ -211,36 +194,35 @@ class Block:
         run = shared.program(method, "finish", cfg, _finish_fit)
         image = np.asarray(run((), done.states, entries[2:]))
         return {
-            fit.name: done.diverged.get(i) or self._checked_images(fit, image[i], side, True)
+            fit.name: done.diverged.get(i)
+            or self._checked_images(fit, image[i], cfg.data.image_size)
             for i, fit in enumerate(fits)
         }
 
-    def _training(self, kind, method, cfg, lane_names, length, functions, arrays, entries):
-        """The `Training` of a method's lanes on `arrays`."""
-        start, advance = functions
-        begin = self._shared.program(method, "start", cfg, start)
-        run = self._shared.program(method, "advance", cfg, advance)
-        total = method.steps(cfg, length)
+    def _training(self, method, members: list[Fit] | list[Cell], arrays, entries) -> Training:
+        """Fits or cells of one method as lanes; arrays, entries: see the module."""
+        shared, cfg = self._shared, self._shared.config(members[0])
+        of_fits = isinstance(members[0], Fit)
+        kind, given = ("gan", _fit_only) if of_fits else ("classifier", cell_data)
+        begin = shared.program(method, "start", cfg, partial(_start, given))
+        run = shared.program(method, "advance", cfg, partial(_advance, given))
+        total = method.steps(cfg, shared.lengths(members[0])[0])
         look = partial(checked_metrics, method.name, total)
-        stop = (lambda n: n) if self._shared.on_host(method) else jnp.int32
+        step = (lambda n: n) if shared.on_host(method) else jnp.int32
 
-        def go(states, which, first, last):
-            own = lanes.some(states, which)
-            shared = (arrays, stop(first), stop(last))
-            own, metrics = look(run(shared, own, lanes.some(entries, which)))
+        def go(states, which, first, stop):
+            own, bounds = lanes.some(states, which), (step(first), step(stop))
+            own, metrics = look(run((arrays, *bounds), own, lanes.some(entries, which)))
             return lanes.merged(states, which, own), metrics
-
-        def compile_for(states, say):
-            return run.compile((arrays, stop(0), stop(0)), states, entries, say)
 
         return Training(
             kind,
             method.name,
-            tuple(lane_names),
+            tuple(Lane(one.name, one.seed) for one in members),
             total,
             method.batch_size(cfg) if method.batch_size else 1,
             lambda: checked_state(method.name, begin(arrays, (), entries)),
-            compile_for,
+            lambda states, say: run.compile((arrays, step(0), step(0)), states, entries, say),
             go,
         )
 
@@ -250,41 +232,37 @@ class Block:
         """Each cell with its probabilities [T, K], or why it has none."""
         alike: dict[tuple, dict[str, list[Cell]]] = {}
         for cell in cells:
-            shape = cell.labels == "shuffled", self._shared.config(cell)
-            kin = cell.generator, cell.classifier, family(cell), *shape
+            labels = "shuffled" if cell.labels == "shuffled" else "true"
+            if self._shared.config(cell) != self._shared.cfg:
+                labels = "origin"
+            kin = cell.generator, cell.classifier, family(cell), labels
             alike.setdefault(kin, {}).setdefault(cell.name, []).append(cell)
-        for (generator, name, kin, shuffled, cfg), named in alike.items():
-            method = self._shared.classifiers[name]
+        for kin, named in alike.items():
+            method = self._shared.classifiers[kin[1]]
             host = self._shared.on_host(method) and not method.trains
             quick = host and method.sees != "images"
             size = _TOGETHER if quick else chunk
             for number, start in enumerate(range(0, len(named), size)):
                 members = dict(list(named.items())[start : start + size])
-                labels = "shuffled" if shuffled else "true" if cfg == self._shared.cfg else "origin"
-                whole = f"{self._name}/{generator}/{name}/{kin}/{labels}/{number:04d}"
+                whole = "/".join((self._name, *kin, f"{number:04d}")) if quick else ""
                 make = partial(self._made, method, {k: same[0] for k, same in members.items()})
-                found = self._keep("parts", list(members), make, whole if quick else "")
-                for cell_name, same in members.items():
+                found = self._keep("parts", list(members), make, whole)
+                for name, same in members.items():
                     for cell in same:
-                        yield cell, found[cell_name]
+                        yield cell, found[name]
 
     def _made(self, method: Classifier, members: dict[str, Cell], names: list[str]) -> dict:
         synthetic = self._synthetic(method, members[names[0]])
-        found = {}
-        cells = []
+        found: dict[str, np.ndarray | str] = dict.fromkeys(names, "")
         for name in names:
-            cell = members[name]
-            if isinstance(synthetic.get(cell.fit), str):
-                found[name] = f"{name} has no images: {synthetic[cell.fit]}"
-            else:
-                cells.append(cell)
-        if not cells:
-            return found
+            if isinstance(why := synthetic.get(members[name].fit), str):
+                found[name] = f"{name} has no images: {why}"
+        cells = [members[name] for name in names if not found[name]]
         if self._shared.on_host(method) and not method.trains:
             with _one_thread():
                 answers = [self._on_host(method, cell, synthetic.get(cell.fit)) for cell in cells]
         else:
-            answers = self._as_lanes(method, cells, synthetic)
+            answers = self._as_lanes(method, cells, synthetic) if cells else []
         for cell, p in zip(cells, answers, strict=True):
             found[cell.name] = p if isinstance(p, str) else self._checked(method, cell, p)
         return found
@@ -297,10 +275,9 @@ class Block:
         if method.features is None:
             return found
         if method.name not in self._features:
-            self._features[method.name] = {
-                name: one if isinstance(one, str) else method.features(self._shared.cfg, one)
-                for name, one in found.items()
-            }
+            self._features[method.name] = _of_each(
+                found, partial(method.features, self._shared.cfg)
+            )
         return self._features[method.name]
 
     def _on_host(self, method: Classifier, cell: Cell, synthetic) -> np.ndarray:
@@ -313,6 +290,7 @@ class Block:
         return method.fit_predict(cfg, train, weight, pool[cell.test], key)
 
     def _cell_entry(self, cell: Cell, place: int) -> tuple:
+        """(which, index, label, weight, test, key) of a cell, padded; `place` of its fit."""
         length, most = self._shared.lengths(cell)
         missing = length - len(cell.train)
         index = np.pad(cell.train, (0, missing)).astype(np.int32)
@@ -334,26 +312,17 @@ class Block:
         arrays = real, ours
         if not shared.on_host(method):
             arrays = jnp.asarray(real), jnp.asarray(ours)
-        entries = [self._cell_entry(c, used.index(c.fit) if c.fit else 0) for c in cells]
-        entries = lanes.stacked(entries)
-        if not method.trains:
-            run = shared.program(method, "predict", cfg, _predict)
-            p, diverged = np.asarray(run(arrays, (), entries)), {}
-        else:
-            training = self._training(
-                "classifier",
-                method,
-                cfg,
-                [Lane(cell.name, cell.seed) for cell in cells],
-                len(entries[1][0]),
-                (_start_cell, _advance_cell),
-                arrays,
-                entries,
-            )
-            done = self._train(training)
+        entries = lanes.stacked(
+            [self._cell_entry(cell, used.index(cell.fit) if cell.fit else 0) for cell in cells]
+        )
+        if method.trains:
+            states, diverged = self._train(self._training(method, cells, arrays, entries))
             run = shared.program(method, "finish", cfg, _finish_cell)
             which, *_, test, _ = entries
-            p, diverged = np.asarray(run(arrays, done.states, (which, test))), done.diverged
+            p = np.asarray(run(arrays, states, (which, test)))
+        else:
+            run = shared.program(method, "predict", cfg, _predict)
+            p, diverged = np.asarray(run(arrays, (), entries)), {}
         return [diverged.get(i) or p[i, : len(cell.test)] for i, cell in enumerate(cells)]
 
     def _checked(self, method: Classifier, cell: Cell, p) -> np.ndarray | str:

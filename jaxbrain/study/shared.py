@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import jax
 
@@ -25,28 +26,32 @@ def family(cell: Cell) -> str:
 
 
 class Shared:
-    """See the module. `place` says where trainings run."""
+    """See the module. how: one of `lanes.HOW`; "host" where the images do not fit on a
+    device."""
 
     def __init__(
         self,
         cfg: Config,
         key: Array,
         views: Views,
+        *,
         generators: dict[str, Generator],
         classifiers: dict[str, Classifier],
-        fits: list[Fit],
-        cells: list[Cell],
+        planned: list[Fit | Cell],
+        how: str,
+        num_devices: int,
     ):
         self.cfg, self.key, self.views = cfg, key, views
         self.generators, self.classifiers = generators, classifiers
-        self.how, self.num_devices = "auto", 0
+        self.how, self.num_devices = how, num_devices
         self._programs: dict[tuple, Lanes] = {}
         self._features: dict[str, object] = {}
         self._lengths: dict[tuple, tuple[int, int]] = {}
-        for fit in fits:
-            self._lengthen(self._kin(fit), fit.index, fit.drawn)
-        for cell in cells:
-            self._lengthen(self._kin(cell), cell.train, cell.test)
+        for one in planned:
+            own = (one.index, one.drawn) if isinstance(one, Fit) else (one.train, one.test)
+            kin = self._kin(one)
+            known = self._lengths.get(kin, (0, 0))
+            self._lengths[kin] = tuple(map(max, known, map(len, own)))
 
     @staticmethod
     def _kin(one: Fit | Cell) -> tuple:
@@ -57,17 +62,9 @@ class Shared:
             return "fit", one.generator, one.scope == "all", shuffled
         return "cell", one.generator, family(one), shuffled
 
-    def _lengthen(self, kin, *arrays) -> None:
-        known = self._lengths.get(kin, (0, 0))
-        self._lengths[kin] = tuple(map(max, known, map(len, arrays)))
-
     def lengths(self, one: Fit | Cell) -> tuple[int, int]:
         """Of the padded training set, and of what is drawn or tested."""
         return self._lengths[self._kin(one)]
-
-    def place(self, how: str, num_devices: int) -> None:
-        """how: one of `lanes.HOW`; "host" where the images do not fit on a device."""
-        self.how, self.num_devices = how, num_devices
 
     def on_host(self, method: Method) -> bool:
         """Whether a method's functions are called with arrays of the host, not compiled."""
@@ -80,31 +77,24 @@ class Shared:
             how = "host" if self.on_host(method) else "auto" if self.how == "host" else self.how
             if how == "host" and method.mapped:
                 method = dataclasses.replace(method, **method.streamed._asdict())
-            spread = how in ("pmap", "sharded")
-            if spread and part != "advance":
+            advances = part == "advance"
+            if how in ("pmap", "sharded") and not advances:
                 how = "loop"
-
-            def one(shared, state, entry, **axis):
-                return function(method, cfg, shared, state, entry, **axis)
-
-            donate = part == "advance"
-            self._programs[name] = Lanes(one, how, self.num_devices, donate=donate)
+            one = partial(function, method, cfg)
+            self._programs[name] = Lanes(one, how, self.num_devices, donate=advances)
         return self._programs[name]
 
-    def config(self, cell: Cell) -> Config:
-        """Of a cell: the probe has two classes, whatever the images have."""
-        if cell.labels != "origin" or self.cfg.data.num_classes == 2:
+    def config(self, one: Fit | Cell) -> Config:
+        """Of a fit or a cell: the probe has two classes, whatever the images have."""
+        if one.labels != "origin" or self.cfg.data.num_classes == 2:
             return self.cfg
         return dataclasses.replace(self.cfg, data=dataclasses.replace(self.cfg.data, num_classes=2))
 
     def refuse_small(self) -> None:
         """Raise a ConfigError for a batch larger than a training set, before hours pass."""
         for (kind, name, *_), (length, _) in self._lengths.items():
-            if kind == "fit":
-                trained = [self.generators[name]]
-            else:
-                trained = self.classifiers.values()
-            for method in trained:
+            fitted = [self.generators[name]] if kind == "fit" else self.classifiers.values()
+            for method in fitted:
                 if method.trains:
                     method.steps(self.cfg, length)
 

@@ -18,7 +18,7 @@ from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.study import choose
 from jaxbrain.study.block import Block, Keep
-from jaxbrain.study.protocols import NONE, Cell, Fit, StudyConfig, base, plan, twins
+from jaxbrain.study.protocols import NONE, Cell, Fit, StudyConfig, plan, twins
 from jaxbrain.study.shared import Shared
 from jaxbrain.study.training import Finished, Training, straight
 from jaxbrain.study.views import Views
@@ -49,12 +49,21 @@ def _raise(name: str, problem: str) -> None:
 
 
 _EVERY_PROTOCOL = StudyConfig()
+# Fits in one block that draws thumbnails alone.
+_SMALL = 64
 
 
 class Study:
     """A study, planned: its fits, its cells, and the iterator over its predictions.
 
-    Args: see `study`.
+    Args:
+        cfg, data, key: see `study`.
+        options: which cells there are, and how they are mapped.
+        generators, classifiers: names, "module:object" or values (`methods`); None takes
+            those of the options.
+        records: of the images; with them thumbnails are of the files as they are. A
+            classifier that sees files needs them.
+        how: one of `lanes.HOW`, in place of the options' mapping; on `num_devices` (0: all).
     """
 
     def __init__(
@@ -89,13 +98,19 @@ class Study:
             )
         num_classes = len(np.unique(label))
         cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=num_classes))
-        on_host = cfg.data.placement == "host" or (
-            cfg.data.placement == "auto" and not streamed.fits(data)
-        )
+        placement = cfg.data.placement
+        if placement == "host" or (placement == "auto" and not streamed.fits(data)):
+            how = "host"
         self.shared = Shared(
-            cfg, key, Views(cfg, data, records), generator, classifier, self.fits, self.cells
+            cfg,
+            key,
+            Views(cfg, data, records),
+            generators=generator,
+            classifiers=classifier,
+            planned=[*self.fits, *self.cells],
+            how=how or options.mapping,
+            num_devices=num_devices,
         )
-        self.shared.place("host" if on_host else how or options.mapping, num_devices)
         self.shared.refuse_small()
         if of_files:
             _ = self.shared.views.files
@@ -109,9 +124,9 @@ class Study:
 
     def predictions(
         self,
-        train: Callable[[Training], Finished] = straight,
-        keep: Keep = _now,
-        skip: Callable[[str, str], None] = _raise,
+        train: Callable[[Training], Finished],
+        keep: Keep,
+        skip: Callable[[str, str], None],
     ) -> Iterator[Prediction]:
         """See `study`."""
         for name, fits, cells in self._blocks():
@@ -125,15 +140,14 @@ class Study:
     def _blocks(self) -> Iterator[tuple[str, list[Fit], list[Cell]]]:
         """What belongs together: fits of one shape, and the cells that use their images, so
         that no more images than those of a block are ever held."""
-        yield "none", [], [cell for cell in self.cells if not cell.fit]
         using: dict[str, list[Cell]] = {}
         for cell in self.cells:
             using.setdefault(cell.fit, []).append(cell)
-        for kind in dict.fromkeys(map(base, self.options.generators)):
-            trains = kind in self.shared.generators and self.shared.generators[kind].trains
-            # Thumbnails alone are small.
-            small = {self.shared.classifiers[name].sees for name in self.options.classifiers}
-            size = self.chunk if trains or "images" in small else _SMALL
+        yield "none", [], using.pop("", [])
+        seen = {classifier.sees for classifier in self.shared.classifiers.values()}
+        for kind in dict.fromkeys(fit.generator for fit in self.fits):
+            trains = self.shared.generators[kind].trains
+            size = self.chunk if trains or "images" in seen else _SMALL
             alike: dict[tuple, list[Fit]] = {}
             for fit in self.fits:
                 if fit.generator == kind:
@@ -146,21 +160,15 @@ class Study:
                     yield f"{kind}_{scope}_{labels}_{number:04d}", some, cells
 
 
-_SMALL = 64
-
-
 def study(
     cfg: Config,
     data: Dataset,
     key: Array,
     *,
-    options: StudyConfig = _EVERY_PROTOCOL,
-    generators=None,
-    classifiers=None,
-    records: Records | None = None,
     train: Callable[[Training], Finished] = straight,
     keep: Keep = _now,
     skip: Callable[[str, str], None] = _raise,
+    **which,
 ) -> Iterator[Prediction]:
     """Run every cell of a study and yield its predictions, in the order they are made.
 
@@ -171,16 +179,12 @@ def study(
         key: of the study; splits, fits and cells take keys of their own from it, by name.
             Training sets are padded (weight 0) to the longest of their kind in the study,
             which sets the number of updates.
-        options: which cells there are, and how they are mapped.
-        generators, classifiers: names, "module:object" or values (`methods`); None takes
-            those of the options.
-        records: of the images; with them thumbnails are of the files as they are. A
-            classifier that sees files needs them.
         train: runs the lanes of a training (`training.straight`, or a loop that saves).
         keep: `keep(kind, names, make, whole)` returns what `make(names)` returns, {name:
             array, or text of a divergence}, or what it kept of an earlier call; `kind` is
             "images" or "parts"; all answers of one `whole` are kept together.
         skip: called with the name of a cell that has no answer, and why; raises by default.
+        which: options, generators, classifiers, records: see `Study`.
 
     Yields:
         A `Prediction` per cell. Without synthesis P0, P1 and P2 are one computation.
@@ -201,5 +205,4 @@ def study(
         >>> sorted({(one.cell.protocol, one.cell.labels) for one in answers})[:2]
         [('P0', 'origin'), ('P0', 'shuffled')]
     """
-    own = {"generators": generators, "classifiers": classifiers, "records": records}
-    return Study(cfg, data, key, options=options, **own).predictions(train, keep, skip)
+    return Study(cfg, data, key, **which).predictions(train, keep, skip)

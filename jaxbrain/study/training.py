@@ -57,15 +57,9 @@ def straight(training: Training) -> Finished:
     states = training.start()
     which = list(range(len(training.lanes)))
     states, _ = training.advance(states, which, 0, training.total)
-    good = lanes.finite(states)
-    return Finished(
-        states,
-        {
-            i: f"{training.lanes[i].name} diverged: lower its learning rate"
-            for i in which
-            if not good[i]
-        },
-    )
+    bad = np.flatnonzero(~lanes.finite(states)).tolist()
+    why = "diverged: lower its learning rate"
+    return Finished(states, {i: f"{training.lanes[i].name} {why}" for i in bad})
 
 
 # What a report says beside a method's metrics.
