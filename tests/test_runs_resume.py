@@ -192,3 +192,27 @@ def test_a_later_failure_loses_no_seed(tmp_path, monkeypatch):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [result["seed"] for result in results["seeds"]] == [0]
     assert {row["seed"] for row in rows(tmp_path / "run" / "predictions.csv")} == {"0"}
+
+
+def test_a_finished_run_is_reported_without_its_checkpoints(finished, tmp_path):
+    """What only a checkpoint can tell, accuracy on fresh phantoms, is kept as it was; a GAN
+    whose reports are lost too is not judged."""
+    whole, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(whole, copy)
+    shutil.rmtree(copy / "checkpoints")
+    text = command("--seeds", "2", workdir=copy)
+    assert text.count("accuracy on fresh phantoms as before") == 2
+    assert (copy / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    assert (copy / "report.md").read_bytes() == (whole / "report.md").read_bytes()
+    (copy / "metrics.jsonl").unlink()
+    (copy / "results.json").unlink()
+    shutil.rmtree(copy / "images")
+    text = command("--seeds", "2", workdir=copy)
+    assert "on fresh phantoms is not known" in text and not re.search(r"phantoms \d", text)
+    for seed in json.loads((copy / "results.json").read_text())["seeds"]:
+        assert seed["accuracy_fresh"] is seed["gan"]["last"] is seed["gan"]["best"] is None
+        (warning,) = seed["gan"]["warnings"]
+        assert warning in (copy / "report.md").read_text()
+    lost = (copy / "predictions.csv").read_bytes()
+    assert lost == (whole / "predictions.csv").read_bytes()

@@ -139,9 +139,10 @@ def page(results: dict, class_names) -> str:
     header = "seed", "accuracy", "real half", "synthetic half", "GAN's last step: thumbnail Frechet"
     seeds, warned = [], []
     for seed in results["seeds"]:
-        gan = seed["gan"]
-        last, least = (gan[which]["frechet_thumbnail"] for which in ("last", "best"))
-        judged = f"{last:.3f} (least at step {gan['best']['step']}: {least:.3f})"
+        gan, judged = seed["gan"], "-"
+        if gan["last"]:
+            last, least = (gan[which]["frechet_thumbnail"] for which in ("last", "best"))
+            judged = f"{last:.3f} (least at step {gan['best']['step']}: {least:.3f})"
         seeds.append([seed["seed"], *(percent(seed[name]) for name in _HALVES), judged])
         warned += [f"- seed {seed['seed']}: {text}" for text in gan["warnings"]]
     parts = [

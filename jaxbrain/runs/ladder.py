@@ -85,7 +85,7 @@ def ladder(
         for text in [*describe(data, records), *_copies(audit, records)]:
             log.line(text)
         log.line(f"run    {path}")
-        write_predictions(path / "predictions.csv", opened, predictions(opened))
+        write_predictions(opened, predictions(opened))
         results = _results(cfg, opened, np.asarray(data.label))
         results |= _scored(path, results)
         _write(results, opened, console, started)
@@ -140,13 +140,17 @@ def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:
     }
 
 
+def cell_of(results: dict, *which: str) -> dict | None:
+    """What `ladder.json` says of a protocol, generator, classifier and labels; None where all
+    trainings of such a cell diverged."""
+    names = "protocol", "generator", "classifier", "labels"
+    cells = {tuple(cell[name] for name in names): cell for cell in results["cells"]}
+    return cells.get(which)
+
+
 def _scored(workdir: Path, results: dict) -> dict:
-    return scores.scores(
-        workdir / "predictions.csv",
-        workdir / "images.csv",
-        results["test_over_train"],
-        results["other_view"],
-    )
+    view = results["test_over_train"], results["other_view"]
+    return scores.scores(workdir / "predictions.csv", workdir / "images.csv", *view)
 
 
 def verify(workdir: str | Path) -> list[str]:
@@ -173,28 +177,23 @@ def verify(workdir: str | Path) -> list[str]:
         for where, old, new in differences(saved, again, "ladder.json")
     ]
     written = (workdir / "report.md").read_text(encoding="utf-8").splitlines()
-    recomputed = page.splitlines()
-    for number, (one, two) in enumerate(itertools.zip_longest(written, recomputed), start=1):
-        if one != two:
-            found.append(f"report.md, line {number}: differs from what the numbers say")
-            break
-    return found
+    lines = itertools.zip_longest(written, page.splitlines())
+    other = [number for number, (one, two) in enumerate(lines, start=1) if one != two]
+    return found + [f"report.md, line {n}: differs from what the numbers say" for n in other[:1]]
 
 
 def _images(workdir: Path, saved: dict) -> dict:
     """What `ladder.json` says of the images that `images.csv` can tell."""
     with (workdir / "images.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    names = list(saved["data"]["found"])
-    groups = {"total": len({row["group"] for row in rows})}
-    for name in names:
-        groups[name] = len({row["group"] for row in rows if row["class"] == name})
-    found = {name: sum(row["class"] == name for row in rows) for name in names}
-    distinct = len({row["sha256"] for row in rows})
+    own = {name: [r for r in rows if r["class"] == name] for name in saved["data"]["found"]}
+    groups = {
+        name: len({r["group"] for r in some}) for name, some in ({"total": rows} | own).items()
+    }
     return {
         "groups": groups,
-        "data": saved["data"] | {"found": found},
-        "audit": saved["audit"] | {"distinct": distinct},
+        "data": saved["data"] | {"found": {name: len(some) for name, some in own.items()}},
+        "audit": saved["audit"] | {"distinct": len({r["sha256"] for r in rows})},
     }
 
 

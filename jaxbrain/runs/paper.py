@@ -5,6 +5,7 @@ P0 for each seed, with the paper's report on top: Tables 3 and 4, sheets, curves
 
 import contextlib
 import dataclasses
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from jaxbrain.config import Config
 from jaxbrain.data import phantom
 from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import CheckpointError, ConfigError
 from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import checkpoint, environment, files, study
@@ -92,12 +93,9 @@ def paper(
     from rich.console import Console
 
     started = time.perf_counter()
-    data.check(num_classes=len(records.class_names))
     cfg = _with_classes(cfg, records, num_seeds)
-    _refuse_undivided(cfg, data, how, num_devices)
     lanes = {"how": "" if how == "none" else how, "num_devices": num_devices}
-    options = paper_study(cfg, num_seeds)
-    planned, audit = study.planned(cfg, data, records, options=options, **lanes)
+    planned, audit = _planned(cfg, data, records, num_seeds, **lanes)
     console = console or Console()
     with contextlib.ExitStack() as stack:
         if not devices.first_process():
@@ -105,13 +103,10 @@ def paper(
             workdir = stack.enter_context(tempfile.TemporaryDirectory())
             console = Console(quiet=True)
         watched |= {"settings": {"config": files.settings(cfg)}, "console": console}
-        session = study.session(
-            planned, audit, data, records, workdir, kind="paper", by_seed=True, **watched
-        )
+        watched |= {"kind": "paper", "by_seed": True}
+        session = study.session(planned, audit, data, records, workdir, **watched)
         opened = stack.enter_context(session)
-        count = 1 if how == "none" else len(devices.devices(num_devices))
-        _introduce(cfg, data, opened, count)
-        _refuse_fewer(opened, num_seeds)
+        _introduce(cfg, data, opened)
         results = _run(cfg, data, opened, phantoms)
         _close(results, opened, time.perf_counter() - started)
         return results
@@ -138,27 +133,28 @@ def _with_classes(cfg: Config, records: Records, num_seeds: int) -> Config:
     return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
 
 
-def _refuse_undivided(cfg: Config, data: Dataset, how: str, num_devices: int) -> None:
-    """Refuse, before anything is written, batches that the devices do not divide, and images
-    on the host beside several devices."""
-    if how == "none":
-        return
-    count = len(devices.devices(num_devices))
-    counts = np.bincount(np.asarray(data.label))
-    used = np.minimum(counts, cfg.data.n_per_class or counts.max())
-    loops.gan_plan(cfg, int(used.sum()), count)
-    tested = round(cfg.data.test_fraction * 2 * int(used.max())) * len(used)
-    loops.classifier_steps(cfg, 2 * int(used.max()) * len(used) - tested, count)
-    placement = cfg.data.placement
-    if placement == "host" or (placement == "auto" and not streamed.fits(data)):
-        raise ConfigError(
-            f"data.placement is {placement!r} and keeps the images on the host: "
-            f"expected device with parallel = {how}"
-        )
+def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lanes):
+    """The study of the paper, and the audit of its images. Batches that the devices do not
+    divide, and images on the host beside several, are refused before anything is written."""
+    planned, audit = study.planned(cfg, data, records, options=paper_study(cfg, num_seeds), **lanes)
+    if how := lanes["how"]:
+        shared = planned.shared
+        count = len(devices.devices(shared.num_devices))
+        (trained, _), (told, _) = map(shared.lengths, (planned.fits[0], planned.cells[0]))
+        loops.gan_plan(cfg, trained, count)
+        loops.classifier_steps(cfg, told, count)
+        if shared.how == "host":
+            raise ConfigError(
+                f"data.placement is {cfg.data.placement!r} and keeps the images on the host: "
+                f"expected device with parallel = {how}"
+            )
+    return planned, audit
 
 
-def _introduce(cfg: Config, data: Dataset, opened: Session, count: int) -> None:
-    found = jax.devices()
+def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
+    found, shared = jax.devices(), opened.study.shared
+    many = shared.how in ("pmap", "sharded")
+    count = len(devices.devices(shared.num_devices)) if many else 1
     key = jax.random.key(0)
     nets = jax.eval_shape(lambda: (gan.init(cfg, key), classifier.init(cfg, key, 1)))
 
@@ -177,19 +173,15 @@ def _introduce(cfg: Config, data: Dataset, opened: Session, count: int) -> None:
         opened.log.line(line)
 
 
-def _refuse_fewer(opened: Session, num_seeds: int) -> None:
-    folder = opened.directory.path / "parts"
-    done = len(list(folder.glob("*.npz")))
+def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
+    """Every seed's answers, and the results after each, so that a later failure loses none."""
+    log, path, results = opened.log, opened.directory.path, None
+    done, num_seeds = len(list((path / "parts").glob("*.npz"))), opened.study.options.seeds
     if jax.process_count() == 1 and done > num_seeds:
         raise ConfigError(
             f"seeds is {num_seeds}: expected at least {done}, which this run has done"
         )
-
-
-def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
-    """Every seed's answers, and the results after each, so that a later failure loses none."""
-    log, path, results = opened.log, opened.directory.path, None
-    answers, extra = [], {}
+    answers, extra, earlier = [], {}, _earlier_fresh(path / "results.json")
     for answer in study.predictions(opened):
         cell = answer.cell
         answers.append(answer)
@@ -197,7 +189,8 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
         _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
         extra[cell.seed] = {"gan": judgement(log.of(cell.fit))}
         if phantoms:
-            extra[cell.seed]["accuracy_fresh"] = _fresh_accuracy(cfg, opened, cell)
+            fresh = _fresh_accuracy(cfg, opened, cell, earlier.get(cell.seed))
+            extra[cell.seed]["accuracy_fresh"] = fresh
         results = _save(data, opened, answers, extra, phantoms)
         seed = next(one for one in results["seeds"] if one["seed"] == cell.seed)
         log.line(
@@ -208,16 +201,32 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     return results
 
 
-def _fresh_accuracy(cfg: Config, opened: Session, cell: Cell) -> float:
-    """Accuracy on phantoms that neither the GAN nor the classifier has seen."""
+def _earlier_fresh(path: Path) -> dict[int, float]:
+    """Accuracy on fresh phantoms by seed, as an earlier call of the run wrote it."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        seeds = json.loads(path.read_text(encoding="utf-8"))["seeds"]
+        return {one["seed"]: one["accuracy_fresh"] for one in seeds}
+    return {}
+
+
+def _fresh_accuracy(cfg: Config, opened: Session, cell: Cell, earlier: float | None):
+    """Accuracy on phantoms that neither the GAN nor the classifier has seen; what an earlier
+    call found where the checkpoint is gone."""
     size = max(cfg.data.image_size, cfg.gan.image_size)
     key = jax.random.fold_in(jax.random.fold_in(opened.study.shared.key, cell.seed), _FRESH)
     fresh = phantom.dataset(key, _FRESH // 2, size, cfg.data.difficulty)
     fresh = resized(fresh, cfg.data.image_size)
     like = jax.eval_shape(lambda: classifier.init(cfg, key, 1))
     own = opened.directory.path / "checkpoints" / f"seed{cell.seed}" / "classifier"
+    state = None
     # Processes beside the first have no files.
-    state = checkpoint.restore(own, like) if devices.first_process() else None
+    if devices.first_process():
+        with contextlib.suppress(CheckpointError):
+            state = checkpoint.restore(own, like)
+    if not devices.any_process(state is not None):
+        what = "is not known" if earlier is None else "as before"
+        opened.log.line(f"note   no checkpoint in {own}: accuracy on fresh phantoms {what}")
+        return earlier
     guess = streamed.predict(cfg, devices.from_first(state, like), fresh).argmax(axis=1)
     return float((guess == np.asarray(fresh.label)).mean())
 
@@ -226,7 +235,7 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     """Write the result files and figures of the seeds done so far; returns what
     `results.json` holds."""
     path, names = opened.directory.path, opened.records.class_names
-    study.write_predictions(path / "predictions.csv", opened, iter(answers))
+    study.write_predictions(opened, answers)
     _write_split(path / "split.csv", opened, [answer.cell for answer in answers])
     first = answers[0].cell
     pool, count = np.concatenate([first.train, first.test]), len(data.label)
@@ -263,23 +272,18 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
 
 def _write_split(path: Path, opened: Session, cells: list[Cell]) -> None:
     """`split.csv`: every image of each seed's pool, and where it fell."""
-    names, count = opened.records.class_names, len(opened.records.path)
-    group = opened.study.group
-    fits = {fit.name: fit for fit in opened.study.fits}
+    names, group, ids = opened.records.class_names, opened.study.group, study.pool_ids(opened)
 
     def rows():
         for cell in cells:
-            drawn = study.synthetic_ids(fits[cell.fit], names)
-            tested = set(cell.test.tolist())
+            own, tested = ids(cell.fit), set(cell.test.tolist())
             for index in sorted([*cell.train.tolist(), *cell.test.tolist()]):
                 part, name = "test" if index in tested else "train", names[cell.label[index]]
-                if index < count:
-                    one = [opened.records.path[index], "real", name, part, int(group[index])]
-                else:
-                    # A synthetic image belongs to no group of real ones.
-                    own = int(group.max()) + 1 + index - count
-                    one = [drawn[index - count], "synthetic", name, part, own]
-                yield [cell.seed, *one]
+                # A synthetic image belongs to no group of real ones.
+                origin, of = "synthetic", int(group.max()) + 1 + index - len(group)
+                if index < len(group):
+                    origin, of = "real", int(group[index])
+                yield [cell.seed, own[index], origin, name, part, of]
 
     files.write_csv(path, ["seed", "id", "origin", "class", "split", "group"], rows())
 

@@ -22,16 +22,16 @@ _JUDGED, _SIDE = 50, 96
 class Samples:
     """The samples of a run's generators, by lane; `show` is called at every report.
 
-    path: of the run. folder: lane, kind -> where its checkpoints are. stem: lane -> how the
-    names of its pictures begin; title: lane, kind -> what it is called. every_report: draw
-    the sheets at each report, not only at the last.
+    names: of the classes; key: of the latents. folder: lane, kind -> where its checkpoints
+    are; title: lane, kind -> what it is called. every_report: draw the sheets at each report,
+    not only at the last.
     """
 
-    def __init__(self, path: Path, names, key, log: Log, folder, stem, title, every_report: bool):
-        self.path, self.names, self.key, self.log = path, names, key, log
-        self.folder, self.stem, self.title, self.every_report = folder, stem, title, every_report
+    def __init__(self, log: Log, names, key, folder, title, *, every_report: bool):
+        self.path, self.log, self.names, self.key = log.workdir, log, names, key
+        self.folder, self.title, self.every_report = folder, title, every_report
         self.rows: dict[str, dict[int, np.ndarray]] = {}
-        (path / "samples").mkdir(exist_ok=True)
+        (self.path / "samples").mkdir(exist_ok=True)
 
     def show(self, training: Training, i: int, state, step: int, means: dict) -> dict:
         """Draw samples of fixed latents, add them to the sheets, and judge them.
@@ -39,20 +39,17 @@ class Samples:
         means: what else this report says."""
         if training.draw is None:
             return {}
-        lane, real = training.lanes[i], training.seen(i)
-        label = jnp.repeat(jnp.arange(len(self.names), dtype=jnp.int32), _JUDGED)
-        image = np.asarray(training.draw(state, label, jax.random.fold_in(self.key, lane.seed)))
-        first = (np.arange(len(label)) % _JUDGED) < SHEET_COLUMNS
-        self._add(lane, step, image[first])
+        lane, (real, real_label, _) = training.lanes[i], training.seen(i)
+        label = np.repeat(np.arange(len(self.names), dtype=np.int32), _JUDGED)
+        key = jax.random.fold_in(self.key, lane.seed)
+        image = np.asarray(training.draw(state, jnp.asarray(label), key))
+        self._add(lane, step, image[np.arange(len(label)) % _JUDGED < SHEET_COLUMNS])
         if self.every_report or step == training.total:
             self._draw(lane)
-        real_image, judged = np.asarray(real.image), np.asarray(label)
         found = {
-            "sample_spread": generative.spread(image, judged),
-            "real_spread": generative.spread(real_image, np.asarray(real.label)),
-            "frechet_thumbnail": generative.frechet(
-                generative.features(real_image), generative.features(image)
-            ),
+            "sample_spread": generative.spread(image, label),
+            "real_spread": generative.spread(real, real_label),
+            "frechet_thumbnail": generative.frechet(*map(generative.features, (real, image))),
         }
         if step == training.total:
             events = [*self.log.of(lane.name), {"step": step} | means | found]
@@ -65,13 +62,13 @@ class Samples:
         if image.shape[1] > _SIDE:
             unused = np.zeros(len(image), np.int32)
             image = np.asarray(resized(Dataset(image, unused, unused), _SIDE).image)
-        folder = self.path / "checkpoints" / self.folder(lane, "")
+        path = self.path / "checkpoints" / self.folder(lane, "") / "sheet.npz"
         rows = self.rows.setdefault(lane.name, {})
         if not rows:
-            rows |= self._read(folder / "sheet.npz", step)
+            rows |= self._read(path, step)
         rows[step] = image
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole(folder / "sheet.npz", "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path, "wb") as file:
             np.savez_compressed(file, **{str(n): rows[n] for n in rows})
 
     def _draw(self, lane) -> None:
@@ -79,7 +76,7 @@ class Samples:
         for k, name in enumerate(self.names):
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
             shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]
-            path = self.path / "samples" / f"{self.stem(lane)}_{file_name(name, k)}.png"
+            path = self.path / "samples" / f"{self.folder(lane, '')}_{file_name(name, k)}.png"
             drawing.sheet(path, shown)
 
     def _read(self, path: Path, step: int) -> dict[int, np.ndarray]:
@@ -95,7 +92,10 @@ class Samples:
 
 
 def judgement(events: list[dict]) -> dict:
-    """What a generator's reports say of it, for `results.json`."""
+    """What a generator's reports say of it, for `results.json`; None where they are lost."""
+    if not events:
+        lost = "its reports are lost: whether it collapsed is not known"
+        return {"real_spread": None, "last": None, "best": None, "warnings": [lost]}
     best = min(events, key=lambda event: event["frechet_thumbnail"])
     names = "step", "frechet_thumbnail", "sample_spread"
     real = events[-1]["real_spread"]

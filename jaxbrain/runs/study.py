@@ -4,8 +4,9 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,15 +48,6 @@ class Session(NamedTuple):
     save_every: float
     on_divergence: str
     by_seed: bool
-
-
-def by_seed_folder(lane: Lane, kind: str) -> str:
-    """Where a run of one training a seed keeps checkpoints: seed0/gan."""
-    return f"seed{lane.seed}/{kind}".rstrip("/")
-
-
-def _folder(lane: Lane, kind: str) -> str:
-    return file_of(lane.name)
 
 
 def planned(cfg: Config, data: Dataset, records: Records, **how) -> tuple[Study, duplicates.Audit]:
@@ -147,15 +139,13 @@ def study_settings(cfg: Config, options: StudyConfig) -> dict:
 def _digests(planned: Study) -> dict[str, str]:
     """SHA-256 of the files that define a user's own methods: another method of the same name
     is another study."""
-    found = {}
-    for known, used in (
-        (GENERATORS, planned.shared.generators),
-        (CLASSIFIERS, planned.shared.classifiers),
-    ):
-        for name, method in used.items():
-            if name not in known and (path := _source(method)):
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+    shared = planned.shared
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
+        for name, method in used.items()
+        if name not in known and (path := _source(method))
+    }
 
 
 def _source(method: Method) -> Path | None:
@@ -176,20 +166,18 @@ def predictions(session: Session) -> Iterator[Prediction]:
             with `on_divergence` "skip" only where no answer is left.
     """
     log, path, planned = session.log, session.directory.path, session.study
-    names = session.records.class_names
-    folder = by_seed_folder if session.by_seed else _folder
+    names, by_seed = session.records.class_names, session.by_seed
+
+    def folder(lane: Lane, kind: str) -> str:
+        return f"seed{lane.seed}/{kind}".rstrip("/") if by_seed else file_of(lane.name)
 
     def title(lane: Lane, kind: str) -> str:
-        seed = f"seed {lane.seed}"
-        if not session.by_seed:
+        if not by_seed:
             return lane.name
-        return f"{kind} of {seed}" if kind else seed
-
-    def stem(lane: Lane) -> str:
-        return f"seed{lane.seed}" if session.by_seed else file_of(lane.name)
+        return f"{kind} of seed {lane.seed}" if kind else f"seed {lane.seed}"
 
     sheet_key = jax.random.fold_in(planned.shared.key, 2**31 - 1)
-    samples = Samples(path, names, sheet_key, log, folder, stem, title, session.by_seed)
+    samples = Samples(log, names, sheet_key, folder, title, every_report=by_seed)
     watch = loop.Watch(
         log,
         session.directory.stop,
@@ -200,7 +188,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         folder,
         title,
         samples.show,
-        kept=session.by_seed,
+        kept=by_seed,
     )
 
     def skip(name: str, problem: str) -> None:
@@ -212,11 +200,8 @@ def predictions(session: Session) -> Iterator[Prediction]:
     if session.directory.resumed:
         _say_resumed(session)
 
-    def train(training):
-        return loop.run(watch, training)
-
     answered = False
-    for answer in planned.predictions(train, session.parts, skip):
+    for answer in planned.predictions(functools.partial(loop.run, watch), session.parts, skip):
         answered = True
         yield answer
     if not answered:
@@ -258,33 +243,35 @@ def _write_splits(path: Path, fits: list[Fit], cells: list[Cell], num_classes: i
 
 def synthetic_ids(fit: Fit, class_names) -> list[str]:
     """Ids of what a fit draws: synthetic/<class>/<number>, numbered within the class."""
-    seen = dict.fromkeys(range(len(class_names)), 0)
-    ids = []
-    for label in fit.drawn.tolist():
-        ids.append(f"synthetic/{class_names[label]}/{seen[label]:04d}")
-        seen[label] += 1
-    return ids
+    numbers = [itertools.count() for _ in class_names]
+    return [f"synthetic/{class_names[k]}/{next(numbers[k]):04d}" for k in fit.drawn.tolist()]
 
 
-def prediction_rows(session: Session, answers: Iterator[Prediction]) -> Iterator[list]:
-    """The rows of `predictions.csv`, as `scores.header` names them: one a test image."""
-    records, count = session.records, len(session.records.path)
-    fits = {fit.name: fit for fit in session.study.fits}
-    drawn = functools.cache(lambda name: synthetic_ids(fits[name], records.class_names))
+def pool_ids(session: Session) -> Callable[[str], list[str]]:
+    """Name of a fit, "" for none -> ids of the real images, then of what it draws."""
+    fits, records = {fit.name: fit for fit in session.study.fits}, session.records
+
+    def ids(fit: str) -> list[str]:
+        return [*records.path, *(synthetic_ids(fits[fit], records.class_names) if fit else ())]
+
+    return functools.cache(ids)
+
+
+def _prediction_rows(session: Session, answers: Iterable[Prediction]) -> Iterator[list]:
+    """As `scores.header` names them: one a test image."""
+    ids, num_classes = pool_ids(session), len(session.records.class_names)
     for cell, twin, label, p in answers:
         head = [cell.protocol, cell.generator, cell.classifier, cell.labels, cell.seed, cell.fold]
+        own = ids(cell.fit)
         for place, index in enumerate(cell.test.tolist()):
-            if index < count:
-                one = [records.path[index], "real", int(twin[place])]
-            else:
-                one = [drawn(cell.fit)[index - count], "synthetic", ""]
+            one = ["real", int(twin[place])] if twin[place] >= 0 else ["synthetic", ""]
             values = [repr(float(value)) for value in p[place]]
-            empty = [""] * (len(records.class_names) - len(values))
-            both = values[1:2] if len(records.class_names) == 2 else []
-            yield [*head, *one, int(label[place]), *both, *values, *empty]
+            empty = [""] * (num_classes - len(values))
+            both = values[1:2] if num_classes == 2 else []
+            yield [*head, own[index], *one, int(label[place]), *both, *values, *empty]
 
 
-def write_predictions(path: Path, session: Session, answers: Iterator[Prediction]) -> None:
-    """Written as cells finish, so that memory does not grow with them."""
-    header = scores.header(session.records.class_names)
-    files.write_csv(path, header, prediction_rows(session, answers))
+def write_predictions(session: Session, answers: Iterable[Prediction]) -> None:
+    """`predictions.csv`, written as cells finish, so that memory does not grow with them."""
+    path, header = session.directory.path, scores.header(session.records.class_names)
+    files.write_csv(path / "predictions.csv", header, _prediction_rows(session, answers))
