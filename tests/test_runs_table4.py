@@ -248,6 +248,22 @@ def test_metadata_without_a_generator(tmp_path):
     assert [row["name"] for row in results["rows"]] == ["metadata", "majority"]
 
 
+def test_a_method_of_ones_own_is_not_the_papers(tmp_path, monkeypatch):
+    """Whatever its name: it is no reference, and nothing is quoted beside it."""
+    (tmp_path / "own_of_table4.py").write_text(
+        "import numpy as np\nfrom jaxbrain.study.methods import Classifier\n"
+        "half = lambda cfg, train, weight, test, key: np.full((len(test), 2), 0.5)\n"
+        "mine = Classifier('cnn_lstm_mine', half)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = "--rows own_of_table4:mine majority --generator none".split()
+    command(*own, workdir=tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "table4.json").read_text())
+    assert results["reference"] is None
+    assert [row["name"] for row in results["rows"]] == ["cnn_lstm_mine", "majority"]
+    assert all(row["quoted"] is row["p_value"] is None for row in results["rows"])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_kaggle_set(kaggle, tmp_path):

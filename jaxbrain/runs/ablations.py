@@ -16,12 +16,12 @@ from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import files
-from jaxbrain.runs.ladder import ladder
+from jaxbrain.runs.ladder import cell_of, ladder
+from jaxbrain.study.networks import CNN_LSTM
 from jaxbrain.study.protocols import NONE, StudyConfig
 from jaxbrain.types import Dataset
 
 DOSES = 50, 100, 200, 400
-_LSTM = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
 
 
 class Row(NamedTuple):
@@ -45,7 +45,7 @@ def _studies(cfg: Config, options: StudyConfig, generator: str, main: str) -> di
         options,
         protocols=("P0", "P3"),
         generators=(generator, "none"),
-        classifiers=(*_LSTM, "cnn"),
+        classifiers=(*CNN_LSTM, "cnn"),
         shuffled=True,
         probe=True,
     )
@@ -68,15 +68,15 @@ def _studies(cfg: Config, options: StudyConfig, generator: str, main: str) -> di
 def _rows(generator: str, main: str, degraded: bool) -> list[Row]:
     rows = [
         Row("readings", "GAN", "with", "P3", generator, main),
-        Row("readings", "GAN", "without", "P3", "none", main),
+        Row("readings", "GAN", "without", "P3", NONE, main),
         Row("readings", "LSTM", "with", "P3", generator, main),
         Row("readings", "LSTM", "without", "P3", generator, "cnn"),
     ]
-    for name in _LSTM:
+    for name in CNN_LSTM:
         setting = name.removeprefix("cnn_lstm_")
         rows.append(Row("readings", "reading of Table 1", setting, "P3", generator, name))
     for dose in (0, *DOSES):
-        of = f"{generator}@{dose}" if dose else "none"
+        of = f"{generator}@{dose}" if dose else NONE
         rows.append(Row("doses", "synthetic images per class", str(dose), "P3", of, main))
     for protocol in ("P0", "P3"):
         of = protocol, generator, main, "shuffled"
@@ -84,32 +84,24 @@ def _rows(generator: str, main: str, degraded: bool) -> list[Row]:
     for part in ("twin", "no_twin", "synthetic"):
         of = part.replace("_", " "), "P0", generator, main
         rows.append(Row("readings", "tested under P0", *of, part=part))
-    for name in ("cnn", main):
-        rows.append(Row("readings", "real or synthetic", name, "P0", generator, name, "origin"))
-    if degraded:
+    probes = {"readings": "real or synthetic", "degraded": "real or synthetic, degraded reals"}
+    for study in ("readings", "degraded") if degraded else ("readings",):
         for name in ("cnn", main):
-            of = name, "P0", generator, name, "origin"
-            rows.append(Row("degraded", "real or synthetic, degraded reals", *of))
-        for protocol in ("P0", "P3"):
-            rows.append(Row("degraded", "degraded reals", protocol, protocol, generator, main))
+            rows.append(Row(study, probes[study], name, "P0", generator, name, "origin"))
+    for protocol in ("P0", "P3") if degraded else ():
+        rows.append(Row("degraded", "degraded reals", protocol, protocol, generator, main))
     return rows
 
 
 def _read(results: dict, row: Row) -> dict | None:
     """What a row says, from its study's results; None where its trainings diverged."""
-    wanted = row[3:7]
-    names = "protocol", "generator", "classifier", "labels"
-    found = [c for c in results["cells"] if tuple(c[name] for name in names) == wanted]
-    if not found:
+    cell = cell_of(results, *row[3:7])
+    if cell is None:
         return None
-    (cell,) = found
-    said = {"ablation": row.ablation, "setting": row.setting} | dict(
-        zip(names, wanted, strict=True)
-    )
-    if row.part:
-        own = {"accuracy": cell[f"accuracy_{row.part}"], "interval": None}
-        return said | own | {"n": cell[f"n_{row.part}"]}
-    return said | {name: cell[name] for name in ("accuracy", "interval", "n")}
+    said = {name: getattr(row, name) for name in Row._fields[1:7]}
+    part = f"_{row.part}" if row.part else ""
+    own = {"accuracy": cell[f"accuracy{part}"], "interval": None if part else cell["interval"]}
+    return said | own | {"n": cell[f"n{part}"]}
 
 
 def ablations(

@@ -72,12 +72,9 @@ class Parts:
         # A part may call for the images of its fits, which are a part of their own.
         spent, self._inner = took - self._inner, outer + took
         self._spent(kind, names[0], spent)
-        if whole:
-            self._write(self.path / kind / f"{whole}.npz", made, spent)
-        else:
-            for name, value in made.items():
-                path = self.path / kind / f"{file_of(name)}.npz"
-                self._write(path, {name: value}, spent / len(made))
+        files = {whole: made} if whole else {file_of(n): {n: one} for n, one in made.items()}
+        for file, values in files.items():
+            self._write(self.path / kind / f"{file}.npz", values, spent / len(files))
         self._forget(made)
         count = f"{len(names)} fits" if kind == "images" else f"cells {self.done}/{self.num_cells}"
         self.log.line(f"{count}  {whole or names[0]}  {spent:.1f} s")

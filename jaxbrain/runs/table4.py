@@ -16,11 +16,16 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.quoted import quoted
 from jaxbrain.reports import table4 as report
 from jaxbrain.runs import files
-from jaxbrain.runs.ladder import ladder
+from jaxbrain.runs.ladder import cell_of, ladder
 from jaxbrain.scoring import intervals
 from jaxbrain.study import choose
+from jaxbrain.study.methods import CLASSIFIERS
+from jaxbrain.study.networks import CNN_LSTM
 from jaxbrain.study.protocols import NONE, StudyConfig, base
 from jaxbrain.types import Dataset
+
+_OUTPUTS = "table4.json", "table4.png", "report.md"
+_COMPARED = "difference", "p_value", "p_value_holm", "mcnemar_p"
 
 
 def rows_or_default(
@@ -109,14 +114,15 @@ def table4(
 def _results(found: dict, seconds: dict, left_out: list[dict]) -> dict:
     """What `table4.json` holds, from a ladder's results and its seconds by name."""
     names, (generator,) = found["classifiers"], found["generators"]
-    reference = next((name for name in names if name.startswith("cnn_lstm_")), None)
+    reference = next((name for name in names if name in CNN_LSTM), None)
     compared = _compared(found["comparisons"], reference)
     rows = []
     for name in names:
-        figure, what = quoted(name)
+        # The paper knows no method of a user's own, whatever its name.
+        figure, what = quoted(name if name in CLASSIFIERS else "")
         row = {"name": name, "quoted": figure, "quoted_what": what}
         for protocol in ("P0", "P3"):
-            row[protocol] = _cell(found["cells"], protocol, name)
+            row[protocol] = _kept(cell_of(found, protocol, generator, name, "true"))
         row["seconds"] = seconds.get(name)
         rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
     kept = "split", "seeds", "folds", "data", "positive", "groups", "audit", "skipped"
@@ -137,9 +143,6 @@ def _refuse_files(options: StudyConfig) -> None:
             )
 
 
-_OUTPUTS = "table4.json", "table4.png", "report.md"
-
-
 def _refuse_other(workdir: Path) -> None:
     """Another run's report, or a user's own files, are not written over."""
     found = sorted(path.name for path in workdir.iterdir()) if workdir.is_dir() else []
@@ -150,15 +153,10 @@ def _refuse_other(workdir: Path) -> None:
         )
 
 
-_COMPARED = "difference", "p_value", "p_value_holm", "mcnemar_p"
-
-
-def _cell(cells: list[dict], protocol: str, name: str) -> dict | None:
-    """None where all trainings of a row diverged. Recall and specificity are of two classes."""
-    found = [c for c in cells if (c["protocol"], c["classifier"]) == (protocol, name)]
-    if not found:
+def _kept(cell: dict | None) -> dict | None:
+    """Of a cell; None of none. Recall and specificity are of two classes."""
+    if cell is None:
         return None
-    (cell,) = found
     kept = {key: cell[key] for key in ("accuracy", "interval", "interval_kind", "n")}
     return kept | {key: cell["metrics"].get(key) for key in ("auroc", "recall", "specificity")}
 
