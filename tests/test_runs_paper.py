@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,26 @@ def test_metrics_log(finished):
     assert steps[:4] == [(0, "gan", 3), (0, "gan", 6), (0, "classifier", 5), (0, "classifier", 10)]
     assert len(steps) == 8
     assert all(np.isfinite(v) for e in events for v in e.values() if isinstance(v, float))
+
+
+def test_a_run_is_few_programs_and_few_saves(tmp_path):
+    """From nothing, in a process of its own: what XLA compiles is counted, and what is saved."""
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.paper", *SMALL, "--cache", "off"]
+        + ["--workdir", str(tmp_path / "run")],
+        env=os.environ | {"JAX_LOG_COMPILES": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    compiled = re.findall(r"Finished XLA compilation of (\S+)", done.stderr)
+    # Three of phantoms, some of keys, four of each training, and the fresh phantoms' answers.
+    assert 8 <= len(compiled) <= 20, compiled
+    text = (tmp_path / "run" / "log.txt").read_text()
+    saved = re.findall(r"\nsaved  (gan|classifier) of seed 0  step (\d+)  in ", text)
+    assert saved == [("gan", "6"), ("classifier", "10")]
+    assert done.stdout.startswith("paper  draws phantoms\n")
 
 
 def test_environment_and_config_files(finished):

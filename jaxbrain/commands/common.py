@@ -143,6 +143,9 @@ class Study(Start):
 
     def inputs(self, verb: str) -> tuple[config.Config, Dataset, Records, Path]:
         """The configuration, the images, and the work directory."""
+        if self.data is None:
+            # Imports took a moment, and drawing takes another.
+            print(f"{verb}  draws phantoms", flush=True)
         data, records = load(self.data, self.cfg, self.hardware)
         return self.cfg, data, records, self.workdir or new_workdir(verb)
 

@@ -35,6 +35,7 @@ class Watch(NamedTuple):
     intervals: reports of a training. save_every: seconds between two saves.
     folder: lane, kind -> its folder in `path`; title: lane, kind -> what it is called.
     show: (training, lane number, its states [1, ...], step, means) -> more to report of it.
+    keep: called with every lane that is saved.
     kept: its checkpoints stay when it is done: the last step is saved too, and every report
         says something.
     """
@@ -48,6 +49,7 @@ class Watch(NamedTuple):
     folder: Callable[[Lane, str], str]
     title: Callable[[Lane, str], str]
     show: Callable[[Training, int, object, int, dict], dict]
+    keep: Callable[[Lane], None] = lambda lane: None
     kept: bool = False
 
 
@@ -263,17 +265,18 @@ class Loop:
             score = events[-1].get(store.best, _NO_SCORE) if latest else _NO_SCORE
             partial = {name: list(values) for name, values in self.parts[i].items()}
             meta = {"partial": partial, "reports": events, store.best: score}
-            jobs.append((store, self.done[i], lanes.lane(states, i), meta))
+            jobs.append((lane, store, self.done[i], lanes.lane(states, i), meta))
         self.saved_at = time.monotonic()
         if jobs:
             self.writing = self.writer.submit(self._write, jobs)
 
     def _write(self, jobs: list) -> None:
         start = time.monotonic()
-        for store, step, state, meta in jobs:
+        for lane, store, step, state, meta in jobs:
+            self.watch.keep(lane)
             store.save(step, state, meta)
         self.save_seconds = time.monotonic() - start
-        steps = sorted({step for _, step, _, _ in jobs})
+        steps = sorted({step for _, _, step, _, _ in jobs})
         self.watch.log.line(f"saved  {self.who}  step {steps[0]}  in {self.save_seconds:.1f} s")
 
     # Divergence.

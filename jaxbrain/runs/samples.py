@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.audit import generative
@@ -20,20 +19,20 @@ _JUDGED, _SIDE = 50, 96
 
 
 class Samples:
-    """The samples of a run's generators, by lane; `show` is called at every report.
+    """The samples of a run's generators, by lane; `show` is called at every report, `keep` at
+    every save.
 
     names: of the classes; key: of the latents. folder: lane, kind -> where its checkpoints
-    are; title: lane, kind -> what it is called. every_report: draw the sheets at each report,
-    not only at the last.
+    are; title: lane, kind -> what it is called.
     """
 
-    def __init__(self, log: Log, names, key, folder, title, *, every_report: bool):
+    def __init__(self, log: Log, names, key, folder, title):
         self.path, self.log, self.names, self.key = log.workdir, log, names, key
-        self.folder, self.title, self.every_report = folder, title, every_report
+        self.folder, self.title = folder, title
         self.rows: dict[str, dict[int, np.ndarray]] = {}
         (self.path / "samples").mkdir(exist_ok=True)
 
-    def show(self, training: Training, i: int, state, step: int, means: dict) -> dict:
+    def show(self, training: Training, i: int, states, step: int, means: dict) -> dict:
         """Draw samples of fixed latents, add them to the sheets, and judge them.
 
         means: what else this report says."""
@@ -41,10 +40,10 @@ class Samples:
             return {}
         lane, (real, real_label, _) = training.lanes[i], training.seen(i)
         label = np.repeat(np.arange(len(self.names), dtype=np.int32), _JUDGED)
-        key = jax.random.fold_in(self.key, lane.seed)
-        image = np.asarray(training.draw(state, jnp.asarray(label), key))
+        key = jax.random.fold_in(self.key, np.uint32(lane.seed))
+        image = training.draw(states, label, key)
         self._add(lane, step, image[np.arange(len(label)) % _JUDGED < SHEET_COLUMNS])
-        if self.every_report or step == training.total:
+        if step == training.total:
             self._draw(lane)
         found = {
             "sample_spread": generative.spread(image, label),
@@ -62,17 +61,25 @@ class Samples:
         if image.shape[1] > _SIDE:
             unused = np.zeros(len(image), np.int32)
             image = np.asarray(resized(Dataset(image, unused, unused), _SIDE).image)
-        path = self.path / "checkpoints" / self.folder(lane, "") / "sheet.npz"
         rows = self.rows.setdefault(lane.name, {})
         if not rows:
-            rows |= self._read(path, step)
+            rows |= self._read(self._file(lane), step)
         rows[step] = image
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path, "wb") as file:
-            np.savez_compressed(file, **{str(n): rows[n] for n in rows})
+
+    def _file(self, lane) -> Path:
+        return self.path / "checkpoints" / self.folder(lane, "") / "sheet.npz"
+
+    def keep(self, lane) -> None:
+        """Write the rows so far, and draw the sheets; from the thread that saves."""
+        if rows := dict(self.rows.get(lane.name, {})):
+            path = self._file(lane)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path, "wb") as file:
+                np.savez_compressed(file, **{str(n): rows[n] for n in rows})
+            self._draw(lane)
 
     def _draw(self, lane) -> None:
-        rows = self.rows[lane.name]
+        rows = dict(self.rows[lane.name])
         for k, name in enumerate(self.names):
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
             shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]

@@ -176,8 +176,8 @@ def predictions(session: Session) -> Iterator[Prediction]:
             return lane.name
         return f"{kind} of seed {lane.seed}" if kind else f"seed {lane.seed}"
 
-    sheet_key = jax.random.fold_in(planned.shared.key, 2**31 - 1)
-    samples = Samples(log, names, sheet_key, folder, title, every_report=by_seed)
+    sheet_key = jax.random.fold_in(planned.shared.key, np.uint32(2**31 - 1))
+    samples = Samples(log, names, sheet_key, folder, title)
     watch = loop.Watch(
         log,
         session.directory.stop,
@@ -188,6 +188,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         folder,
         title,
         samples.show,
+        samples.keep,
         kept=by_seed,
     )
 

@@ -118,6 +118,8 @@ class Block:
         self._keep = keep
         self._features: dict[str, dict] = {}
         self._generator = shared.generators[fits[0].generator] if fits else None
+        # The cells that asked for the images which are made.
+        self._asked: tuple[Classifier, list[Cell]] | None = None
 
     # Fits.
 
@@ -159,7 +161,7 @@ class Block:
             with _one_thread():
                 found = [run.function(real, (), entry) for entry in entries]
         else:
-            found = np.asarray(run(jnp.asarray(real), (), lanes.stacked(entries)))
+            found = np.asarray(run(jax.device_put(real), (), lanes.stacked(entries)))
         return {
             fit.name: self._checked_images(fit, image, side)
             for fit, image in zip(self._fits, found, strict=True)
@@ -184,14 +186,21 @@ class Block:
         shared, method, cfg = self._shared, self._generator, self._shared.cfg
         host = shared.views.gan if method.sees == "gan" else shared.views.images
         entries = lanes.stacked([self._entry(fit) for fit in fits])
-        real = host if shared.on_host(method) else jnp.asarray(host)
-        draw = shared.program(method, "draw", cfg, _finish_fit).one
-        training = self._training(method, fits, real, entries)._replace(
-            draw=lambda state, label, key: draw((), state, (label, key)),
+        real = host if shared.on_host(method) else jax.device_put(host)
+        run = shared.program(method, "finish", cfg, _finish_fit)
+
+        def draw(states, label, key):
+            # As many as a fit draws, so that a look needs no program of its own.
+            filled = np.pad(label, (0, max(shared.lengths(fits[0])[1] - len(label), 0)))
+            return np.asarray(run((), states, lanes.stacked([(filled, key)])))[0][: len(label)]
+
+        training = self._training(method, fits, real, entries)
+        self._begin_cells()
+        training = training._replace(
+            draw=draw,
             seen=lambda i: Dataset(host[fits[i].index], fits[i].label[fits[i].index], None),
         )
         done = self._train(training)
-        run = shared.program(method, "finish", cfg, _finish_fit)
         image = np.asarray(run((), done.states, entries[2:]))
         return {
             fit.name: done.diverged.get(i)
@@ -208,7 +217,17 @@ class Block:
         run = shared.program(method, "advance", cfg, partial(_advance, given))
         total = method.steps(cfg, shared.lengths(members[0])[0])
         look = partial(checked_metrics, method.name, total)
-        step = (lambda n: n) if shared.on_host(method) else jnp.int32
+        step = (lambda n: n) if shared.on_host(method) else np.int32
+        if not shared.on_host(method):
+            # All that it runs is compiled side by side, from here on.
+            begin.ahead(arrays, (), entries)
+            states = begin.result_shapes(arrays, (), entries)
+            run.ahead((arrays, step(0), step(0)), states, entries)
+            if of_fits:
+                last, rest = _finish_fit, ((), states, entries[2:])
+            else:
+                last, rest = _finish_cell, (arrays, states, (entries[0], entries[4]))
+            shared.program(method, "finish", cfg, last).ahead(*rest)
 
         def go(states, which, first, stop):
             own, bounds = lanes.some(states, which), (step(first), step(stop))
@@ -252,6 +271,7 @@ class Block:
                         yield cell, found[name]
 
     def _made(self, method: Classifier, members: dict[str, Cell], names: list[str]) -> dict:
+        self._asked = method, [members[name] for name in names]
         synthetic = self._synthetic(method, members[names[0]])
         found: dict[str, np.ndarray | str] = dict.fromkeys(names, "")
         for name in names:
@@ -279,6 +299,18 @@ class Block:
                 found, partial(method.features, self._shared.cfg)
             )
         return self._features[method.name]
+
+    def _begin_cells(self) -> None:
+        """Compile what trains the cells that asked for images, while these are made."""
+        method, cells = self._asked or (None, [])
+        if method is None or not method.trains or self._shared.on_host(method):
+            return
+        real = self._shared.shown(method, self._generator)
+        used = {cell.fit for cell in cells}
+        most = max(len(fit.drawn) for fit in self._fits if fit.name in used)
+        ours = jax.ShapeDtypeStruct((len(used), most, *real.shape[1:]), real.dtype)
+        entries = lanes.stacked([self._cell_entry(cell, 0) for cell in cells])
+        self._training(method, cells, (real, ours), entries)
 
     def _on_host(self, method: Classifier, cell: Cell, synthetic) -> np.ndarray:
         pool = self._shared.shown(method, self._generator)
@@ -311,7 +343,7 @@ class Block:
             ours[place, : len(one)] = one
         arrays = real, ours
         if not shared.on_host(method):
-            arrays = jnp.asarray(real), jnp.asarray(ours)
+            arrays = jax.device_put(real), jax.device_put(ours)
         entries = lanes.stacked(
             [self._cell_entry(cell, used.index(cell.fit) if cell.fit else 0) for cell in cells]
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
+import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.study.methods import Classifier, Generator, Method
@@ -17,7 +18,7 @@ from jaxbrain.types import Array
 
 def named_key(key: Array, name: str) -> Array:
     """The key of a fit or a cell of a study, by its name."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
 
 
 def family(cell: Cell) -> str:

@@ -29,7 +29,7 @@ class Training(NamedTuple):
     compile: (states, say) -> seconds, 0.0 where it was done before; calls `say()` first.
     advance: (states, which, first, stop) -> (states, {name: [len(which), total]}): the lanes
         `which`, all of them after `first` updates, to `stop`.
-    draw: of a generator: (state of one lane, label [M], key) -> [M, S, S, 1] uint8.
+    draw: of a generator: (states of one lane [1, ...], label [M], key) -> [M, S, S, 1] uint8.
     seen: of a generator: lane -> the real images that it is fitted on.
     """
 
