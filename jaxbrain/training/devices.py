@@ -216,7 +216,13 @@ def training(function: Callable, how: str, num_devices: int = 0) -> Any:
         # Over several processes pmap takes this process's part and compiles for the whole,
         # so that what `lower` compiles does not take what it was given.
         on_call = jax.process_count() > 1
-        return _Called(mapped, lambda state, *args: (np.zeros(local), state, args), on_call)
+
+        def prepared(state, *args):
+            # What was compiled ahead refuses arrays that lie on one device.
+            own = (state, args) if on_call else everywhere((state, args), mesh(num_devices))
+            return np.zeros(local), *own
+
+        return _Called(mapped, prepared, on_call)
     if how != "sharded":
         raise ConfigError(f"parallel is {how!r}: expected none, pmap or sharded")
     over = mesh(num_devices)
