@@ -155,6 +155,20 @@ def test_steps_run_while_a_save_is_written(tmp_path, monkeypatch):
         go(tmp_path / "two", walk(LOSSES))
 
 
+@pytest.mark.parametrize(("total", "intervals", "count"), [(40, 20, 10), (8, 4, 4), (30, 11, 6)])
+def test_samples_are_looked_at_ten_times_at_most(total, intervals, count, tmp_path):
+    """At the last report always."""
+    seen = []
+
+    def show(training, i, state, step, means):
+        seen.append(step)
+        return {}
+
+    _, events, _ = go(tmp_path, walk([1.0] * total), intervals=intervals, show=show, save_every=60)
+    assert len(seen) == count and seen[-1] == total
+    assert set(seen) <= {event["step"] for event in events} and len(events) == intervals
+
+
 def test_a_bad_loss_is_named_with_its_step(tmp_path):
     """And takes no other lane with it."""
     losses = [*LOSSES[:4], float("inf"), *LOSSES[5:]]

@@ -24,6 +24,8 @@ from jaxbrain.training import devices, lanes
 
 # A call lasts about so many seconds, so that a signal is heard and progress is seen.
 _CALL = 2.0
+# Reports of a training that look at samples too, at most: drawing some costs many steps.
+_LOOKS = 10
 # The score of a checkpoint between two reports, which has none: never the best.
 _NO_SCORE = 1e30
 
@@ -34,7 +36,8 @@ class Watch(NamedTuple):
     path: of the checkpoints. about: JSON values kept in every one.
     intervals: reports of a training. save_every: seconds between two saves.
     folder: lane, kind -> its folder in `path`; title: lane, kind -> what it is called.
-    show: (training, lane number, its states [1, ...], step, means) -> more to report of it.
+    show: (training, lane number, its states [1, ...], step, means) -> more to report of it;
+        at some reports, evenly spaced, the last among them.
     keep: called with every lane that is saved.
     kept: its checkpoints stay when it is done: the last step is saved too, and every report
         says something.
@@ -74,6 +77,8 @@ class Loop:
         count = len(training.lanes)
         self.states = None
         self.done = [0] * count
+        stops = reports(training.total, watch.intervals)
+        self.looks = stops[::-1][:: -(-len(stops) // _LOOKS)]
         # Metrics by step of the interval that was begun, lane by lane.
         self.parts: list[dict[str, list[float]]] = [{} for _ in range(count)]
         self.diverged: dict[int, str] = {}
@@ -224,7 +229,8 @@ class Loop:
             }
             if "correct" in means:
                 means["accuracy"] = means.pop("correct")
-            means |= watch.show(training, i, lanes.some(self.states, [i]), stop, means)
+            if stop in self.looks:
+                means |= watch.show(training, i, lanes.some(self.states, [i]), stop, means)
             of = {"lane": lane.name, "seed": lane.seed, "training": training.kind, "step": stop}
             watch.log.event(of | means | {"images_per_second": round(self.speed, 1)})
             for name, value in means.items():

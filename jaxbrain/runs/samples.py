@@ -19,7 +19,7 @@ _JUDGED, _SIDE = 50, 96
 
 
 class Samples:
-    """The samples of a run's generators, by lane; `show` is called at every report, `keep` at
+    """The samples of a run's generators, by lane; `show` is called to look at them, `keep` at
     every save.
 
     names: of the classes; key: of the latents. folder: lane, kind -> where its checkpoints
@@ -51,7 +51,7 @@ class Samples:
             "frechet_thumbnail": generative.frechet(*map(generative.features, (real, image))),
         }
         if step == training.total:
-            events = [*self.log.of(lane.name), {"step": step} | means | found]
+            events = [*looks(self.log.of(lane.name)), {"step": step} | means | found]
             for text in generative.warnings(events, found["real_spread"]):
                 self.log.line(f"warning {self.title(lane, '')}: {text}")
         return found
@@ -98,9 +98,14 @@ class Samples:
             return {}
 
 
+def looks(events: list[dict]) -> list[dict]:
+    """The reports that looked at samples."""
+    return [event for event in events if "frechet_thumbnail" in event]
+
+
 def judgement(events: list[dict]) -> dict:
     """What a generator's reports say of it, for `results.json`; None where they are lost."""
-    if not events:
+    if not (events := looks(events)):
         lost = "its reports are lost: whether it collapsed is not known"
         return {"real_spread": None, "last": None, "best": None, "warnings": [lost]}
     best = min(events, key=lambda event: event["frechet_thumbnail"])
