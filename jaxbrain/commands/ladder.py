@@ -19,6 +19,7 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
+from jaxbrain.errors import ConfigError
 from jaxbrain.runs import ladder
 from jaxbrain.study.protocols import StudyConfig
 
@@ -28,6 +29,9 @@ class Arguments(common.Study):
     """Protocols P0 to P3, beside each other on the same images."""
 
     verify: Path | None = None  # a run: recompute its numbers from its predictions
+    # I/N: the I-th of N shares of the cells, as a process of its own into the same --workdir;
+    # when all are done, the same command without it joins them and reports.
+    shard: str = ""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = StudyConfig()
 
 
@@ -40,5 +44,7 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
         print(f"{options.verify}: {len(differences) or 'no'} differences")
         sys.exit(1 if differences else 0)
     options.hardware.start(options.study.mapping)
-    watched = options.watched(prog, arguments)
+    if options.shard and not options.workdir:
+        raise ConfigError("shard: expected with --workdir, where all shares meet")
+    watched = options.watched(prog, arguments) | {"shard": options.shard}
     ladder.ladder(*options.inputs("ladder"), options=options.study, **watched)

@@ -59,10 +59,10 @@ def ladder(
             (`study.methods`).
         num_devices: with `options.mapping` "devices": how many; 0 takes all.
         console: a `rich.console.Console`; standard output by default.
-        how: command, fresh, save_every, on_divergence: see `runs.study.session`.
+        how: command, fresh, save_every, on_divergence, shard: see `runs.study.session`.
 
     Returns:
-        What `ladder.json` holds.
+        What `ladder.json` holds; of a shard its name and how many cells it has answered.
 
     Raises:
         ConfigError: if the directory is of another study (naming what differs) or in use.
@@ -85,6 +85,13 @@ def ladder(
         for text in [*describe(data, records), *_copies(audit, records)]:
             log.line(text)
         log.line(f"run    {path}")
+        if opened.shard != (0, 1):
+            done = sum(1 for _ in predictions(opened))
+            log.line(
+                f"shard {how['shard']}  done: {done} of {len(study.cells)} cells; when all are, "
+                "the same command without --shard joins them"
+            )
+            return {"shard": how["shard"], "cells": done}
         write_predictions(opened, predictions(opened))
         results = _results(cfg, opened, np.asarray(data.label))
         results |= _scored(path, results)

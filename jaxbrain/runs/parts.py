@@ -29,10 +29,12 @@ class Parts:
     Args:
         path: of the run; `images/` and `parts/` are made there.
         num_cells: in all, for what is said.
+        others: directories of the same study, whose parts count too.
     """
 
-    def __init__(self, path: Path, log: Log, stop: Stop, num_cells: int):
+    def __init__(self, path: Path, log: Log, stop: Stop, num_cells: int, others=()):
         self.path, self.log, self.stop, self.num_cells = path, log, stop, num_cells
+        self.others = list(others)
         self.done = 0
         self.seconds: dict[str, float] = {}
         # Seconds of parts that the part in work called for.
@@ -42,11 +44,12 @@ class Parts:
 
     def found(self) -> int:
         """How many cells an earlier process answered."""
-        done = 0
-        for path in (self.path / "parts").glob("*.npz"):
-            with contextlib.suppress(ValueError):
-                done += len(self._read(path)[0])
-        return done
+        done = set()
+        for folder in (self.path, *self.others):
+            for path in (folder / "parts").glob("*.npz"):
+                with contextlib.suppress(ValueError):
+                    done |= set(self._read(path)[0])
+        return len(done)
 
     def __call__(self, kind: str, names: list[str], make: Callable, whole: str = "") -> dict:
         """See `study.study`."""
@@ -117,8 +120,14 @@ class Parts:
     def _load(self, path: Path, names: list[str]) -> dict | None:
         """What a file holds of `names`; None where it is missing, or damaged and set aside."""
         # Processes of one run must compute alike, and the first alone has files.
-        if jax.process_count() > 1 or not path.is_file():
+        if jax.process_count() > 1:
             return None
+        if not path.is_file():
+            theirs = (folder / path.relative_to(self.path) for folder in self.others)
+            if (made := next(filter(Path.is_file, theirs), None)) is None:
+                return None
+            with whole(path, "wb") as file:
+                file.write(made.read_bytes())
         try:
             found, values, about = self._read(path)
             if found != names:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from jaxbrain.runs import files, loop
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.parts import Parts, file_of
 from jaxbrain.runs.samples import Samples
-from jaxbrain.runs.workdir import Workdir, opened
+from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
 from jaxbrain.study.protocols import Cell, Fit, StudyConfig
@@ -48,6 +49,7 @@ class Session(NamedTuple):
     save_every: float
     on_divergence: str
     by_seed: bool
+    shard: tuple[int, int]
 
 
 def planned(cfg: Config, data: Dataset, records: Records, **how) -> tuple[Study, duplicates.Audit]:
@@ -86,6 +88,7 @@ def session(
     save_every: float = 60.0,
     on_divergence: str = "stop",
     by_seed: bool = False,
+    shard: str = "",
 ) -> Iterator[Session]:
     """Open the directory of a study.
 
@@ -100,6 +103,8 @@ def session(
         save_every: seconds between two saves of a training.
         on_divergence: "stop" ends the run when its other lanes are saved, "skip" goes on.
         by_seed: one training of a kind a seed: checkpoints are kept, by seed.
+        shard: "I/N": the I-th of N shares of the cells alone, in a directory of its own in
+            `workdir`; without it the parts of all shares there count as this run's.
 
     Raises:
         ConfigError: if the directory is of another run (naming what differs) or in use.
@@ -108,6 +113,9 @@ def session(
         raise ConfigError(f"on_divergence is {on_divergence!r}: expected stop or skip")
     if not save_every >= 0:
         raise ConfigError(f"save_every is {save_every!r}: expected seconds, 0 or more")
+    share = parsed_shard(shard)
+    if shard and fresh:
+        raise ConfigError("fresh: expected without shard: remove the directory of the shares")
     if own := _digests(study):
         settings = settings | {"methods": own}
     names = records.class_names
@@ -118,14 +126,30 @@ def session(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     how = {"command": command, "fresh": fresh, "say": say}
+    path = Path(workdir).absolute()
+    place = path / SHARDS / shard.replace("/", "of") if shard else path
+    others = beside(path, place, kind, settings, images, say)
     with (
-        opened(workdir, kind, settings, images, **how) as directory,
+        opened(place, kind, settings, images, **how) as directory,
         Log(directory.path, console) as log,
     ):
         num_cells = len({cell.name for cell in study.cells})
-        parts = Parts(directory.path, log, directory.stop, num_cells)
-        watched = save_every, on_divergence, by_seed
+        parts = Parts(directory.path, log, directory.stop, num_cells, others)
+        watched = save_every, on_divergence, by_seed, share
         yield Session(study, records, audit, directory, log, parts, {}, *watched)
+
+
+def parsed_shard(text: str) -> tuple[int, int]:
+    """ "2/4" -> (1, 4); "" is all of it, (0, 1).
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text or "1/1")
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise ConfigError(f"shard is {text!r}: expected I/N, the I-th of N, such as 1/4")
+    return number - 1, of
 
 
 def study_settings(cfg: Config, options: StudyConfig) -> dict:
@@ -202,10 +226,12 @@ def predictions(session: Session) -> Iterator[Prediction]:
         _say_resumed(session)
 
     answered = False
-    for answer in planned.predictions(functools.partial(loop.run, watch), session.parts, skip):
+    train = functools.partial(loop.run, watch)
+    for answer in planned.predictions(train, session.parts, skip, session.shard):
         answered = True
         yield answer
-    if not answered:
+    # A share may hold no cell.
+    if session.skipped and not answered:
         raise DivergedError("; ".join(session.skipped.values()))
 
 

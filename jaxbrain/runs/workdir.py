@@ -22,8 +22,10 @@ except ImportError:  # Windows has none: there nothing holds two runs apart.
     fcntl = None
 
 LOCK, STATUS, LOG, CONFIG, IMAGES = "LOCK", "STATUS", "log.txt", "config.json", "images.csv"
-# What a run that was killed while it began may have left.
-_BEGUN = {LOCK, STATUS, LOG, IMAGES}
+# Of a run in shares, each in a directory of its own.
+SHARDS = "shards"
+# What a run that was killed while it began, or its shares, may have left.
+_BEGUN = {LOCK, STATUS, LOG, IMAGES, SHARDS}
 # Where images are kept changes no number.
 _FREE = {"config.data.placement", "study.chunk"}
 
@@ -104,6 +106,25 @@ def opened(
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
+
+
+def beside(path: Path, own: Path, kind: str, settings: dict, images: list[list], say) -> list[Path]:
+    """The directories of a run in shares but `own`: `path` itself, and every share in it.
+
+    Raises:
+        ConfigError: if one is of another run (naming what differs); without a share of one's
+            own, if one is at work.
+    """
+    settings = json.loads(json.dumps({"kind": kind} | settings))
+    found = [path, *sorted((path / SHARDS).glob("*of*"))]
+    found = [one for one in found if one != own and os.path.isfile(one / CONFIG)]
+    for one in found:
+        _compare(one, settings, images, say)
+        if own == path and os.path.isfile(one / LOCK):
+            # Refused while its process lives: else what it is at would be computed twice.
+            with _locked(one):
+                pass
+    return found
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ and its key last.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -247,8 +248,12 @@ class Block:
 
     # Cells.
 
-    def answers(self, cells: list[Cell], chunk: int) -> Iterator[tuple[Cell, np.ndarray | str]]:
-        """Each cell with its probabilities [T, K], or why it has none."""
+    def answers(
+        self, cells: list[Cell], chunk: int, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Cell, np.ndarray | str]]:
+        """Each cell with its probabilities [T, K], or why it has none. shard: see
+        `Study.predictions`."""
+        call = itertools.count()
         alike: dict[tuple, dict[str, list[Cell]]] = {}
         for cell in cells:
             labels = "shuffled" if cell.labels == "shuffled" else "true"
@@ -262,6 +267,8 @@ class Block:
             quick = host and method.sees != "images"
             size = _TOGETHER if quick else chunk
             for number, start in enumerate(range(0, len(named), size)):
+                if next(call) % shard[1] != shard[0]:
+                    continue
                 members = dict(list(named.items())[start : start + size])
                 whole = "/".join((self._name, *kin, f"{number:04d}")) if quick else ""
                 make = partial(self._made, method, {k: same[0] for k, same in members.items()})

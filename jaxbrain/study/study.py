@@ -127,11 +127,16 @@ class Study:
         train: Callable[[Training], Finished],
         keep: Keep,
         skip: Callable[[str, str], None],
+        shard: tuple[int, int] = (0, 1),
     ) -> Iterator[Prediction]:
-        """See `study`."""
-        for name, fits, cells in self._blocks():
+        """See `study`. shard: (i, n) makes the i-th of n shares of the cells alone, counted
+        from 0; cells of one fit are in one share."""
+        for number, (name, fits, cells) in enumerate(self._blocks()):
+            if fits and number % shard[1] != shard[0]:
+                continue
             block = Block(self.shared, name, fits, train, keep)
-            for cell, p in block.answers(cells, self.chunk):
+            # Cells without a fit are all in one block.
+            for cell, p in block.answers(cells, self.chunk, (0, 1) if fits else shard):
                 if isinstance(p, str):
                     skip(cell.name, p)
                     continue
