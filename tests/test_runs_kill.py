@@ -88,8 +88,8 @@ def whole(tmp_path_factory):
 
 def kill_once(kind: str, workdir: Path, rng: np.random.Generator) -> str:
     """Start, kill at a random moment after a random report, go on to the end."""
-    # A part of this study takes a moment.
-    most, longest = (4, 0.02) if kind == "study" else (8, 0.4)
+    # A part of this study takes a moment, and so do all reports of a training.
+    most, longest = (4, 0.02) if kind == "study" else (6, 0.1)
     target, delay = int(rng.integers(0, most)), float(rng.uniform(0.0, longest))
     process = subprocess.Popen(
         command(kind, workdir),
@@ -118,10 +118,14 @@ def kill_once(kind: str, workdir: Path, rng: np.random.Generator) -> str:
 
 @pytest.mark.parametrize("kind", ["gan", "classifier", "study"])
 def test_a_killed_run_ends_in_the_same_bits(kind, whole, tmp_path):
-    want = whole(kind)
-    line = kill_once(kind, tmp_path / "run", np.random.default_rng(5))
+    want, rng = whole(kind), np.random.default_rng(5)
+    # On a busy machine a run may have ended before it is killed: then another is.
+    for attempt in range(4):
+        line = kill_once(kind, tmp_path / str(attempt), rng)
+        assert outcome(kind, tmp_path / str(attempt)) == want
+        if line.startswith("resumed at step"):
+            break
     assert line.startswith("resumed at step"), line
-    assert outcome(kind, tmp_path / "run") == want
 
 
 @pytest.mark.slow
