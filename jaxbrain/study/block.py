@@ -220,7 +220,7 @@ class Block:
         look = partial(checked_metrics, method.name, total)
         step = (lambda n: n) if shared.on_host(method) else np.int32
         if not shared.on_host(method):
-            # All that it runs is compiled side by side, from here on.
+            # All that it runs is compiled from here on, beside what runs meanwhile.
             begin.ahead(arrays, (), entries)
             states = begin.result_shapes(arrays, (), entries)
             run.ahead((arrays, step(0), step(0)), states, entries)

@@ -174,8 +174,8 @@ class Lanes:
                 self._compiled[key] = _COMPILERS.submit(self._compile, args)
 
     def result_shapes(self, shared, states, entries):
-        """The shapes of what a call returns, without its first axis's length where lanes run
-        one after another (it is 1)."""
+        """The shapes of what a call returns, as `jax.ShapeDtypeStruct`; where lanes run one
+        after another, of one lane: their first axis is 1."""
         args = self._arguments(*map(_shapes_of, (states, shared, entries)))
         return jax.eval_shape(self._whole, *args)
 
@@ -223,16 +223,6 @@ class Lanes:
             return lane(states, number), lane(entries, number)
         own = some(states, [number]) if jax.tree.leaves(states) else states
         return own, some(entries, [number])
-
-    def one(self, shared, state, entry):
-        """The result of a single lane, not stacked."""
-        if self.how == "host":
-            return self.function(shared, state, entry)
-        return self._single(state, shared, entry)
-
-    @functools.cached_property
-    def _single(self):
-        return jax.jit(lambda state, shared, entry: self.function(shared, state, entry))
 
     def _call(self, shared, states, entries):
         if self.how == "host":
