@@ -12,7 +12,6 @@ one pure function over the first axis of states and arrays, as the backend likes
     host      one after another, not compiled as a whole: the function is called as it is
 """
 
-import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
