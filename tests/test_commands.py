@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, ladder
 from jaxbrain.errors import ConfigError
 
 
@@ -26,3 +26,10 @@ def test_a_refusal_is_one_line_whatever_the_terminal(encoding):
         "invalid choice 'all' for argument '--parallel'. Expected one of "
         "('none', 'pmap', 'sharded')."
     )
+
+
+def test_the_trainings_of_a_study_are_spread_whole():
+    with pytest.raises(ConfigError, match="parallel is 'sharded': expected none, .*--mapping devi"):
+        ladder.main(["--parallel", "sharded", "--devices", "2"])
+    with pytest.raises(ConfigError, match="devices is 2: expected 1 without --mapping devices"):
+        ladder.main(["--devices", "2"])

@@ -394,10 +394,3 @@ def test_names_that_join_alike_keep_their_own_files(images, tmp_path):
     assert "damaged" not in log and "already complete" in log
     # Two generators, two classifiers, and the probe of each.
     assert len(list((tmp_path / "run" / "parts").iterdir())) == 8
-
-
-def test_the_trainings_of_a_study_are_spread_whole():
-    with pytest.raises(ConfigError, match="parallel is 'sharded': expected none, .*--mapping devi"):
-        main("--parallel", "sharded", "--devices", "2")
-    with pytest.raises(ConfigError, match="devices is 2: expected 1 without --mapping devices"):
-        main("--devices", "2")
