@@ -4,8 +4,10 @@
 slice that --topology names (`sharded_step` and `pmap_step`) with the TPU compiler of
 `pip install -e ".[aot]"`, which runs on any Linux processor, and prints of each what a chip
 holds, computes and moves, the collectives, and the compiler's own estimate of its time.
-`--platform cuda` lowers the steps for a GPU, without compiling them: which operations reach
-its compiler. Nothing is run: these are a compiler's words, not measurements.
+`lanes` is one chip's step of --lanes trainings side by side with the convolutions of a GPU,
+`grouped` with XLA's own, as a TPU takes them. `--platform cuda` lowers the steps for a GPU,
+without compiling them: which operations reach its compiler. Nothing is run: these are a
+compiler's words, not measurements.
 """
 
 import dataclasses
@@ -28,6 +30,8 @@ from jaxbrain import Batch, ConfigError, config
 from jaxbrain.nn import ops
 from jaxbrain.training import classifier, devices, gan
 
+How = Literal["one", "sharded", "pmap", "lanes", "grouped"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(common.Output):
@@ -37,7 +41,8 @@ class Options(common.Output):
     compute: Literal["float32", "bfloat16"] = "bfloat16"
     batch_per_chip: int = 16
     net: tuple[Literal["classifier", "gan"], ...] = ("classifier", "gan")
-    how: tuple[Literal["one", "sharded", "pmap"], ...] = ("one", "sharded", "pmap")
+    how: tuple[How, ...] = ("one", "sharded", "pmap")
+    lanes: int = 64  # trainings side by side, where `how` has lanes or grouped
 
 
 def configure(options: Options) -> config.Config:
@@ -80,6 +85,21 @@ def topology(name: str) -> list:
     return list(found.devices)
 
 
+def side_by_side(step, args, lanes: int):
+    """The step of so many trainings in one program, and the shapes of all of them."""
+    many = lambda leaf: jax.ShapeDtypeStruct((lanes, *leaf.shape), leaf.dtype)  # noqa: E731
+    # Of one chip, on which there is no axis.
+    all_lanes = lambda *args, axis_name=None: jax.vmap(step)(*args)  # noqa: E731
+    return all_lanes, *jax.tree.map(many, args)
+
+
+def convolutions(platform: str, how: str):
+    """Traced as an accelerator's program, whatever this machine is."""
+    own = {"tpu": "tpu", "cuda": "gpu"}[platform]
+    forms = {"lanes": "gpu", "grouped": "tpu"}.get(how, own)
+    return mock.patch.object(ops, "backend", return_value=forms)
+
+
 def lowered(step, state, batch, key, how: str, chips: list):
     """A step lowered for one chip of a slice, or for all of them."""
     if how == "pmap":
@@ -97,7 +117,7 @@ def lowered(step, state, batch, key, how: str, chips: list):
             batch,
         )
         return mapped.lower(state, rows, key)
-    over = Mesh(np.array(chips[:1] if how == "one" else chips), (devices.AXIS,))
+    over = Mesh(np.array(chips), (devices.AXIS,))
 
     def placed(tree, spec):
         sharding = NamedSharding(over, spec)
@@ -139,44 +159,59 @@ def compiled(low) -> dict:
 def operations(text: str) -> dict[str, int]:
     """The operations of a lowered program that cost, and what it calls outside of XLA."""
     names = re.findall(r"stablehlo\.(convolution|dot_general|while|reduce_window)\b", text)
+    groups = re.findall(r"(feature|batch)_group_count = (?!1\b)\d+", text)
     calls = re.findall(r"custom_call @(\w+)", text)
-    return dict(Counter(names) + Counter(f"call {name}" for name in calls))
+    found = Counter(names) + Counter(f"call {name}" for name in calls)
+    return dict(found + Counter({"grouped convolution": len(groups)}))
+
+
+def on_tpu(options: Options, cfg: config.Config) -> tuple[dict, list]:
+    """What the TPU compiler says of every step, and the rows of the table."""
+    chips, result, rows = topology(options.topology), {}, []
+    for net in options.net:
+        for how in options.how:
+            used = chips if how in ("sharded", "pmap") else chips[:1]
+            step, *args = shapes(cfg, net, len(used) * options.batch_per_chip)
+            if how in ("lanes", "grouped"):
+                step, *args = side_by_side(step, args, options.lanes)
+            try:
+                with convolutions(options.platform, how):
+                    found = compiled(lowered(step, *args, how, used))
+            except Exception as error:  # A way that this compiler refuses is a result too.
+                found = {"error": common.first_line(error)}
+            result[f"{net} {how}"] = found
+            print(f"{net} {how}: {found}", flush=True)
+            values = [value for name, value in found.items() if name != "collectives"]
+            exchanged = ", ".join(f"{n} {k}" for k, n in found.get("collectives", {}).items())
+            rows.append([f"{net} {how} x{len(used)}", *values, *[exchanged] * (len(found) > 1)])
+    return result, rows
+
+
+def on_cuda(options: Options, cfg: config.Config) -> tuple[dict, list]:
+    """The operations of every step that one GPU runs, and the rows of the table."""
+    result, rows = {}, []
+    for net in options.net:
+        for how in [how for how in options.how if how not in ("sharded", "pmap")]:
+            step, *args = shapes(cfg, net, options.batch_per_chip)
+            if how != "one":
+                step, *args = side_by_side(step, args, options.lanes)
+            with convolutions(options.platform, how):
+                low = jax.jit(step).trace(*args).lower(lowering_platforms=("cuda",))
+            found = result[f"{net} {how}"] = operations(low.as_text())
+            rows += [[f"{net} {how}", name, count] for name, count in sorted(found.items())]
+    return result, rows
 
 
 def run(options: Options) -> None:
-    cfg, result, rows = configure(options), {}, []
-    # Traced as an accelerator's program, whatever this machine is.
-    with mock.patch.object(ops, "_on_cpu", return_value=False):
-        if options.platform == "cuda":
-            for net in options.net:
-                step, *args = shapes(cfg, net, options.batch_per_chip)
-                low = jax.jit(step).trace(*args).lower(lowering_platforms=("cuda",))
-                result[net] = operations(low.as_text())
-                rows += [[net, name, count] for name, count in sorted(result[net].items())]
-            common.table(f"Lowered for CUDA, {options.preset}", ["step", "operation", ""], rows)
-        else:
-            chips = topology(options.topology)
-            for net in options.net:
-                for how in options.how:
-                    number = 1 if how == "one" else len(chips)
-                    args = shapes(cfg, net, number * options.batch_per_chip)
-                    try:
-                        found = compiled(lowered(*args, how, chips))
-                    except Exception as error:  # A way that this compiler refuses is a result too.
-                        found = {"error": common.first_line(error)}
-                    result[f"{net} {how}"] = found
-                    print(f"{net} {how}: {found}", flush=True)
-                    exchanged = ", ".join(
-                        f"{n} {k}" for k, n in found.get("collectives", {}).items()
-                    )
-                    values = [v for k, v in found.items() if k != "collectives"]
-                    rows.append(
-                        [f"{net} {how} x{number}", *values, *[exchanged] * (len(found) > 1)]
-                    )
-            columns = ["step", "compile s", "MB", "GFLOP", "GB", "estimate ms", "exchanges"]
-            common.table(f"A chip of {options.topology}, {options.preset}", columns, rows)
-    about = {name: getattr(options, name) for name in ("platform", "topology", "preset", "compute")}
-    common.save(options, about | {"batch_per_chip": options.batch_per_chip, "steps": result})
+    result, rows = (on_tpu if options.platform == "tpu" else on_cuda)(options, configure(options))
+    if options.platform == "tpu":
+        columns = ["step", "compile s", "MB", "GFLOP", "GB", "estimate ms", "exchanges"]
+        common.table(f"A chip of {options.topology}, {options.preset}", columns, rows)
+    else:
+        common.table(f"Lowered for CUDA, {options.preset}", ["step", "operation", ""], rows)
+    names = "platform", "topology", "preset", "compute", "batch_per_chip", "lanes"
+    about = {name: getattr(options, name) for name in names}
+    common.save(options, about | {"steps": result})
 
 
 if __name__ == "__main__":

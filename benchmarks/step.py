@@ -89,7 +89,7 @@ def work(cfg: config.Config, step: Callable, state, batch, key) -> dict[str, flo
     )
     # Lowered for the processor, whatever runs it: of a GPU's program the compiler counts none.
     processor = jax.default_device(jax.local_devices(backend="cpu")[0])
-    with processor, mock.patch.object(ops, "_on_cpu", return_value=False):
+    with processor, mock.patch.object(ops, "backend", return_value="tpu"):
         # A new function: the trace of the other form must not be found.
         lowered = jax.jit(lambda *args: step(cfg, *args)).lower(*shapes)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))

@@ -157,6 +157,8 @@ class GANConfig:
     discriminator_condition: Literal["concat", "projection"] = "concat"
     loss: Literal["bce", "hinge"] = "bce"
     r1: float = 0.0  # weight of the gradient penalty on real images
+    # Steps from one penalty to the next, which then weighs as many times more.
+    r1_every: int = 1
     update: Literal["simultaneous", "alternating"] = "simultaneous"
     flip: float = 0.5  # share of real images called fake in a discriminator update
     augment: Literal["none", "reflect", "diffaug"] = "reflect"
@@ -169,7 +171,7 @@ class GANConfig:
     def __post_init__(self):
         _check_choices("gan", self)
         _check_int("gan", self, 1, "latent_size", "embedding_size", "filters")
-        _check_int("gan", self, 1, "projection", "steps", "batch_size")
+        _check_int("gan", self, 1, "projection", "steps", "batch_size", "r1_every")
         _check_int("gan", self, 2, "kernel_size")
         _check_int("gan", self, 14, "image_size")
         _check_float("gan", self, 0.0, 1.0, "dropout", "flip")

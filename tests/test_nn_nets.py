@@ -67,6 +67,21 @@ def test_lstms_mapped_over_seeds_decompose_one_matrix_at_a_time(key):
     )
 
 
+@pytest.mark.parametrize("steps", [3, 20])
+def test_an_lstm_that_is_written_out_is_the_same(steps, monkeypatch):
+    """On an accelerator: values and gradients, of fewer and more steps than are written out."""
+    keys = jax.random.split(jax.random.key(21), 2)
+    x, lstm = jax.random.normal(keys[0], (2, steps, 5)), LSTM(4)
+    params = lstm.init(keys[1], x)
+    run = lambda params: (lstm.apply(params, x) ** 2).sum()  # noqa: E731
+    want = jax.value_and_grad(run)(params)
+    monkeypatch.setattr(ops, "backend", lambda: "gpu")
+    got = jax.value_and_grad(lambda params: run(params))(params)
+    chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
+    text = jax.jit(lambda params: run(params)).lower(params).as_text()
+    assert ("stablehlo.while" in text) == (steps > 16)
+
+
 def test_lstm_output_modes(key):
     x = jax.random.normal(key, (2, 5, 3))
     variables = LSTM(4).init(key, x)

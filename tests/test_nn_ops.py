@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbrain.nn import ops, ops_cpu
+from jaxbrain.nn import ops, ops_cpu, ops_gpu
 
 # Height, width, window, stride, padding: odd and even, with and without remainder.
 CASES = [
@@ -126,6 +126,62 @@ def test_taps_are_taken_where_windows_lie_on_padding():
         pads = pads_of((1, size, size, 1), 5, stride, "SAME")
         count = (-(-size // stride),) * 2
         assert ops_cpu._sparse(5, stride, pads, (size, size), count) == want
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    monkeypatch.setattr(ops, "backend", lambda: "gpu")
+
+
+@pytest.mark.parametrize(
+    "case, axes, fit",
+    [
+        (CASES[2], (0, 0), 0),
+        (CASES[2], (0, 0), 3),
+        (CASES[2], (0, 0), 100),
+        (CASES[3], (0, 0), 100),
+        (CASES[3], (None, 0), 3),
+        (CASES[3], (0, None), 100),
+    ],
+)
+def test_lanes_on_a_gpu(case, axes, fit, on_gpu, monkeypatch):
+    """Mapped over kernels, images or both: as XLA's convolutions mapped. So many of the 5
+    lanes go together as `fit`, of the transposed convolution 3/4 of these."""
+    height, width, size, stride, padding = case
+    x, kernel = draw(11, (5, 2, height, width, 3), (5, size, size, 3, 4))
+    args = [leaf if axis == 0 else leaf[0] for leaf, axis in zip((x, kernel), axes, strict=True)]
+    for form, plain, places in (
+        (ops.conv, ops.conv_lax, np.prod(ops.conv_lax(x[0], kernel[0], stride, padding).shape[:3])),
+        (ops.conv_transpose, ops.conv_transpose_lax, 2 * height * width),
+    ):
+        monkeypatch.setattr(ops_gpu, "COLUMN_BYTES", int(fit * places * size**2 * 3 * 4))
+        one, other = (
+            jax.vmap(lambda x, k, form=form: form(x, k, stride, padding), axes)
+            for form in (form, plain)
+        )
+        same(one, other, *args)
+
+
+def test_one_training_on_a_gpu_takes_the_stock_convolutions(on_gpu):
+    x, kernel = draw(12, (2, 7, 9, 3), (5, 5, 3, 4))
+    same(lambda x, k: ops.conv(x, k, 2), lambda x, k: ops.conv_lax(x, k, 2), x, kernel)
+    slope = jax.jit(jax.grad(lambda k, x: ops.conv(x, k, 2).sum()))
+    text = slope.trace(kernel, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.convolution" in text and "stablehlo.dot_general" not in text
+
+
+def test_lanes_on_a_gpu_have_no_grouped_convolution(on_gpu):
+    x, kernel = draw(13, (4, 2, 8, 8, 3), (4, 5, 5, 3, 4))
+    slope = jax.vmap(jax.grad(lambda k, x: (ops.conv(x, k, 2) ** 2).sum()))
+    text = jax.jit(slope).trace(kernel, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.dot_general" in text and "stablehlo.convolution" not in text
+
+
+def test_a_tpu_takes_the_stock_convolutions(monkeypatch):
+    monkeypatch.setattr(ops, "backend", lambda: "tpu")
+    x, kernel = draw(14, (4, 2, 8, 8, 3), (4, 5, 5, 3, 4))
+    text = jax.jit(jax.vmap(lambda x, k: ops.conv(x, k))).lower(x, kernel).as_text()
+    assert "stablehlo.convolution" in text and "stablehlo.dot_general" not in text
 
 
 @pytest.mark.slow

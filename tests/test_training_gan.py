@@ -12,7 +12,7 @@ from conftest import change, small
 from jaxbrain.config import OptimConfig
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
-from jaxbrain.training import augment, gan
+from jaxbrain.training import augment, gan, plans
 from jaxbrain.types import Batch
 
 STEP = jax.jit(gan.train_step, static_argnums=0)
@@ -84,7 +84,8 @@ def by_hand(cfg, state, data, key):
         if options.r1 == 0:
             return loss, loss
         slope = jax.grad(lambda image: judge(params, image, penalty_key).sum())(real)
-        return loss + options.r1 / 2 * (slope**2).sum((1, 2, 3)).mean(), loss
+        weight = jnp.where(state.step % options.r1_every == 0, options.r1 * options.r1_every, 0.0)
+        return loss + weight / 2 * (slope**2).sum((1, 2, 3)).mean(), loss
 
     grads_d, value_d = jax.grad(loss_d, has_aux=True)(state.discriminator.params)
     judge_params, draw_key = state.discriminator.params, z_key
@@ -117,8 +118,11 @@ ALTERNATING = dict(loss="hinge", update="alternating", r1=0.3, augment="diffaug"
         (PAPER, -60.0),
         (dict(loss="hinge", flip=0.5), 0.0),
         (ALTERNATING, 0.0),
+        # Of the step taken, 3, one is a multiple, the other not.
+        (ALTERNATING | dict(r1_every=3), 0.0),
+        (ALTERNATING | dict(r1_every=2), 0.0),
     ],
-    ids=["paper", "sure", "certain", "hinge", "alternating"],
+    ids=["paper", "sure", "certain", "hinge", "alternating", "lazy", "between"],
 )
 def test_a_step_takes_the_gradients_of_two_plain_losses(options, bias):
     """On networks and images drawn here, to 1e-4 of a tensor's largest gradient. "sure" and
@@ -142,6 +146,36 @@ def test_a_step_takes_the_gradients_of_two_plain_losses(options, bias):
     np.testing.assert_allclose(metrics["discriminator_loss"], 8 * value_d, rtol=1e-4)
     np.testing.assert_allclose(metrics["generator_loss"], 8 * value_g, rtol=1e-4)
     assert (int(new.step), float(metrics["count"])) == (4, 8.0)
+
+
+def test_lanes_take_the_penalty_when_it_is_due_in_one_of_them():
+    """Two lanes, of which one stands a step further: as each alone, to 1e-5."""
+    cfg, keys = plain(r1=0.3, r1_every=2), jax.random.split(jax.random.key(43), 2)
+    states = [INIT(cfg, key) for key in keys]
+    states[1] = states[1]._replace(step=jnp.int32(1))
+    stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *states)
+    together = jax.vmap(lambda state, key: gan.train_step(cfg, state, batch(), key))
+    new, _ = jax.jit(together)(stacked, keys)
+    for i in range(2):
+        want, _ = STEP(cfg, states[i], batch(), keys[i])
+        close(jax.tree.map(lambda leaf, i=i: leaf[i], new.discriminator), want.discriminator, 1e-5)
+
+
+def test_what_is_sometimes_due_is_skipped_for_all_lanes_at_once():
+    def some(due, value, more):
+        return plans.sometimes(due, lambda value, more: value + more, value, more)
+
+    due, value = jnp.asarray([False, True, False]), jnp.arange(3.0)
+    for axes, args, want in (
+        ((0, 0, None), (due, value, 10.0), [0, 11, 2]),
+        ((0, None, 0), (due, 1.0, value), [1, 2, 1]),
+        ((None, 0, 0), (due[0], value, value), [0, 1, 2]),
+        ((None, None, 0), (due[1], 1.0, value), [1, 2, 3]),
+    ):
+        mapped = jax.vmap(some, axes)
+        np.testing.assert_array_equal(mapped(*args), want)
+        # A branch that is taken or not, where `lax.cond` would have become a selection.
+        assert "cond[" in str(jax.make_jaxpr(mapped)(*args))
 
 
 def test_average_halves_after_its_half_life(key):

@@ -5,8 +5,12 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
+from jaxbrain.nn import ops
 from jaxbrain.nn.layers import glorot
 from jaxbrain.types import Array
+
+# Steps of a loop that are compiled as one on an accelerator.
+_WRITTEN_OUT = 16
 
 
 def _forget_gate_one(key: Array, shape: tuple[int], dtype=jnp.float32) -> Array:
@@ -71,5 +75,7 @@ class LSTM(nn.Module):
             return (h, c), None if self.last else h
 
         start = jnp.zeros((x.shape[0], units), x.dtype)
-        (h, _), outputs = jax.lax.scan(cell, (start, start), inputs)
+        # On an accelerator a short loop is written out: its steps are launches.
+        unroll = 1 if ops.backend() == "cpu" else min(x.shape[1], _WRITTEN_OUT)
+        (h, _), outputs = jax.lax.scan(cell, (start, start), inputs, unroll=unroll)
         return h if self.last else outputs.swapaxes(0, 1)

@@ -1,8 +1,9 @@
 """Convolution, transposed convolution and pooling with one numerical meaning.
 
-XLA's own forms (`*_lax`) are fast on accelerators; on a CPU their gradients are not, least
-of all inside compiled loops, so there the public names take the forms of `ops_cpu` and
-`pool_cpu`. Tests hold the forms to one another: values, gradients, gradients of gradients.
+XLA's own forms (`*_lax`) are what a TPU takes. On a GPU they are fast, but for convolutions
+mapped over kernels: there the public names take the forms of `ops_gpu`. On a CPU their
+gradients are slow, most of all inside compiled loops: there those of `ops_cpu` and `pool_cpu`.
+Tests hold the forms to one another: values, gradients, gradients of gradients.
 
 Images are [B, H, W, C]; kernels are [k, k, C_in, C_out]. Padding "SAME" gives
 ceil(H / stride) rows and puts an odd pixel at the bottom and right, as MATLAB does.
@@ -16,13 +17,14 @@ import numpy as np
 from jax import lax
 
 from jaxbrain.config import require_name
-from jaxbrain.nn import ops_cpu, pool_cpu
+from jaxbrain.nn import ops_cpu, ops_gpu, pool_cpu
 from jaxbrain.nn.ops_cpu import LAYOUT
 from jaxbrain.types import Array
 
 
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
+def backend() -> str:
+    """ "cpu", "gpu" or "tpu": for which the forms are chosen, while they are traced."""
+    return jax.default_backend()
 
 
 def _same(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -48,7 +50,7 @@ def in_parts(function: Callable[[Array], Array], x: Array) -> Array:
     core only, but independent ones side by side.
     """
     size = -(-x.shape[0] // _PARTS)
-    if not _on_cpu() or size == x.shape[0]:
+    if backend() != "cpu" or size == x.shape[0]:
         return function(x)
     return jnp.concatenate([function(x[i : i + size]) for i in range(0, x.shape[0], size)])
 
@@ -73,9 +75,10 @@ def conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Arr
     Returns:
         [B, H', W', C_out].
     """
-    if not _on_cpu():
+    if backend() == "tpu":
         return conv_lax(x, kernel, stride, padding)
-    return ops_cpu.conv(x, kernel, stride, _pads(x.shape, kernel.shape[0], stride, padding))
+    forms = ops_cpu if backend() == "cpu" else ops_gpu
+    return forms.conv(x, kernel, stride, _pads(x.shape, kernel.shape[0], stride, padding))
 
 
 def conv_transpose_lax(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
@@ -106,14 +109,15 @@ def conv_transpose(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
     if kernel.shape[0] < stride:
         raise ValueError(f"kernel of {kernel.shape[0]} pixels leaves holes at {stride}")
     require_name("padding", padding, ("SAME", "VALID"))
-    if not _on_cpu():
+    if backend() == "tpu":
         return conv_transpose_lax(x, kernel, stride, padding)
     window = kernel.shape[0]
     low, high = ((window - stride) // 2, -((stride - window) // 2)) if padding == "SAME" else (0, 0)
     rows, columns = ((n - 1) * stride + window - low - high for n in x.shape[1:3])
     # The transpose of the convolution that takes C_out channels to C_in.
     kernel, pads = kernel.swapaxes(2, 3), ((low, high), (low, high))
-    return ops_cpu.transpose(x, kernel, stride, pads, (rows, columns))
+    forms = ops_cpu if backend() == "cpu" else ops_gpu
+    return forms.transpose(x, kernel, stride, pads, (rows, columns))
 
 
 _REDUCERS = {"max": (lax.max, -np.inf), "min": (lax.min, np.inf), "average": (lax.add, 0.0)}
@@ -147,7 +151,7 @@ def pool(x: Array, kind: str, window: int, stride: int, padding: str = "SAME") -
         ConfigError: for another kind.
     """
     require_name("cnn.pool", kind, tuple(_REDUCERS))
-    if not _on_cpu():
+    if backend() != "cpu":
         return pool_lax(x, kind, window, stride, padding)
     pads = _pads(x.shape, window, stride, padding)
     if kind == "average":

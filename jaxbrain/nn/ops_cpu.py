@@ -1,25 +1,18 @@
-"""Convolutions in the forms that a CPU computes fast.
-
-A convolution y = conv(x, w), its transpose x = transpose(y, w) and its kernel's gradient
-w = outer(x, y) are the three partial derivatives of one trilinear form <y, conv(x, w)>,
-so each one's gradients are the other two. `conv`, `transpose` and `outer` are therefore
-closed under differentiation of any order, and every one of them can be computed in the
-form that is fast. XLA's own gradients are not: they are convolutions that its CPU backend
-runs as naive loops inside a compiled loop. (Forward-mode differentiation is not defined.)
+"""Convolutions in the forms that a CPU computes fast, closed under differentiation
+(`trilinear`). XLA's own gradients are convolutions that its CPU backend runs as naive
+loops inside a compiled loop.
 
 Mapped over seeds, each runs once per seed: a convolution with a kernel per example would
 become a grouped one, which is several times slower.
 
-Here `pads` is ((top, bottom), (left, right)) and `size` the (height, width) of x.
+`pads` and `size` as in `trilinear`.
 """
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
+from jaxbrain.nn import trilinear
 from jaxbrain.types import Array
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -73,7 +66,7 @@ def _sparse(k: int, stride: int, pads, size, count) -> bool:
     return met < _SPARSE * k * k * count[0] * count[1]
 
 
-def _count(size, k: int, stride: int, pads) -> list:
+def result_size(size, k: int, stride: int, pads) -> list:
     """(H', W') of a convolution's result."""
     return [(n + sum(pad) - k) // stride + 1 for n, pad in zip(size, pads, strict=True)]
 
@@ -92,23 +85,27 @@ def _add(total: Array, part: Array, at: tuple) -> Array:
 def conv_taps(x: Array, kernel: Array, stride: int, pads) -> Array:
     """As one matrix product for each kernel pixel, none of them with padding."""
     k, _, _, c_out = kernel.shape
-    count = _count(x.shape[1:3], k, stride, pads)
+    count = result_size(x.shape[1:3], k, stride, pads)
     y = jnp.zeros((x.shape[0], *count, c_out), _wide(x.dtype))
     for i, j, to, of in _taps(k, stride, pads, x.shape[1:3], count):
         y = _add(y, jnp.einsum("bhwk,ko->bhwo", x[of], kernel[i, j]), to)
     return y.astype(x.dtype)
 
 
-def conv_gemm(x: Array, kernel: Array, stride: int, pads) -> Array:
-    """As one matrix product on gathered windows."""
-    k, _, _, c_out = kernel.shape
+def windows(x: Array, k: int, stride: int, pads) -> Array:
+    """The pixels under each place of a kernel: [B, H, W, C] -> [B, H', W', k * k * C]."""
     x = pad_image(x, (*pads[0], 0), (*pads[1], 0))
     height, width = ((n - k) // stride * stride + 1 for n in x.shape[1:3])
-    windows = [
+    shifts = [
         x[:, i : i + height : stride, j : j + width : stride] for i in range(k) for j in range(k)
     ]
-    patches = jnp.concatenate(windows, axis=-1)
-    return jnp.einsum("bhwk,ko->bhwo", patches, kernel.reshape(-1, c_out))
+    return jnp.concatenate(shifts, axis=-1)
+
+
+def conv_gemm(x: Array, kernel: Array, stride: int, pads) -> Array:
+    """As one matrix product on gathered windows."""
+    columns = windows(x, kernel.shape[0], stride, pads)
+    return jnp.einsum("bhwk,ko->bhwo", columns, kernel.reshape(-1, kernel.shape[3]))
 
 
 def conv_direct(x: Array, kernel: Array, stride: int, pads) -> Array:
@@ -273,11 +270,9 @@ def _per_seed(function):
     return one
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv(x: Array, kernel: Array, stride: int, pads) -> Array:
-    """[B, H, W, C_in], [k, k, C_in, C_out] -> [B, H', W', C_out]."""
+def _conv(x: Array, kernel: Array, stride: int, pads) -> Array:
     k, size = kernel.shape[0], x.shape[1:3]
-    count = _count(size, k, stride, pads)
+    count = result_size(size, k, stride, pads)
     if _sparse(k, stride, pads, size, count):
         form = conv_taps
     else:
@@ -286,9 +281,7 @@ def conv(x: Array, kernel: Array, stride: int, pads) -> Array:
     return _per_seed(lambda x, kernel: form(x, kernel, stride, pads))(x, kernel)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
-    """[B, H', W', C_out], [k, k, C_in, C_out] -> [B, *size, C_in]."""
+def _transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
     # Stamps do no work outside of y, and are the better with few channels to stamp.
     beyond = size[0] * size[1] > 1.5 * stride**2 * y.shape[1] * y.shape[2]
     if _sparse(kernel.shape[0], stride, pads, size, y.shape[1:3]):
@@ -298,32 +291,9 @@ def transpose(y: Array, kernel: Array, stride: int, pads, size) -> Array:
     return _per_seed(lambda y, kernel: form(y, kernel, stride, pads, size))(y, kernel)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def outer(x: Array, y: Array, k: int, stride: int, pads) -> Array:
-    """[B, H, W, C_in], [B, H', W', C_out] -> [k, k, C_in, C_out]."""
+def _outer(x: Array, y: Array, k: int, stride: int, pads) -> Array:
     form = outer_taps if _sparse(k, stride, pads, x.shape[1:3], y.shape[1:3]) else outer_pieces
     return _per_seed(lambda x, y: form(x, y, k, stride, pads))(x, y)
 
 
-# The forward rules call the public functions, so that they can be differentiated again.
-conv.defvjp(
-    lambda x, kernel, *how: (conv(x, kernel, *how), (x, kernel)),
-    lambda stride, pads, saved, g: (
-        transpose(g, saved[1], stride, pads, saved[0].shape[1:3]),
-        outer(saved[0], g, saved[1].shape[0], stride, pads),
-    ),
-)
-transpose.defvjp(
-    lambda y, kernel, *how: (transpose(y, kernel, *how), (y, kernel)),
-    lambda stride, pads, size, saved, g: (
-        conv(g, saved[1], stride, pads),
-        outer(g, saved[0], saved[1].shape[0], stride, pads),
-    ),
-)
-outer.defvjp(
-    lambda x, y, *how: (outer(x, y, *how), (x, y)),
-    lambda k, stride, pads, saved, g: (
-        transpose(saved[1], g, stride, pads, saved[0].shape[1:3]),
-        conv(saved[0], g, stride, pads),
-    ),
-)
+conv, transpose, outer = trilinear.closed(_conv, _transpose, _outer)

@@ -17,7 +17,7 @@ from jaxbrain.config import Config, OptimConfig, require_names
 from jaxbrain.nn import modules
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
-from jaxbrain.training import augment, losses, optim
+from jaxbrain.training import augment, losses, optim, plans
 from jaxbrain.types import Array, Batch, GANState, NetState, Params
 
 
@@ -171,16 +171,24 @@ class _Step(NamedTuple):
         return loss, (real, fake)
 
     def penalised(self, grads: Params, key: Array, real: Array) -> Params:
-        """The discriminator's gradients with those of R1."""
-        weight, (params, stats, _) = self.cfg.gan.r1, self.state.discriminator
-        if weight == 0:
+        """The discriminator's gradients, where R1's turn has come with its own."""
+        gan, (params, stats, _) = self.cfg.gan, self.state.discriminator
+        if gan.r1 == 0:
             return grads
         *_, key = jax.random.split(key, 3)
 
-        def penalty(params):
-            return losses.r1_penalty(lambda image: self.judge(key, params, stats, image)[0], real)
+        def add(grads, params, stats, key, real, label):
+            judge = self._replace(state=None, label=label).judge
+            penalty = lambda params: losses.r1_penalty(  # noqa: E731
+                lambda image: judge(key, params, stats, image)[0], real
+            )
+            weight, slope = gan.r1 * gan.r1_every, jax.grad(penalty)(params)
+            return jax.tree.map(lambda g, r: g + weight * r, grads, slope)
 
-        return jax.tree.map(lambda g, r: g + weight * r, grads, jax.grad(penalty)(params))
+        args = grads, params, stats, key, real, self.label
+        if gan.r1_every == 1:
+            return add(*args)
+        return plans.sometimes(self.state.step % gan.r1_every == 0, add, *args)
 
     def other_side(self, logits: tuple, slopes: tuple, fake_grads: Array, pull_judge):
         """The generator's loss, and its gradient at the synthetic images; `fake_grads` is

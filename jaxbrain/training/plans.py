@@ -1,11 +1,13 @@
 """Which examples make which step of a training: index plans drawn from a key."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_batching import custom_vmap
 
 from jaxbrain.config import Config, require_name, require_names
 from jaxbrain.errors import ConfigError
@@ -107,6 +109,35 @@ def classifier_steps(cfg: Config, num_examples: int, devices: int = 1) -> tuple[
     """
     one = cfg.classifier.epochs * classifier_plan(cfg, num_examples, devices).steps()
     return one, 2 * one if cfg.classifier.mode == "two_stage" else one
+
+
+def sometimes(due: Array, function: Callable, value, *args):
+    """`function(value, *args)` where `due` [] bool, else `value`: arrays, or trees of them.
+
+    Mapped over lanes, where `lax.cond` would compute both for all, `function` runs at the
+    steps at which it is due in some lane.
+    """
+
+    @custom_vmap
+    def one(due, value, *args):
+        return lax.cond(due, function, lambda value, *_: value, value, *args)
+
+    @one.def_vmap
+    def rule(size, mapped, due, *operands):
+        axes = [jax.tree.map(lambda is_row: 0 if is_row else None, tree) for tree in mapped]
+        all_rows = lambda tree, axis: jax.vmap(lambda x: x, (axis,), axis_size=size)(tree)  # noqa: E731
+        due, value = all_rows(due, axes[0]), all_rows(operands[0], axes[1])
+
+        def some(value, *args):
+            new = jax.vmap(function, (0, *axes[2:]))(value, *args)
+            return jax.vmap(lambda due, new, old: jax.tree.map(partial(jnp.where, due), new, old))(
+                due, new, value
+            )
+
+        result = lax.cond(due.any(), some, lambda value, *_: value, value, *operands[1:])
+        return result, jax.tree.map(lambda _: True, result)
+
+    return one(due, value, *args)
 
 
 def run_plan(plan: Plan, key: Array, update: Callable, carry, start, stop, axis_name=None):
