@@ -2,10 +2,10 @@
 
 Runs the parts below, each as a process of its own within its share of the time (what one
 leaves, the next ones get): equality with the processor's results; one step beside
-PyTorch; whole trainings; many trainings as lanes; the whole paper; a study with the GAN.
-Every part writes its own file into --json DIR as it ends, and `accelerator.json` and
-`accelerator.md` are written again after each, with what was left out and why. On a CPU the same
-parts run in small.
+PyTorch; the whole paper; many trainings as lanes; whole trainings; a study with the GAN; the
+step once more with flags of XLA's. Every part writes its own file into --json DIR as it ends, and
+`accelerator.json` and `accelerator.md` are written again after each, with what was left out and
+why. On a CPU the same parts run in small.
 """
 
 import dataclasses
@@ -58,6 +58,14 @@ SMALL = (
 ).split()
 
 
+# Parts that take the step once more, each with a flag of XLA's that may help on a GPU: the first
+# is what entry points set there.
+FLAGS = {
+    "step_graphs": "--xla_gpu_graph_min_graph_size=1",
+    "step_loops": "--xla_gpu_enable_command_buffer=+WHILE",
+}
+
+
 def parts(options: Options, large: bool) -> list[Part]:
     """All parts in their order. large: on an accelerator."""
     folder = options.json
@@ -74,6 +82,11 @@ def parts(options: Options, large: bool) -> list[Part]:
         name = f"lanes_{net}"
         command = bench("seeds", name, f"--net {net} {flags if large else small}")
         return Part(name, 2.0, command, _lanes)
+
+    def flagged(name: str, flag: str) -> Part:
+        flags = " ".join([os.environ.get("XLA_FLAGS", ""), flag]).strip()
+        command = ["env", f"XLA_FLAGS={flags}", *bench("step", name, step)]
+        return Part(name, 1.0, command, _step)
 
     step = "--preset paper --gan-batch 32 --compute bfloat16 --rounds 3"
     whole = "--preset paper --epochs 20 --rounds 2"
@@ -96,6 +109,7 @@ def parts(options: Options, large: bool) -> list[Part]:
         lanes("gan"),
         Part("training", 2.0, [*bench("training", "training", whole), *peer], _training),
         Part("study", 2.0, run("ladder", "study", study), _study),
+        *[flagged(name, flag) for name, flag in FLAGS.items()],
     ]
 
 

@@ -268,8 +268,9 @@ class Config:
     hybrid: HybridConfig = HybridConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     intervals: int = 20  # how often a training reports and draws its samples
-    # Of activations; parameters, their updates, losses and logits stay float32.
-    compute: Literal["float32", "bfloat16"] = "float32"
+    # Of activations; parameters, their updates, losses and logits stay float32. auto:
+    # bfloat16 on a GPU or TPU, float32 on a CPU.
+    compute: Literal["auto", "float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
         require_names(self)
@@ -345,6 +346,7 @@ def recommended() -> Config:
             augment="standard",
             optim=OptimConfig("adam", 2e-3, schedule="warmup_cosine"),
         ),
+        compute="auto",
     )
 
 
@@ -374,6 +376,7 @@ def cpu() -> Config:
             discriminator_optim=adam,
         ),
         cnn=CNNConfig(filters=(16, 32)),
+        compute="float32",
     )
 
 

@@ -270,7 +270,7 @@ def test_the_accelerator_report_on_a_cpu(tmp_path):
     accelerator.run(accelerator.Options(json=tmp_path, minutes=12.0))
     done = json.loads((tmp_path / "accelerator.json").read_text())["parts"]
     assert [name for name, one in done.items() if one["left_out"]] == []
-    assert all(one["figures"] for one in done.values()) and len(done) == 7
+    assert all(one["figures"] for one in done.values()) and len(done) == 9
     # One device stands against itself here.
     assert set(done["equality"]["figures"].values()) == {0.0}
 
@@ -279,10 +279,18 @@ def test_steps_lower_for_a_gpu_that_is_not_here(monkeypatch, tmp_path):
     """With XLA's own convolutions, and nothing that only a processor can run."""
     monkeypatch.setattr(aot.common, "save", lambda options, found: saved.update(found))
     saved: dict = {}
-    aot.run(aot.Options(platform="cuda", batch_per_chip=4))
-    for net in saved["steps"].values():
-        assert net["convolution"] >= 5
-        assert not [name for name in net if name.startswith("call ")]
+    aot.run(
+        aot.Options(platform="cuda", batch_per_chip=4, how=("one", "lanes", "grouped"), lanes=3)
+    )
+    found = saved["steps"]
+    for net in ("classifier", "gan"):
+        assert found[f"{net} one"]["convolution"] >= 5
+        assert "grouped convolution" not in found[f"{net} one"]
+        # Of lanes the convolutions are products.
+        assert "convolution" not in found[f"{net} lanes"]
+        assert found[f"{net} lanes"]["dot_general"] > found[f"{net} grouped"]["dot_general"]
+        assert found[f"{net} grouped"]["grouped convolution"] > 0
+    assert not [name for net in found.values() for name in net if name.startswith("call ")]
 
 
 def test_what_a_compiled_program_exchanges_is_counted():

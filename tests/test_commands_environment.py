@@ -350,3 +350,29 @@ def test_processes_meet_before_jax_looks_for_devices(monkeypatch):
     cache = Path(jax.config.jax_compilation_cache_dir)
     common.Hardware(coordinator="a:1", num_processes=2, process_id=1, cache=cache).start()
     assert calls.mock_calls == [mock.call.meet("a:1", 2, 1), mock.call.devices()]
+
+
+def test_flags_for_a_gpu_are_set_where_one_may_be_and_said(environment, monkeypatch, capsys):
+    """A known flag is added to those of the user, of whom an own value stands."""
+    flag = "--xla_gpu_graph_min_graph_size"
+    installed = ["jax_plugins.xla_cuda13"]
+    monkeypatch.setattr(common, "_installed", lambda module: module in installed)
+    monkeypatch.setattr(common, "jax", SimpleNamespace(config=SimpleNamespace(jax_platforms=None)))
+    environment["XLA_FLAGS"] = "--xla_dump_to=x"
+    common._set_xla_flags()
+    assert environment["XLA_FLAGS"] == f"--xla_dump_to=x {flag}=1"
+    assert capsys.readouterr().out == f"note   XLA_FLAGS {flag}=1 (--xla-flags off sets none)\n"
+    environment["XLA_FLAGS"] = f"{flag}=7"
+    common._set_xla_flags()
+    del installed[0]
+    common._set_xla_flags()
+    assert environment["XLA_FLAGS"] == f"{flag}=7" and not capsys.readouterr().out
+    # Of the processor alone none is set; XLA, which ends at flags it does not know, knows these.
+    installed.append("jax_plugins.xla_cuda13")
+    del environment["XLA_FLAGS"]
+    common.jax.config.jax_platforms = "cpu"
+    common._set_xla_flags()
+    assert "XLA_FLAGS" not in environment
+    known = os.environ | {"XLA_FLAGS": " ".join(common._GPU_FLAGS), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", "import jax; print(jax.device_count())"]
+    assert subprocess.run(command, env=known, capture_output=True, check=True).stdout

@@ -12,9 +12,10 @@ import pytest
 from conftest import change, small
 
 from jaxbrain import config
+from jaxbrain.nn import ops
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
 from jaxbrain.nn.generator import Generator
-from jaxbrain.nn.layers import BatchNorm, Conv, dense
+from jaxbrain.nn.layers import BatchNorm, Conv, compute_dtype, dense
 from jaxbrain.nn.lstm import LSTM
 from jaxbrain.training import classifier, gan
 from jaxbrain.types import Batch
@@ -295,8 +296,23 @@ def test_end_to_end_has_no_unused_parameters(cfg, key):
         assert not np.array_equal(a, b)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("reading", ["rows", "vector"])
+def test_auto_is_bfloat16_on_an_accelerator(monkeypatch):
+    cfg = config.recommended()
+    assert (cfg.compute, compute_dtype(cfg), config.cpu().compute) == ("auto", "float32", "float32")
+    for backend in ("gpu", "tpu"):
+        monkeypatch.setattr(ops, "backend", lambda backend=backend: backend)
+        assert compute_dtype(cfg) == "bfloat16" and compute_dtype(config.paper()) == "float32"
+        cnn = CNN(change(dataclasses.replace(small(), compute="auto"), "data", image_size=16))
+        image = jnp.zeros((2, 16, 16, 1))
+        params = jax.eval_shape(lambda image=image, cnn=cnn: cnn.init(jax.random.key(0), image))
+        found = jax.eval_shape(
+            lambda p, image=image, cnn=cnn: cnn.apply(p, image, method="map"), params
+        )
+        assert found.dtype == jnp.bfloat16
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {"float32"}
+
+
+@pytest.mark.parametrize("reading", ["rows", pytest.param("vector", marks=pytest.mark.slow)])
 def test_bfloat16_activations_float32_parameters(key, reading):
     """Same parameters, outputs near those of float32 and float32 themselves; the step
     keeps parameters, statistics and optimiser states float32."""

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import datetime
 import difflib
+import importlib.util
 import io
 import os
 import shlex
@@ -57,6 +58,8 @@ class Hardware:
     # Compiled programs are kept here for later runs; auto: JAX_COMPILATION_CACHE_DIR or
     # ~/.cache/jaxbrain.
     cache: Literal["auto", "off"] | Path = "auto"
+    # Flags of XLA's for a GPU, beside those in XLA_FLAGS; off sets none.
+    xla_flags: Literal["auto", "off"] = "auto"
 
     def __post_init__(self):
         if self.devices < 0:
@@ -96,6 +99,8 @@ class Hardware:
             how = "--mapping devices" if mapping else "--parallel pmap or sharded"
             raise ConfigError(f"devices is {self.devices}: expected 1 without {how}")
         _do_without_home()
+        if self.xla_flags == "auto":
+            _set_xla_flags()
         path, note = self.cache_folder()
         if note:
             print(note)
@@ -171,6 +176,31 @@ def main(run: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+# So that what is launched in a training's loop goes to a GPU as graphs, short ones too. A
+# flag that XLA does not know ends the process: jax 0.10 to 0.12 know this one.
+_GPU_FLAGS = ("--xla_gpu_graph_min_graph_size=1",)
+
+
+def _set_xla_flags() -> None:
+    """Set, where a GPU's plugin is installed, the flags that the user has not set, and say so;
+    before JAX looks for devices."""
+    plugins = "jax_plugins.xla_cuda12", "jax_plugins.xla_cuda13", "jax_plugins.xla_rocm"
+    if (jax.config.jax_platforms or "").startswith("cpu") or not any(map(_installed, plugins)):
+        return
+    given = os.environ.get("XLA_FLAGS", "")
+    own = [flag for flag in _GPU_FLAGS if flag.split("=")[0] not in given]
+    if own:
+        os.environ["XLA_FLAGS"] = " ".join([given, *own]).strip()
+        print(f"note   XLA_FLAGS {' '.join(own)} (--xla-flags off sets none)")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _do_without_home() -> None:

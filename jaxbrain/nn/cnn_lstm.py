@@ -4,7 +4,7 @@ import flax.linen as nn
 
 from jaxbrain.config import Config, require_names
 from jaxbrain.nn import ops
-from jaxbrain.nn.layers import Conv, dense
+from jaxbrain.nn.layers import Conv, compute_dtype, dense
 from jaxbrain.nn.lstm import LSTM
 from jaxbrain.types import Array
 
@@ -20,7 +20,7 @@ class CNN(nn.Module):
 
     def setup(self):
         require_names(self.cfg)
-        cnn, dtype = self.cfg.cnn, self.cfg.compute
+        cnn, dtype = self.cfg.cnn, compute_dtype(self.cfg)
         self.conv1 = Conv(cnn.filters[0], cnn.kernel_size, dtype=dtype)
         self.conv2 = Conv(cnn.filters[1], cnn.kernel_size, dtype=dtype)
         self.fc = dense(cnn.features, dtype)
@@ -82,7 +82,7 @@ class Hybrid(nn.Module):
     def __call__(self, features: Array, train: bool) -> Array:
         """`CNN.features` -> logits [B, K]. Training draws from the rng "dropout"."""
         require_names(self.cfg)
-        hybrid, dtype = self.cfg.hybrid, self.cfg.compute
+        hybrid, dtype = self.cfg.hybrid, compute_dtype(self.cfg)
         x = nn.sigmoid(dense(hybrid.fc2, dtype, "fc2")(features))
         x = dense(hybrid.fc4, dtype, "fc4")(x)
         if hybrid.sequence == "vector":

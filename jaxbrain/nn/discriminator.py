@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxbrain.config import Config, require_names
-from jaxbrain.nn.layers import Conv, dense, embed
+from jaxbrain.nn.layers import Conv, compute_dtype, dense, embed
 from jaxbrain.types import Array
 
 
@@ -28,7 +28,7 @@ class Discriminator(nn.Module):
     def __call__(self, image: Array, label: Array, train: bool) -> Array:
         """image [B, S, S, C] in [-1, 1], label [B] int32 -> [B] float32 logits."""
         require_names(self.cfg)
-        gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, self.cfg.compute
+        gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, compute_dtype(self.cfg)
         size = image.shape[1]
         x = nn.Dropout(gan.dropout, deterministic=not train)(image.astype(dtype))
         if gan.discriminator_condition == "concat":

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxbrain.config import Config, require_names
-from jaxbrain.nn.layers import BatchNorm, ConvTranspose, dense, embed
+from jaxbrain.nn.layers import BatchNorm, ConvTranspose, compute_dtype, dense, embed
 from jaxbrain.types import Array
 
 
@@ -29,7 +29,7 @@ class Generator(nn.Module):
     def __call__(self, z: Array, label: Array, train: bool) -> Array:
         """z [B, latent_size] float32, label [B] int32 -> [B, S, S, C] in [-1, 1]."""
         require_names(self.cfg)
-        gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, self.cfg.compute
+        gan, num_classes, dtype = self.cfg.gan, self.cfg.data.num_classes, compute_dtype(self.cfg)
         side = gan.start_size - gan.kernel_size + 1
         if side < 1:
             side = gan.start_size

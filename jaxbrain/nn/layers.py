@@ -1,6 +1,6 @@
 """Layers with MATLAB's initialisers: Glorot-uniform kernels and zero biases.
 
-`dtype` is that of activations (`Config.compute`); parameters are float32.
+`dtype` is that of activations (`compute_dtype`); parameters are float32.
 """
 
 from collections.abc import Callable
@@ -8,11 +8,19 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxbrain.config import Config
 from jaxbrain.nn import ops
 from jaxbrain.types import Array
 
 glorot = nn.initializers.xavier_uniform()
 zeros = nn.initializers.zeros_init()
+
+
+def compute_dtype(cfg: Config) -> str:
+    """The dtype of activations on this backend, as `cfg.compute` has it."""
+    if cfg.compute != "auto":
+        return cfg.compute
+    return "float32" if ops.backend() == "cpu" else "bfloat16"
 
 
 def dense(features: int, dtype: str, name: str | None = None) -> nn.Dense:

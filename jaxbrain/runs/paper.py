@@ -18,6 +18,7 @@ from jaxbrain.data import phantom
 from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError
+from jaxbrain.nn.layers import compute_dtype
 from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import checkpoint, environment, files, study
@@ -164,7 +165,7 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
     for line in [
         *describe(data, opened.records),
         f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
-        f"jax {jax.__version__}  {cfg.compute}  trains on {count}",
+        f"jax {jax.__version__}  {compute_dtype(cfg)}  trains on {count}",
         f"model  generator {size(nets[0].generator)}  discriminator "
         f"{size(nets[0].discriminator)}  CNN {size(nets[1].cnn)}  hybrid "
         f"{size(nets[1].hybrid)} parameters",
