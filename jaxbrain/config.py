@@ -40,7 +40,9 @@ def require_names(config: "Config", section: str = "config", cls: type | None = 
         if hint is OptimConfig:
             require_optimiser(f"{section}.{name}", getattr(config, name))
         elif dataclasses.is_dataclass(hint):
-            require_names(getattr(config, name), name, hint)
+            if not isinstance(part := getattr(config, name), hint):
+                raise ConfigError(f"{section}.{name} is {part!r}: expected a {hint.__name__}")
+            require_names(part, name, hint)
 
 
 def require_optimiser(field: str, optim) -> None:

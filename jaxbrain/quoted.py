@@ -38,6 +38,9 @@ TABLE4 = {
     ),
 }
 
+# The readings of the paper's own method (README.md).
+_READINGS = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
+
 
 def quoted(name: str) -> tuple[float | None, str]:
     """The figure that the paper's Table 4 has for a method, per cent, and what it was.
@@ -51,5 +54,5 @@ def quoted(name: str) -> tuple[float | None, str]:
     if name == "vgg16_scratch":
         _, figure, what = TABLE4["vgg16_transfer"]
         return figure, f"{what}, with ImageNet weights; here the same network without them"
-    row = TABLE4.get("cnn_lstm" if name.startswith("cnn_lstm_") else name)
+    row = TABLE4.get("cnn_lstm" if name in _READINGS else name)
     return (row.accuracy, row.what) if row else (None, "not in the paper")

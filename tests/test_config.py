@@ -121,3 +121,8 @@ def test_standardised_features_need_two_stages():
 def test_intervals():
     with pytest.raises(ConfigError, match="config.intervals is 0"):
         dataclasses.replace(config.tiny(), intervals=0)
+
+
+def test_sections_are_configurations():
+    with pytest.raises(ConfigError, match="config.gan is 3: expected a GANConfig"):
+        config.Config(gan=3)

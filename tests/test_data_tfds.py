@@ -246,3 +246,13 @@ def test_prepared_again_of_other_images(folder, tmp_path):
     Image.fromarray(pictures(1)[0]).save(copy / "no" / "new.png")
     with pytest.raises(DataError, match="made of other images"):
         tfds.prepare(copy, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "patient, want",
+    [(np.int64(7), ("7", "data set")), (b"TCGA-02", ("TCGA-02", "data set")), (-1, ("", ""))],
+)
+def test_patients_of_a_data_set_are_numbers_or_text(patient, want):
+    example = {"image": np.zeros((16, 16), np.uint8), "patient": patient}
+    assert tfds._slices(example, "image", True)[3:5] == want
+    assert tfds._slices(example, "image", False)[3:5] == ("", "")

@@ -242,9 +242,15 @@ def _slices(example: dict, image_name: str, use_patient: bool) -> Slices:
     except (TypeError, ValueError) as error:
         raise DataError(f"{pixels.dtype} pixels of shape {pixels.shape}: no rule") from error
     refuse_shape(*image.size)
-    patient = int(example.get("patient", -1)) if use_patient else -1
-    whose = (str(patient), "data set") if patient >= 0 else ()
+    whose = _patient(example["patient"]) if use_patient and "patient" in example else ()
     return Slices([grey(image)], [""], image.mode, *whose)
+
+
+def _patient(given) -> tuple:
+    """(whose an image is, who says so) of a data set's feature: a number from 0, or text."""
+    patient = given.decode(errors="replace") if isinstance(given, bytes) else str(given)
+    missing = not patient or re.fullmatch(r"-\d+", patient)
+    return () if missing else (patient, "data set")
 
 
 def _one(name: str, features: dict, kind: type, what: str) -> str:

@@ -64,7 +64,7 @@ class StudyConfig:
     # holdout: each seed draws its images (data.n_per_class) and one test set
     # (data.test_fraction). kfold: all images, every one tested once a seed.
     split: Literal["holdout", "kfold"] = "holdout"
-    seeds: int = 20
+    seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
     folds: int = 5  # of kfold
     protocols: tuple[str, ...] = PROTOCOLS
     # cgan, linear, none, or module:object, a generator of your own; cgan@50 draws 50
