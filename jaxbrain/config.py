@@ -159,7 +159,9 @@ class GANConfig:
     discriminator_condition: Literal["concat", "projection"] = "concat"
     loss: Literal["bce", "hinge"] = "bce"
     r1: float = 0.0  # weight of the gradient penalty on real images
-    # Steps from one penalty to the next, which then weighs as many times more.
+    # Steps from one penalty to the next, which then weighs as many times more (lazy
+    # regularisation: Karras et al., "Analyzing and improving the image quality of
+    # StyleGAN", 2020, appendix B).
     r1_every: int = 1
     update: Literal["simultaneous", "alternating"] = "simultaneous"
     flip: float = 0.5  # share of real images called fake in a discriminator update
@@ -330,6 +332,7 @@ def recommended() -> Config:
             discriminator_condition="projection",
             loss="hinge",
             r1=0.05,
+            r1_every=16,
             update="alternating",
             flip=0.0,
             augment="diffaug",
@@ -369,6 +372,7 @@ def cpu() -> Config:
         data=dataclasses.replace(base.data, n_per_class=100),
         gan=dataclasses.replace(
             base.gan,
+            r1_every=1,
             filters=16,
             projection=256,
             steps=2400,
@@ -397,6 +401,6 @@ def tiny() -> Config:
         base,
         data=dataclasses.replace(base.data, n_per_class=300, image_size=48, difficulty=0.2),
         gan=dataclasses.replace(
-            base.gan, image_size=48, projection=128, augment="reflect", steps=2000
+            base.gan, image_size=48, projection=128, augment="reflect", steps=2000, r1_every=16
         ),
     )

@@ -251,6 +251,15 @@ def test_pool(kind, height, width, size, stride, padding, ties):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
+def test_a_wide_pool():
+    """169 pixels in a window, of which the first largest takes the gradient."""
+    (x,) = draw(15, (1, 17, 19, 2))
+    form = lambda pool: jax.value_and_grad(lambda x: jnp.sin(pool(x, "max", 13, 4)).sum())  # noqa: E731
+    got, want = form(ops.pool)(x), form(ops.pool_lax)(x)
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-6)
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-5, atol=1e-6)
+
+
 def test_pool_differentiates_twice():
     x, weight = draw(10, (2, 9, 8, 3), (2, 5, 4, 3))
 

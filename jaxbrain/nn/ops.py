@@ -39,17 +39,19 @@ def _pads(shape, window: int, stride: int, padding: str):
     return _same(shape[1], window, stride), _same(shape[2], window, stride)
 
 
-# A batch is cut into this many parts on a CPU (measured: benchmarks/README.md).
-_PARTS = 4
+# A batch is cut into so many parts on a CPU at least, of large images into more, of which each
+# then stays in the cache until it is pooled (measured: benchmarks/README.md).
+_PARTS, _MOST_PARTS, _PART_PIXELS = 4, 16, 2**14
 
 
 def in_parts(function: Callable[[Array], Array], x: Array) -> Array:
-    """`function(x)`, for a function that treats each row of x [B, ...] alone.
+    """`function(x)`, for a function that treats each image of x [B, H, W, C] alone.
 
-    On a CPU the rows go through in independent parts: XLA runs many an operation on one
+    On a CPU the images go through in independent parts: XLA runs many an operation on one
     core only, but independent ones side by side.
     """
-    size = -(-x.shape[0] // _PARTS)
+    wanted = x.shape[0] * x.shape[1] * x.shape[2] // _PART_PIXELS
+    size = -(-x.shape[0] // min(max(wanted, _PARTS), _MOST_PARTS))
     if backend() != "cpu" or size == x.shape[0]:
         return function(x)
     return jnp.concatenate([function(x[i : i + size]) for i in range(0, x.shape[0], size)])
