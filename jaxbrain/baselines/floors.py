@@ -49,7 +49,8 @@ def nn1(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndar
     return np.eye(num_classes)[label[(thumbnails(test) @ thumbnails(train).T).argmax(axis=1)]]
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of each row of a [N, F] from each of b [M, F]: [N, M]."""
     products = a @ b.T
     square = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2 * products
     return np.maximum(square, 0.0)
@@ -64,12 +65,12 @@ def ridge(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.nd
     least-squares estimate of a probability; then `shares`.
     """
     frequency = np.bincount(label, minlength=num_classes) / len(label)
-    distances = _squared_distances(train, train)
+    distances = squared_distances(train, train)
     scale = np.median(distances[np.triu_indices(len(train), 1)]) if len(train) > 1 else 1.0
     scale = scale if scale > 0 else 1.0
     kernel = np.exp(-distances / scale) + 0.1 * np.diag(frequency[label])
     targets = 2.0 * (label[:, None] == np.asarray(one_against_rest(num_classes))) - 1.0
-    score = np.exp(-_squared_distances(test, train) / scale) @ np.linalg.solve(kernel, targets)
+    score = np.exp(-squared_distances(test, train) / scale) @ np.linalg.solve(kernel, targets)
     return shares(np.clip((1.0 + score) / 2.0, 0.0, 1.0))
 
 
@@ -78,7 +79,7 @@ def metadata(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np
     standardised on the training files."""
     scale = train.std(axis=0)
     scale = np.where(scale > 1e-12, scale, 1.0)
-    distances = _squared_distances(test / scale, train / scale)
+    distances = squared_distances(test / scale, train / scale)
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :5]
     return np.eye(num_classes)[label[nearest]].mean(axis=1)
 

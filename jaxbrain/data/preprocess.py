@@ -13,12 +13,13 @@ from jaxbrain.errors import DataError
 from jaxbrain.types import Array, Dataset, require_bytes
 
 
-def head(image: np.ndarray) -> np.ndarray:
+def head(image: np.ndarray, opening: int = 0) -> np.ndarray:
     """The pixels of the head: [H, W] float32 in [0, 1] -> [H, W] bool.
 
     The head is the largest connected region brighter than Otsu's threshold of the image
     halved, since scalp and brain are darker than the brightest parts, with its holes
-    filled. A constant image gives the whole frame.
+    filled. A constant image gives the whole frame. `opening` takes away first what is
+    narrower than twice as many pixels, such as letters and lines that touch the head.
 
     References:
         Otsu, "A threshold selection method from gray-level histograms", 1979.
@@ -34,7 +35,10 @@ def head(image: np.ndarray) -> np.ndarray:
     # Every threshold in a gap of the histogram is as good: take the middle.
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     threshold = edges[best + 1].mean() / 2
-    regions, count = ndimage.label(image > threshold)
+    bright = image > threshold
+    if opening:
+        bright = ndimage.binary_opening(bright, iterations=opening)
+    regions, count = ndimage.label(bright)
     if not count:
         return np.ones(image.shape, bool)
     sizes = np.bincount(regions.ravel())

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxbrain.baselines import floors, linear
+from jaxbrain.baselines import floors, linear, mirror
 from jaxbrain.baselines import methods as table4
 from jaxbrain.config import Config
 from jaxbrain.errors import ConfigError
@@ -195,6 +195,16 @@ def _floor(name: str, sees: str) -> Classifier:
     return Classifier(name, fit_predict, sees=sees)
 
 
+def _mirror_kernel() -> Classifier:
+    def features(cfg, image):
+        return mirror.features(image)
+
+    def fit_predict(cfg, train, weight, test, key):
+        return mirror.fit_predict(train.image, train.label, test, cfg.data.num_classes)
+
+    return Classifier("mirror_kernel", fit_predict, features=features)
+
+
 def _quoted(name: str) -> Classifier:
     """A method of the paper's Table 4; made ready by its extras and its file of weights."""
 
@@ -224,6 +234,7 @@ CLASSIFIERS = {
         _floor("metadata", "files"),
         _floor("nn1", "thumbnails"),
         _floor("ridge", "thumbnails"),
+        _mirror_kernel(),
         *map(_quoted, (*table4.METHODS, "vgg16_transfer")),
     )
 }

@@ -71,8 +71,8 @@ class StudyConfig:
     # synthetic images per class to train on.
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge,
-    # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, or
-    # module:object, a classifier of your own (README.md, Your own methods)
+    # mirror_kernel, glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch,
+    # hbtc_mlp, or module:object, a classifier of your own (README.md, Your own methods)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
