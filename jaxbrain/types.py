@@ -271,6 +271,8 @@ class ClassifierState(NamedTuple):
     image_mean: [S, S, 1] float32, subtracted from every image (zeros if unused).
     feature_mean, feature_scale: statistics of the CNN's features on the training
         images, used by the hybrid's input where `hybrid.standardise` is on.
+    average: {"cnn": .., "hybrid": ..}, the moving averages of their params and batch_stats,
+        which predict; empty where `classifier.average_half_life` is 0.
     """
 
     step: Array
@@ -280,6 +282,7 @@ class ClassifierState(NamedTuple):
     image_mean: Array
     feature_mean: Array
     feature_scale: Array
+    average: Any
 
 
 class History(NamedTuple):

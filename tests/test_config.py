@@ -90,7 +90,11 @@ def test_cpu_reads_as_recommended():
         ("gan", {"flip": -0.1}, r"gan.flip is -0.1"),
         ("gan", {"r1": float("inf")}, r"gan.r1 is inf"),
         ("gan", {"loss": "wgan"}, r"gan.loss is 'wgan': expected bce \| hinge"),
-        ("cnn", {"filters": (32,)}, r"cnn.filters is \(32,\): expected two"),
+        (
+            "cnn",
+            {"filters": (32,)},
+            r"cnn.filters is \(32,\): expected whole numbers of at least 1, two or more",
+        ),
         ("cnn", {"filters": [32, 64]}, r"cnn.filters is \[32, 64\]"),
         ("cnn", {"pool": "sum"}, r"cnn.pool is 'sum'"),
         ("hybrid", {"sequence": "columns"}, r"hybrid.sequence is 'columns'"),

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from jaxbrain.training import augment
 
@@ -67,8 +68,38 @@ def test_standard_stays_in_range(key):
     np.testing.assert_array_equal(black, -np.ones((4, 16, 16, 1)))
 
 
-@pytest.mark.parametrize("change", [augment.reflect, augment.diffaug, augment.standard])
+@pytest.mark.parametrize(
+    "change", [augment.reflect, augment.diffaug, augment.standard, augment.strong]
+)
 def test_an_image_does_not_depend_on_its_batch(image, key, change):
     keys = jax.random.split(key, 64)
     whole = change(image, keys)
     np.testing.assert_allclose(change(image[24:32], keys[24:32]), whole[24:32], rtol=0, atol=1e-6)
+
+
+def test_an_image_is_read_between_its_pixels():
+    """As `scipy.ndimage` does, inside; half a pixel of black at the edge."""
+    rng = np.random.default_rng(5)
+    image = np.float32(rng.random((9, 9, 1)))
+    places = np.float32(rng.uniform(-2.0, 10.0, (2, 9, 9)))
+    got = augment._warp(jnp.asarray(image), *map(jnp.asarray, places))
+    framed = np.pad(image[..., 0], 4)
+    want = ndimage.map_coordinates(framed, places + 4, order=1)
+    np.testing.assert_allclose(got[..., 0], want, atol=1e-5)
+
+
+def test_strong_stays_in_range_and_near(key):
+    """A disc keeps its place and most of its size; nothing is told of left and right."""
+    row, column = np.mgrid[:48, :48] - 23.5
+    disc = jnp.asarray(np.where(np.hypot(row, column) < 14, 0.4, -1.0), jnp.float32)
+    image = jnp.tile(disc[None, :, :, None], (40, 1, 1, 1))
+    got = augment.strong(image, jax.random.split(key, 40))
+    assert got.dtype == jnp.float32 and got.shape == image.shape
+    assert float(jnp.abs(got).max()) <= 1.0
+    bright = np.asarray(got[..., 0]) > -0.3
+    area = bright.sum(axis=(1, 2)) / float((disc > 0).sum())
+    assert 0.75 < area.min() < 0.95 and 1.05 < area.max() < 1.35
+    centre = [np.argwhere(one).mean(axis=0) - 23.5 for one in bright]
+    assert 0.8 < np.abs(centre).max() < 0.03 * 48 + 0.7
+    # Each its own.
+    assert len({one.tobytes() for one in np.asarray(got)}) == 40

@@ -192,3 +192,28 @@ def test_a_schedule_needs_its_length(key):
     with pytest.raises(ConfigError, match="total_steps"):
         classifier.init(cfg, key)
     assert int(classifier.init(cfg, key, 7).total_steps) == 7
+
+
+def test_averages_predict(batch, key):
+    """Each step moves the average by its share to the new parameters, of what it trains; the
+    second of two stages reads the average of the first."""
+    cfg = plain("two_stage", average_half_life=1.0)
+    state = INIT(cfg, key)
+    want = {"params": state.cnn.params, "batch_stats": {}}
+    chex.assert_trees_all_equal(state.average["cnn"], want)
+    for _ in range(2):
+        state, _ = STEP(cfg, state, batch, key, stage="cnn")
+        want["params"] = jax.tree.map(lambda a, b: (a + b) / 2, want["params"], state.cnn.params)
+    chex.assert_trees_all_close(state.average["cnn"], want, rtol=1e-5, atol=1e-7)
+    read = classifier.features(cfg, state, batch.image)
+    image = classifier.normalise(cfg, state, batch.image)
+    chex.assert_trees_all_close(
+        read, CNN(cfg).apply({"params": want["params"]}, image, method="features"), rtol=1e-4
+    )
+    new, _ = STEP(cfg, state, batch._replace(image=read), key, stage="hybrid")
+    chex.assert_trees_all_equal(new.average["cnn"], state.average["cnn"])
+    halfway = jax.tree.map(lambda a, b: (a + b) / 2, state.hybrid.params, new.hybrid.params)
+    chex.assert_trees_all_close(new.average["hybrid"]["params"], halfway, rtol=1e-5, atol=1e-7)
+    logits = Hybrid(cfg).apply({"params": halfway}, read, False)
+    got = classifier.predict(cfg, new, batch.image)
+    np.testing.assert_allclose(got, jax.nn.softmax(logits), rtol=1e-4)

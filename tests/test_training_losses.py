@@ -25,6 +25,15 @@ def test_cross_entropy():
     np.testing.assert_allclose(losses.cross_entropy(logits, label), want, rtol=1e-5)
 
 
+def test_smoothed_targets():
+    rng = np.random.default_rng(8)
+    logits, label = np.float32(rng.normal(size=(5, 3))), np.arange(5) % 3
+    target = 0.8 * np.eye(3)[label] + 0.2 / 3
+    want = -(target * np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))).sum(1)
+    got = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(label, jnp.int32), 0.2)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_bce_is_mathworks_with_flipped_probabilities():
     """-mean log p_real - mean log(1 - p_fake), p_real <- 1 - p_real where flipped."""
     p_real = np.where(FLIP, 1 - sigmoid(REAL), sigmoid(REAL))

@@ -103,6 +103,30 @@ def test_schedules():
     np.testing.assert_allclose(factor[10:], want, rtol=1e-4, atol=1e-6)
 
 
+def test_one_cycle_rises_and_falls_in_half_cosines():
+    cycle = OptimConfig(schedule="one_cycle", warmup=0.2)
+    factor = [float(optim.schedule(cycle, jnp.int32(i), 100)) for i in range(100)]
+    done = (np.arange(100) + 0.5) / 100
+    rise = 0.04 + 0.96 * (1 - np.cos(np.pi * done / 0.2)) / 2
+    fall = (1 + np.cos(np.pi * (done - 0.2) / 0.8)) / 2
+    np.testing.assert_allclose(factor, np.where(done < 0.2, rise, fall), rtol=1e-4, atol=1e-6)
+
+
+def test_decoupled_decay_is_adamw():
+    """With the schedule, which scales the decay too; biases are left out."""
+    params, gradients = trees(4)
+    cfg = OptimConfig("adam", 0.01, l2=0.0, weight_decay=0.3, schedule="warmup_cosine", warmup=0.5)
+    rate = lambda i: 0.01 * optim.schedule(cfg, i, 4)  # noqa: E731
+    adamw = optax.adamw(rate, weight_decay=0.3, mask=optim.kernels)
+    net = NetState(params, {}, optim.make(cfg).init(params))
+    for i, gradient in enumerate(gradients):
+        net = optim.update(cfg, gradient, net, jnp.int32(i), 4)
+    with jax.numpy_dtype_promotion("standard"):
+        want = run(adamw, params, gradients)
+    for got, wanted in zip(*map(jax.tree.leaves, (net.params, want)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_update_scales_by_the_schedule():
     params, (gradient,) = trees(1)
     cfg = OptimConfig(momentum=0.0, l2=0.0, schedule="warmup_cosine", warmup=0.5)

@@ -1,6 +1,7 @@
 """The CNN that extracts features and the LSTM hybrid that reads them."""
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxbrain.config import Config, require_names
 from jaxbrain.nn import ops
@@ -10,10 +11,13 @@ from jaxbrain.types import Array
 
 
 class CNN(nn.Module):
-    """Two convolutions with ReLU, two pools, FC to features, FC to classes.
+    """Convolutions with ReLU, two pools, FC to features, FC to classes.
+
+    The paper's has two convolutions; what else `cfg.cnn` may ask for its comments say.
 
     References:
-        The paper, section 2-3-1, equations (1) and (2); README.md for the widths.
+        The paper, section 2-3-1, equations (1) and (2); README.md for the widths. Wu and
+        He, "Group normalization", 2018.
     """
 
     cfg: Config
@@ -21,48 +25,82 @@ class CNN(nn.Module):
     def setup(self):
         require_names(self.cfg)
         cnn, dtype = self.cfg.cnn, compute_dtype(self.cfg)
-        self.conv1 = Conv(cnn.filters[0], cnn.kernel_size, dtype=dtype)
-        self.conv2 = Conv(cnn.filters[1], cnn.kernel_size, dtype=dtype)
-        self.fc = dense(cnn.features, dtype)
+        for i, filters in enumerate(cnn.filters):
+            size, stride = cnn.kernel_size, 1
+            if i == 0:
+                size, stride = cnn.first_kernel_size or size, cnn.first_stride
+            setattr(self, f"conv{i + 1}", Conv(filters, size, stride, dtype=dtype))
+            if cnn.norm == "group":
+                setattr(self, f"norm{i + 1}", nn.GroupNorm(num_groups=4, dtype=dtype))
+        self.drop = nn.Dropout(cnn.dropout)
+        if cnn.summary == "all":
+            self.fc = dense(cnn.features, dtype)
         self.fc_out = dense(self.cfg.data.num_classes, dtype)
 
-    def map(self, image: Array) -> Array:
-        """[B, S, S, C] float32 -> the second pool's output [B, H', W', filters[1]]."""
+    def _block(self, number: int, x: Array, pools=None) -> Array:
+        """A convolution, its norm, ReLU and pools."""
+        cnn, conv = self.cfg.cnn, getattr(self, f"conv{number}")
+        if pools is None:
+            pools = lambda x: x  # noqa: E731
+        elif cnn.norm == "none" and cnn.pool != "average":
+            # Bias and ReLU keep the order of values, so pooling first gives the same
+            # numbers and gradients, and they run on the pooled pixels only.
+            return nn.relu(conv(x, pools))
+        x = conv(x)
+        if cnn.norm == "group":
+            x = getattr(self, f"norm{number}")(x)
+        return pools(nn.relu(x))
+
+    def _convolved(self, image: Array) -> Array:
         cnn = self.cfg.cnn
 
         def pool(x):
             return ops.pool(x, cnn.pool, cnn.pool_size, cnn.pool_stride)
 
-        def block(conv, pools, x):
-            if cnn.pool == "average":
-                x = nn.relu(conv(x))
-                return pools(x)
-            # Bias and ReLU keep the order of values, so pooling first gives the same
-            # numbers and gradients, and they run on the pooled pixels only.
-            return nn.relu(conv(x, pools))
+        if cnn.interleave:
+            x = self._block(2, self._block(1, image, pool), pool)
+        else:
+            x = self._block(2, self._block(1, image), lambda x: pool(pool(x)))
+        for number in range(3, len(cnn.filters) + 1):
+            x = self._block(number, x)
+        if cnn.last_pool == 1:
+            return x
+        return ops.pool(x, "average", cnn.last_pool, cnn.last_pool)
 
-        def both(image):
-            if cnn.interleave:
-                return block(self.conv2, pool, block(self.conv1, pool, image))
-            return block(self.conv2, lambda x: pool(pool(x)), nn.relu(self.conv1(image)))
-
-        return ops.in_parts(both, image)
+    def map(self, image: Array) -> Array:
+        """[B, S, S, C] float32 -> the last layer's output [B, H', W', F], F of the last
+        filters; twice as many with `cnn.mirror`, and the map of an image's mirror image is
+        then the mirror image of its map."""
+        if not self.cfg.cnn.mirror:
+            return ops.in_parts(self._convolved, image)
+        both = jnp.concatenate([image, image[:, :, ::-1]])
+        x, other = jnp.split(ops.in_parts(self._convolved, both), 2)
+        other = other[:, :, ::-1]
+        return jnp.concatenate([x + other, jnp.abs(x - other)], axis=-1)
 
     def features(self, image: Array, train: bool = False) -> Array:
-        """[B, S, S, C] float32 -> what the hybrid reads; the same while training.
+        """[B, S, S, C] float32 -> what the hybrid reads.
 
-        [B, cnn.features] for the vector and scalar readings; [B, H', W' * filters[1]],
-        one token per row of the map, for the rows reading.
+        For the vector and scalar readings [B, cnn.features], or [B, 2 F] with `cnn.summary`
+        = average_max; for the rows reading one token per row of the map, [B, H', W' F] or
+        [B, H', 2 F]. Training draws from the rng "dropout" where `cnn.dropout` is not 0.
         """
+        return self._read(image, train, self.cfg.hybrid.sequence == "rows")
+
+    def _read(self, image: Array, train: bool, by_row: bool) -> Array:
         x = self.map(image)
-        if self.cfg.hybrid.sequence == "rows":
-            return x.reshape(x.shape[0], x.shape[1], -1).astype("float32")
-        return self.fc(x.reshape(x.shape[0], -1)).astype("float32")
+        if self.cfg.cnn.summary == "average_max":
+            axes = (2,) if by_row else (1, 2)
+            x = jnp.concatenate([x.mean(axis=axes), x.max(axis=axes)], axis=-1)
+        elif by_row:
+            x = x.reshape(x.shape[0], x.shape[1], -1)
+        else:
+            x = self.fc(x.reshape(x.shape[0], -1))
+        return self.drop(x, deterministic=not train).astype("float32")
 
     def __call__(self, image: Array, train: bool = False) -> Array:
         """[B, S, S, C] float32 -> logits [B, K] of the CNN's own softmax."""
-        x = self.map(image)
-        return self.fc_out(self.fc(x.reshape(x.shape[0], -1))).astype("float32")
+        return self.fc_out(self._read(image, train, by_row=False)).astype("float32")
 
 
 class Hybrid(nn.Module):

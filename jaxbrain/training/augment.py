@@ -90,3 +90,48 @@ def standard(image: Array, keys: Array) -> Array:
     # The gain acts on grey levels above black.
     gain = _per_image(_uniform(gain_keys, 0.8, 1.2))
     return jnp.clip((image + 1.0) * gain - 1.0, -1.0, 1.0)
+
+
+def _warp(image: Array, rows: Array, columns: Array) -> Array:
+    """An image [S, S, C] read at places [S, S] each, bilinear; 0 outside."""
+    size = image.shape[0]
+    top, left = jnp.floor(rows), jnp.floor(columns)
+    down, right = (rows - top)[..., None], (columns - left)[..., None]
+
+    def at(row, column):
+        inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
+        row, column = (jnp.clip(x, 0, size - 1).astype(jnp.int32) for x in (row, column))
+        return jnp.where(inside[..., None], image[row, column], 0.0)
+
+    upper = at(top, left) * (1.0 - right) + at(top, left + 1.0) * right
+    lower = at(top + 1.0, left) * (1.0 - right) + at(top + 1.0, left + 1.0) * right
+    return upper * (1.0 - down) + lower * down
+
+
+def strong(image: Array, keys: Array) -> Array:
+    """Turns of up to 10 degrees, sizes of +-10 %, aspects of +-6 %, shifts of +-3 %, gamma
+    e^+-0.3, gain +-20 %, noise of 0.02 of the range, for the classifier. Left and right are
+    not swapped. The result stays in [-1, 1]; black comes in."""
+    size = image.shape[1]
+    turn_keys, size_keys, aspect_keys, shift_keys, gamma_keys, gain_keys, noise_keys = _split(
+        keys, 7
+    )
+    turn = _uniform(turn_keys, -jnp.pi / 18, jnp.pi / 18)
+    larger, aspect = _uniform(size_keys, 0.9, 1.1), _uniform(aspect_keys, 0.94, 1.06)
+    shift = jax.vmap(lambda key: jax.random.uniform(key, (2,), minval=-0.03, maxval=0.03))(
+        shift_keys
+    )
+    middle = (size - 1) / 2
+    line = jnp.arange(size, dtype=jnp.float32) - middle
+    row, column = jnp.meshgrid(line, line, indexing="ij")
+
+    def one(image, turn, larger, aspect, shift):
+        rows = (row * jnp.cos(turn) - column * jnp.sin(turn)) / (larger * aspect)
+        columns = (row * jnp.sin(turn) + column * jnp.cos(turn)) / larger
+        return _warp(image, rows + middle + shift[0] * size, columns + middle + shift[1] * size)
+
+    grey = jax.vmap(one)((image + 1.0) / 2.0, turn, larger, aspect, shift)
+    grey = jnp.clip(grey, 0.0, 1.0) ** _per_image(jnp.exp(_uniform(gamma_keys, -0.3, 0.3)))
+    grey = grey * _per_image(_uniform(gain_keys, 0.8, 1.2))
+    noise = jax.vmap(lambda key: jax.random.normal(key, image.shape[1:]))(noise_keys)
+    return jnp.clip(grey + 0.02 * noise, 0.0, 1.0) * 2.0 - 1.0

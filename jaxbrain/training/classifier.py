@@ -93,14 +93,21 @@ def init(
     if mode != "cnn":
         logits, hybrid = modules.init(nets.hybrid, hybrid_key, jnp.zeros((1, *shape)))
         _require_logits(cfg, "hybrid", logits, 1)
+    hybrid = NetState(**hybrid, opt_state=optim.make(options).init(hybrid["params"]))
+    average = {}
+    if cfg.classifier.average_half_life > 0:
+        average = {"cnn": optim.variables(cnn), "hybrid": optim.variables(hybrid)}
+        # A copy, so that no buffer appears twice in a state that will be donated.
+        average = jax.tree.map(jnp.copy, average)
     return ClassifierState(
         step=jnp.int32(0),
         total_steps=jnp.int32(1 if total_steps is None else total_steps),
         cnn=cnn,
-        hybrid=NetState(**hybrid, opt_state=optim.make(options).init(hybrid["params"])),
+        hybrid=hybrid,
         image_mean=jnp.zeros((size, size, 1)),
         feature_mean=jnp.zeros(shape),
         feature_scale=jnp.ones(shape),
+        average=average,
     )
 
 
@@ -134,8 +141,14 @@ def features(
 ) -> Array:
     """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
     [B, cnn.features], or [B, H', W' * filters] in the rows reading."""
-    cnn = _networks(cfg, networks).cnn
-    return modules.predict(cnn, state.cnn, normalise(cfg, state, image), method="features")
+    cnn, net = _networks(cfg, networks).cnn, _predicting(state, "cnn")
+    return modules.predict(cnn, net, normalise(cfg, state, image), method="features")
+
+
+def _predicting(state: ClassifierState, name: str) -> NetState:
+    """A network as it predicts: with its averages where there are any."""
+    net = getattr(state, name)
+    return net._replace(**state.average[name]) if state.average else net
 
 
 def _standardise(state: ClassifierState, features: Array) -> Array:
@@ -227,8 +240,14 @@ def train_step(
         state.total_steps,
         axis_name=axis_name,
         lr_scale=lr_scale,
+        smoothing=cfg.classifier.label_smoothing,
     )
-    return state._replace(step=state.step + 1, **new), sums
+    average = state.average
+    if half_life := cfg.classifier.average_half_life:
+        # Of what is trained: in two stages the second reads the average of the first.
+        own = {k: optim.averaged(average[k], net, half_life) for k, net in new.items()}
+        average = average | own
+    return state._replace(step=state.step + 1, average=average, **new), sums
 
 
 class _Keys(NamedTuple):
@@ -252,10 +271,11 @@ def _check(cfg: Config, state: ClassifierState, batch: Batch, stage: str) -> Non
 
 def _seen(cfg: Config, state: ClassifierState, image: Array, key: Array, axis_name) -> Array:
     """What the CNN sees of a batch while it is trained."""
-    if cfg.classifier.augment == "standard":
+    if cfg.classifier.augment != "none":
         devices = 1 if axis_name is None else lax.axis_size(axis_name)
         keys = jax.random.split(key, devices * image.shape[0])
-        image = augment.standard(image, augment.own_rows(keys, axis_name))
+        change = augment.strong if cfg.classifier.augment == "strong" else augment.standard
+        image = change(image, augment.own_rows(keys, axis_name))
     return normalise(cfg, state, image)
 
 
@@ -296,6 +316,7 @@ def descend(
     *,
     axis_name: str | None = None,
     lr_scale: Array | float | None = None,
+    smoothing: float = 0.0,
 ) -> tuple[dict[str, NetState], dict[str, Array]]:
     """One update of networks on the weighted mean cross-entropy of one batch: what every
     training of a classifier here does (`train_step`, and the baselines').
@@ -307,6 +328,7 @@ def descend(
         label: [B] int32; weight: [B] float32, 0 for padding.
         step, total_steps: where the learning-rate schedule stands.
         axis_name, lr_scale: see `train_step`.
+        smoothing: static, of the targets (`losses.cross_entropy`).
 
     Returns:
         The networks, and weighted sums over the batch: loss, correct, count.
@@ -320,7 +342,7 @@ def descend(
 
     def loss_fn(params):
         answers, batch_stats = logits(params)
-        loss = (weight * losses.cross_entropy(answers, label)).sum()
+        loss = (weight * losses.cross_entropy(answers, label, smoothing)).sum()
         return loss / jnp.maximum(count, 1e-6), (loss, answers, batch_stats)
 
     params = {name: net.params for name, net in nets.items()}
@@ -346,12 +368,13 @@ def predict(
     """
     nets = _networks(cfg, networks)
     if cfg.classifier.mode == "cnn":
-        logits = modules.predict(nets.cnn, state.cnn, normalise(cfg, state, image))
+        net = _predicting(state, "cnn")
+        logits = modules.predict(nets.cnn, net, normalise(cfg, state, image))
         return jax.nn.softmax(_require_logits(cfg, "cnn", logits, image.shape[0]), axis=-1)
     read = features(cfg, state, image, networks)
     if cfg.hybrid.standardise:
         read = _standardise(state, read)
-    logits = modules.predict(nets.hybrid, state.hybrid, read)
+    logits = modules.predict(nets.hybrid, _predicting(state, "hybrid"), read)
     return jax.nn.softmax(_require_logits(cfg, "hybrid", logits, image.shape[0]), axis=-1)
 
 

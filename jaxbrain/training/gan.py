@@ -66,16 +66,12 @@ def init(cfg: Config, key: Array, networks: Networks | None = None) -> GANState:
     generator = net(drawn, gan.generator_optim)
     discriminator = net(judge, gan.discriminator_optim)
     # A copy, so that no buffer appears twice in a state that will be donated.
-    average = jax.tree.map(jnp.copy, _variables(generator)) if _averages(cfg) else {}
+    average = jax.tree.map(jnp.copy, optim.variables(generator)) if _averages(cfg) else {}
     return GANState(jnp.int32(0), generator, discriminator, average)
 
 
 def _averages(cfg: Config) -> bool:
     return cfg.gan.average_half_life > 0
-
-
-def _variables(net: NetState) -> dict:
-    return {"params": net.params, "batch_stats": net.batch_stats}
 
 
 class _Keys(NamedTuple):
@@ -274,17 +270,11 @@ def train_step(
         fool = jax.value_and_grad(partial(once.fool, keys, discriminator), has_aux=True)
         (loss_g, stats_g), grads_g = fool(params_g)
     generator = once.update(gan.generator_optim, state.generator, grads_g, stats_g)
-    average = _averaged(cfg, state.average, generator)
+    average = state.average
+    if _averages(cfg):
+        average = optim.averaged(average, generator, gan.average_half_life)
     sums = _sums(logits, loss_d, loss_g, axis_name)
     return GANState(state.step + 1, generator, discriminator, average), sums
-
-
-def _averaged(cfg: Config, average, generator: NetState):
-    if not _averages(cfg):
-        return average
-    keep = 0.5 ** (1.0 / cfg.gan.average_half_life)
-    new = _variables(generator)
-    return jax.tree.map(lambda old, new: old * keep + new * (1.0 - keep), average, new)
 
 
 def _sums(logits: tuple, loss_d: Array, loss_g: Array, axis_name: str | None) -> dict[str, Array]:

@@ -8,9 +8,15 @@ from jaxbrain.config import require_name
 from jaxbrain.types import Array
 
 
-def cross_entropy(logits: Array, label: Array) -> Array:
-    """Cross-entropy in nats: logits [B, K] float32, label [B] int32 -> [B] float32."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+def cross_entropy(logits: Array, label: Array, smoothing: float = 0.0) -> Array:
+    """Cross-entropy in nats: logits [B, K] float32, label [B] int32 -> [B] float32.
+
+    smoothing: share of each target that all K classes get alike (static).
+    """
+    hard = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+    if smoothing == 0:
+        return hard
+    return (1.0 - smoothing) * hard - smoothing * jax.nn.log_softmax(logits).mean(axis=-1)
 
 
 def discriminator_loss(kind: str, real_logits: Array, fake_logits: Array, flip: Array) -> Array:

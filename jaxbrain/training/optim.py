@@ -90,6 +90,10 @@ def make(cfg: OptimConfig) -> optax.GradientTransformation:
             optax.add_decayed_weights(cfg.l2, mask=kernels),
             optax.adam(cfg.learning_rate, b1=cfg.b1, b2=cfg.b2),
         )
+    if cfg.weight_decay:
+        # After the rate, so that no moment sees it (Loshchilov and Hutter, 2019).
+        decay = -cfg.learning_rate * cfg.weight_decay
+        transform = optax.chain(transform, optax.add_decayed_weights(decay, mask=kernels))
     if cfg.clip_norm:
         transform = optax.chain(optax.clip_by_global_norm(cfg.clip_norm), transform)
     return _lenient(transform)
@@ -112,9 +116,11 @@ def schedule(cfg: OptimConfig, step: Array, total_steps: Array | int) -> Array:
     """
     if not has_schedule(cfg):
         return jnp.float32(1.0)
-    require_name("optim.schedule", cfg.schedule, ("constant", "warmup_cosine"))
+    require_name("optim.schedule", cfg.schedule, ("constant", "warmup_cosine", "one_cycle"))
     done = (jnp.float32(step) + 0.5) / jnp.maximum(jnp.float32(total_steps), 1.0)
     rise = done / max(cfg.warmup, 1e-6)
+    if cfg.schedule == "one_cycle":
+        rise = 0.04 + 0.96 * 0.5 * (1.0 - jnp.cos(jnp.pi * rise))
     fall = (done - cfg.warmup) / (1.0 - cfg.warmup)
     cosine = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(fall, 0.0, 1.0)))
     return jnp.where(done < cfg.warmup, rise, cosine)
@@ -151,3 +157,15 @@ def update(
     updates = jax.tree.map(lambda u: u * factor, updates)
     params = optax.apply_updates(net.params, updates)
     return net._replace(params=params, opt_state=opt_state)
+
+
+def variables(net: NetState) -> dict:
+    """What a network computes with: its params and batch_stats, without its optimiser."""
+    return {"params": net.params, "batch_stats": net.batch_stats}
+
+
+def averaged(average: dict, net: NetState, half_life: float) -> dict:
+    """The moving average of a network's `variables` after one step; an old value counts for
+    half after `half_life` steps."""
+    keep = 0.5 ** (1.0 / half_life)
+    return jax.tree.map(lambda old, new: old * keep + new * (1.0 - keep), average, variables(net))

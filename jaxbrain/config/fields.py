@@ -1,4 +1,4 @@
-"""Every choice of a run, as frozen and hashable dataclasses, and four presets.
+"""Every choice of a run, as frozen and hashable dataclasses.
 
 One field per knob of the method; a configuration is static under `jax.jit`. Field
 comments are the help texts of the command line.
@@ -93,13 +93,16 @@ class OptimConfig:
     b1: float = 0.9  # of adam
     b2: float = 0.999  # of adam
     l2: float = 1e-4  # added to the gradient of kernels, before momentum
+    weight_decay: float = 0.0  # decoupled: kernels lose this share, times the rate, a step
     clip_norm: float = 0.0  # global gradient norm; 0 never clips
-    schedule: Literal["constant", "warmup_cosine"] = "constant"
-    warmup: float = 0.05  # share of the steps that warm up (warmup_cosine)
+    # warmup_cosine rises in a line from 0, one_cycle in half a cosine from a 25th; both
+    # then fall in half a cosine.
+    schedule: Literal["constant", "warmup_cosine", "one_cycle"] = "constant"
+    warmup: float = 0.05  # share of the steps that warm up
 
     def __post_init__(self):
         _check_choices("optim", self)
-        _check_float("optim", self, 0.0, math.inf, "l2", "clip_norm")
+        _check_float("optim", self, 0.0, math.inf, "l2", "clip_norm", "weight_decay")
         _check_float("optim", self, 0.0, 1.0, "momentum", "b1", "b2", "warmup")
         _check_float("optim", self, 1e-12, math.inf, "learning_rate")
 
@@ -205,23 +208,43 @@ class GANConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CNNConfig:
-    """Two convolutions, two pools, a fully connected layer (paper, section 2-3-1)."""
+    """Two convolutions, two pools, a fully connected layer (paper, section 2-3-1); and what
+    else helps."""
 
-    filters: tuple[int, int] = (32, 64)
+    filters: tuple[int, ...] = (32, 64)  # of two convolutions or more
     kernel_size: int = 3
+    first_kernel_size: int = 0  # of the first convolution; 0 is as the others
+    first_stride: int = 1
+    norm: Literal["none", "group"] = "none"  # after each convolution, in four groups
     pool: Literal["max", "average", "min"] = "max"
     pool_size: int = 3
     pool_stride: int = 2
     interleave: bool = True  # conv pool conv pool; else conv conv pool pool
-    features: int = 128
+    last_pool: int = 1  # side of the squares whose averages the last map becomes; 1 leaves it
+    # Each place beside its mirror place: of z = f(x) and z' = flip(f(flip(x))) the CNN goes
+    # on with z + z' and |z - z'|.
+    mirror: bool = False
+    # What is read of the map, or of a row of it: all of it, or mean and maximum.
+    summary: Literal["all", "average_max"] = "all"
+    dropout: float = 0.0  # of what is read
+    features: int = 128  # of the fully connected layer, which summary = all has
 
     def __post_init__(self):
         _check_choices("cnn", self)
         _check_int("cnn", self, 1, "kernel_size", "pool_size", "pool_stride", "features")
+        _check_int("cnn", self, 1, "first_stride", "last_pool")
+        _check_int("cnn", self, 0, "first_kernel_size")
+        _check_float("cnn", self, 0.0, 1.0, "dropout")
         found = self.filters
-        pair = isinstance(found, tuple) and len(found) == 2
-        if not pair or not all(isinstance(n, int) and n >= 1 for n in found):
-            raise ConfigError(f"cnn.filters is {found!r}: expected two whole numbers of at least 1")
+        some = isinstance(found, tuple) and len(found) >= 2
+        if not some or not all(isinstance(n, int) and n >= 1 for n in found):
+            raise ConfigError(
+                f"cnn.filters is {found!r}: expected whole numbers of at least 1, two or more"
+            )
+        if self.norm == "group" and any(n % 4 for n in found):
+            raise ConfigError(f"cnn.filters is {found!r}: expected multiples of 4, for cnn.norm")
+        if not self.interleave and len(found) > 2:
+            raise ConfigError(f"cnn.interleave is False: expected True with {len(found)} filters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,12 +276,17 @@ class ClassifierConfig:
     shuffle: Literal["once", "every_epoch"] = "once"  # of the training images
     partial: Literal["drop", "pad"] = "drop"  # a last batch that is not full
     class_weight: Literal["none", "balanced"] = "none"
-    augment: Literal["none", "standard"] = "none"  # flips, shifts, gain
+    # standard: flips, shifts, gain. strong: turns, sizes, shifts, gamma, gain, noise.
+    augment: Literal["none", "standard", "strong"] = "none"
+    label_smoothing: float = 0.0  # share of a target that all classes get alike
+    average_half_life: float = 0.0  # steps, of the averaged parameters; 0 is off
     optim: OptimConfig = OptimConfig()
 
     def __post_init__(self):
         _check_choices("classifier", self)
         _check_int("classifier", self, 1, "epochs", "batch_size")
+        _check_float("classifier", self, 0.0, 1.0, "label_smoothing")
+        _check_float("classifier", self, 0.0, math.inf, "average_half_life")
         require_optimiser("classifier.optim", self.optim)
 
 
@@ -284,123 +312,3 @@ class Config:
                 "hybrid.standardise is True: expected False, since classifier.mode is "
                 f"{self.classifier.mode!r} and features move while they are trained"
             )
-
-
-def paper() -> Config:
-    """The paper's setting, read literally (README.md, What the paper leaves open).
-
-    MathWorks' conditional GAN at 64 px for 500 updates, a pool of 400 images, a CNN on
-    224 px trained for 20 epochs of SGDM, then the LSTM hybrid on its features as one
-    time step. What the paper leaves open follows MATLAB R2021's defaults.
-
-    Expected: no accuracy is promised; the paper's own is 99.17 % on 120 images, half of
-    them synthetic. Cost: 500 GAN updates of about 0.5 TFLOP each and 720 of the
-    classifier; meant for an accelerator.
-
-    Command:
-        python -m experiments.paper --preset paper --data path/to/brain_tumor_dataset
-    """
-    return Config()
-
-
-def recommended() -> Config:
-    """What we would run instead: a first sensible version, for an accelerator.
-
-    Head crop, padded squares, all images of each class; hinge loss with R1 and
-    DiffAugment, an averaged generator, 20,000 alternating updates; the hybrid over rows
-    trained end to end with Adam, augmentation and a cosine schedule (SGDM at the paper's
-    0.01 hardly leaves chance in this reading: README.md, Findings).
-
-    Expected: not yet measured. Cost: 20,000 GAN updates of about 0.2 TFLOP each; meant
-    for an accelerator.
-
-    Command:
-        python -m experiments.paper --preset recommended --data path/to/brain_tumor_dataset
-    """
-    return Config(
-        data=DataConfig(
-            n_per_class=0,
-            image_size=64,
-            crop="head",
-            square="pad",
-            normalise="minmax",
-            dedup="group",
-        ),
-        gan=GANConfig(
-            dropout=0.0,
-            generator_condition="batchnorm",
-            discriminator_condition="projection",
-            loss="hinge",
-            r1=0.05,
-            r1_every=16,
-            update="alternating",
-            flip=0.0,
-            augment="diffaug",
-            average_half_life=1000.0,
-            steps=20_000,
-            batch_size=32,
-        ),
-        hybrid=HybridConfig(sequence="rows"),
-        classifier=ClassifierConfig(
-            mode="end_to_end",
-            epochs=100,
-            batch_size=16,
-            shuffle="every_epoch",
-            partial="pad",
-            class_weight="balanced",
-            augment="standard",
-            optim=OptimConfig("adam", 2e-3, schedule="warmup_cosine"),
-        ),
-        compute="auto",
-    )
-
-
-def cpu() -> Config:
-    """The paper's method at a size that a laptop trains: 64 px and narrow nets, with the
-    reading and mode of `recommended`, on at most 100 images per class.
-
-    Expected: no accuracy is promised. Cost: about three minutes a seed on two cores
-    (README.md's results table has the figures).
-
-    Command:
-        python -m experiments.paper --preset cpu --data path/to/brain_tumor_dataset
-    """
-    base = recommended()
-    adam = OptimConfig("adam", 5e-4, b1=0.5, l2=0.0)
-    return dataclasses.replace(
-        base,
-        data=dataclasses.replace(base.data, n_per_class=100),
-        gan=dataclasses.replace(
-            base.gan,
-            r1_every=1,
-            filters=16,
-            projection=256,
-            steps=2400,
-            batch_size=16,
-            average_half_life=200.0,
-            generator_optim=adam,
-            discriminator_optim=adam,
-        ),
-        cnn=CNNConfig(filters=(16, 32)),
-        compute="float32",
-    )
-
-
-def tiny() -> Config:
-    """`cpu` at 48 px on 300 easy phantoms per class, with a shorter GAN training: what
-    runs without any data.
-
-    Expected: at least 90 % on fresh phantoms. Cost: about two minutes on two cores
-    (README.md's results table has the figures).
-
-    Command:
-        python -m experiments.paper
-    """
-    base = cpu()
-    return dataclasses.replace(
-        base,
-        data=dataclasses.replace(base.data, n_per_class=300, image_size=48, difficulty=0.2),
-        gan=dataclasses.replace(
-            base.gan, image_size=48, projection=128, augment="reflect", steps=2000, r1_every=16
-        ),
-    )
