@@ -119,6 +119,30 @@ def _identity(results: dict) -> list[str]:
     return lines
 
 
+def _doubts(results: dict) -> list[str]:
+    """Labels to look at, for the page."""
+    found = results.get("doubts")
+    if not found or not found["images"]:
+        return []
+    names = list(results["data"]["found"])
+    all_wrong = sum(one["wrong"] == one["answers"] for one in found["images"])
+    rows = [
+        [one["id"], names[one["label"]], number(one["belief"], 2), f"{one['wrong']} of {n}"]
+        for one in found["images"]
+        for n in (one["answers"],)
+    ]
+    return [
+        "## Look at these labels",
+        markdown(
+            f"Real images whose labels the methods that look at pixels "
+            f"({', '.join(found['classifiers'])}) believe least under {found['protocol']}: "
+            f"{all_wrong} of them wrong in every answer. A hard image and a wrong label look alike "
+            "here; `doubts.png` shows them."
+        ),
+        markdown_table(["image", "label", "mean probability of it", "wrong"], rows),
+    ]
+
+
 def missing(results: dict) -> list[str]:
     """A line for each cell that lacks some of its trainings."""
     wanted = results["seeds"] * results["folds"]
@@ -171,6 +195,7 @@ def page(results: dict) -> str:
     parts += ["## Metrics under P0 and P3", markdown_table(*_metrics(results))]
     if results["comparisons"]:
         parts += ["## Paired comparisons under P3", markdown_table(*_comparisons(results))]
+    parts += _doubts(results)
     parts.append(remains(results))
     return "\n\n".join(parts) + "\n"
 

@@ -17,6 +17,7 @@ from jaxbrain.data import duplicates
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
+from jaxbrain.reports import drawing
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import environment, files
 from jaxbrain.runs.study import (
@@ -28,9 +29,12 @@ from jaxbrain.runs.study import (
     write_predictions,
 )
 from jaxbrain.runs.workdir import differences
-from jaxbrain.scoring import scores
+from jaxbrain.scoring import doubts, scores
 from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.types import Dataset
+
+# Images in a row of the sheet of doubtful labels.
+_ROW = 12
 
 
 def ladder(
@@ -105,6 +109,7 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     files.write_json(path / "ladder.json", results)
     files.write_text(path / "report.md", report.page(results))
     report.picture(path / "ladder.png", results)
+    _draw_doubts(path / "doubts.png", results["doubts"], opened)
     report.show(console, results)
     seconds = round(time.perf_counter() - started, 1)
     # Of all parts, also those of earlier calls.
@@ -113,6 +118,19 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     files.write_json(path / "env.json", about)
     log.line(f"wrote  {path}  in {seconds:.0f} s")
     log.line(f"verify python -m jaxbrain ladder --verify {path}")
+
+
+def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
+    """The images of `doubts`, a row for each class, the least believed first."""
+    number = {name: i for i, name in enumerate(opened.records.path)}
+    shown_of: dict[int, list] = {}
+    for one in found["images"] if found else ():
+        shown_of.setdefault(one["label"], []).append(number[one["id"]])
+    names, images = opened.records.class_names, opened.study.shared.views.images
+    rows = [(names[k], images[of[:_ROW]]) for k, of in sorted(shown_of.items())]
+    path.unlink(missing_ok=True)
+    if rows:
+        drawing.sheet(path, rows)
 
 
 def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:
@@ -126,6 +144,9 @@ def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:
         "generators": list(options.generators),
         "classifiers": list(options.classifiers),
         "other_view": opened.study.shared.other_view(),
+        "seeing": [
+            one.name for one in opened.study.shared.classifiers.values() if one.sees != "files"
+        ],
         "test_over_train": _test_over_train(cfg, options),
         "skipped": [{"name": name, "why": why} for name, why in opened.skipped.items()],
         "data": {
@@ -157,7 +178,9 @@ def cell_of(results: dict, *which: str) -> dict | None:
 
 def _scored(workdir: Path, results: dict) -> dict:
     view = results["test_over_train"], results["other_view"]
-    return scores.scores(workdir / "predictions.csv", workdir / "images.csv", *view)
+    own = workdir / "predictions.csv", workdir / "images.csv"
+    answers = scores.read(own[0], scores.read_groups(own[1]))
+    return scores.scores(*own, *view) | {"doubts": doubts.doubts(answers, results["seeing"])}
 
 
 def verify(workdir: str | Path) -> list[str]:
