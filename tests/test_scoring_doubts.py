@@ -1,12 +1,14 @@
 """Labels to look at: what is counted, how it is weighed, what it finds."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
 
 from jaxbrain import config, phantom
 from jaxbrain.data.records import from_arrays
+from jaxbrain.reports import ladder as report
 from jaxbrain.runs.ladder import ladder, verify
 from jaxbrain.scoring.doubts import doubts
 from jaxbrain.scoring.scores import Answers
@@ -104,6 +106,11 @@ def test_swapped_labels_of_phantoms_are_found(tmp_path):
     assert "Look at these labels" in page and all(name in page for name in first)
     assert verify(tmp_path / "run") == []
     assert (tmp_path / "run" / "doubts.png").stat().st_size > 1000
+    # A run of a version that knew no doubts is as it should be too.
+    old = {key: value for key, value in results.items() if key not in ("doubts", "seeing")}
+    (tmp_path / "run" / "ladder.json").write_text(json.dumps(old))
+    (tmp_path / "run" / "report.md").write_text(report.page(old))
+    assert verify(tmp_path / "run") == []
 
 
 def test_nothing_to_doubt(tmp_path):

@@ -179,8 +179,11 @@ def cell_of(results: dict, *which: str) -> dict | None:
 def _scored(workdir: Path, results: dict) -> dict:
     view = results["test_over_train"], results["other_view"]
     own = workdir / "predictions.csv", workdir / "images.csv"
-    answers = scores.read(own[0], scores.read_groups(own[1]))
-    return scores.scores(*own, *view) | {"doubts": doubts.doubts(answers, results["seeing"])}
+    found = scores.scores(*own, *view)
+    if "seeing" in results:  # Runs of an earlier version do not say it.
+        answers = scores.read(own[0], scores.read_groups(own[1]))
+        found["doubts"] = doubts.doubts(answers, results["seeing"])
+    return found
 
 
 def verify(workdir: str | Path) -> list[str]:
