@@ -2,8 +2,8 @@
 kernel ridge regression.
 
 A brain is nearly symmetric and a tumour seldom is, so each place is compared with its mirror
-place. All looks at the head alone: in whole pictures the framing itself tells the classes of
-public sets apart (README.md, What an honest classifier reaches).
+place. All looks at the head alone: what is around it may tell classes apart that come from
+different sources (README.md, What an honest classifier reaches).
 """
 
 import jax

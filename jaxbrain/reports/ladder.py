@@ -133,12 +133,10 @@ def _doubts(results: dict) -> list[str]:
     ]
     return [
         "## Look at these labels",
-        markdown(
-            f"Real images whose labels the methods that look at pixels "
-            f"({', '.join(found['classifiers'])}) believe least under {found['protocol']}: "
-            f"{all_wrong} of them wrong in every answer. A hard image and a wrong label look alike "
-            "here; `doubts.png` shows them."
-        ),
+        "Real images whose labels the methods that look at pixels "
+        f"({markdown(', '.join(found['classifiers']))}) believe least under {found['protocol']}: "
+        f"{all_wrong} of them wrong in every answer. A hard image and a wrong label look alike "
+        "here; `doubts.png` shows them.",
         markdown_table(["image", "label", "mean probability of it", "wrong"], rows),
     ]
 
