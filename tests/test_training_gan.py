@@ -12,7 +12,7 @@ from conftest import change, small
 from jaxbrain.config import OptimConfig
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
-from jaxbrain.training import augment, gan, plans
+from jaxbrain.training import augment, devices, gan, plans
 from jaxbrain.types import Batch
 
 STEP = jax.jit(gan.train_step, static_argnums=0)
@@ -154,11 +154,24 @@ def test_lanes_take_the_penalty_when_it_is_due_in_one_of_them():
     states = [INIT(cfg, key) for key in keys]
     states[1] = states[1]._replace(step=jnp.int32(1))
     stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *states)
-    together = jax.vmap(lambda state, key: gan.train_step(cfg, state, batch(), key))
+    data = batch()
+    together = jax.vmap(lambda state, key: gan.train_step(cfg, state, data, key))
     new, _ = jax.jit(together)(stacked, keys)
     for i in range(2):
-        want, _ = STEP(cfg, states[i], batch(), keys[i])
+        want, _ = STEP(cfg, states[i], data, keys[i])
         close(jax.tree.map(lambda leaf, i=i: leaf[i], new.discriminator), want.discriminator, 1e-5)
+
+
+@pytest.mark.parametrize("spread", [devices.pmap_step, devices.sharded_step])
+def test_the_penalty_on_two_devices_is_that_of_one(spread):
+    """At steps at which it is due and at one at which it is not, to 1e-5."""
+    cfg, key = plain(r1=0.3, r1_every=2), jax.random.key(44)
+    one, two = INIT(cfg, key), INIT(cfg, key)
+    step = spread(functools.partial(gan.train_step, cfg), 2)
+    for _ in range(3):
+        one, _ = STEP(cfg, one, batch(), key)
+        two, _ = step(two, batch(), key)
+    close(jax.device_get(two.discriminator.params), one.discriminator.params, 1e-5)
 
 
 def test_what_is_sometimes_due_is_skipped_for_all_lanes_at_once():
