@@ -323,7 +323,8 @@ class Block:
         pool = self._shared.shown(method, self._generator)
         if synthetic is not None:
             pool = np.concatenate([pool, synthetic])
-        train = Dataset(pool[cell.train], cell.label[cell.train], cell.train)
+        groups = self._shared.groups(cell.train)
+        train = Dataset(pool[cell.train], cell.label[cell.train], groups)
         weight, key = np.ones(len(cell.train), np.float32), named_key(self._shared.key, cell.name)
         cfg = self._shared.config(cell)
         return method.fit_predict(cfg, train, weight, pool[cell.test], key)

@@ -119,7 +119,8 @@ class Classifier(Method):
 
     fit_predict: (cfg, train: Dataset, weight [L] float32, test, key) -> [T, K] float32,
         probabilities whose rows sum to 1. K is `cfg.data.num_classes`; a training image of
-        weight 0 counts for nothing (one function on the host never gets one).
+        weight 0 counts for nothing (one function on the host never gets one). On the host
+        `train.group` says which images stay together where it splits them once more.
     mapped: as of a generator.
     sees: what `train.image` and `test` hold. "images": [.., S, S, 1] uint8 of side
         `cfg.data.image_size`. "thumbnails": [.., 32, 32, 1] uint8 of the whole picture as
@@ -128,6 +129,8 @@ class Classifier(Method):
         what files say without being looked at; synthetic images have none.
     features: (cfg, image) -> [N, ...] computed once for each image that `sees` shows; then
         `train.image` and `test` hold them.
+    outside: what it knows of other images ("ImageNet"), which a report says beside it; empty
+        for one that is fitted on `train` alone.
     ready: (weights) -> Classifier, called once before a study with its file of weights: the
         place to refuse what is missing.
     """
@@ -137,6 +140,7 @@ class Classifier(Method):
     mapped: bool = False
     sees: Literal["images", "thumbnails", "files"] = "images"
     features: Callable[[Config, np.ndarray], np.ndarray] | None = None
+    outside: str = ""
     ready: Callable[[str], "Classifier"] | None = None
 
     def __post_init__(self):

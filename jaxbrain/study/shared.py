@@ -36,13 +36,14 @@ class Shared:
         key: Array,
         views: Views,
         *,
+        group: np.ndarray,
         generators: dict[str, Generator],
         classifiers: dict[str, Classifier],
         planned: list[Fit | Cell],
         how: str,
         num_devices: int,
     ):
-        self.cfg, self.key, self.views = cfg, key, views
+        self.cfg, self.key, self.views, self._group = cfg, key, views, group
         self.generators, self.classifiers = generators, classifiers
         self.how, self.num_devices = how, num_devices
         self._programs: dict[tuple, Lanes] = {}
@@ -66,6 +67,12 @@ class Shared:
     def lengths(self, one: Fit | Cell) -> tuple[int, int]:
         """Of the padded training set, and of what is drawn or tested."""
         return self._lengths[self._kin(one)]
+
+    def groups(self, index: np.ndarray) -> np.ndarray:
+        """Of images of a pool: [L] int32. A synthetic one is a group of its own."""
+        count = len(self._group)
+        alone = self._group.max() + 1 + np.asarray(index) - count
+        return np.where(index < count, self._group[np.minimum(index, count - 1)], alone)
 
     def on_host(self, method: Method) -> bool:
         """Whether a method's functions are called with arrays of the host, not compiled."""

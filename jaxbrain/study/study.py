@@ -105,6 +105,7 @@ class Study:
             cfg,
             key,
             Views(cfg, data, records),
+            group=self.group,
             generators=generator,
             classifiers=classifier,
             planned=[*self.fits, *self.cells],
