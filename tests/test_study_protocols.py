@@ -222,7 +222,7 @@ def test_classifiers_of_files_have_no_part_beside_synthetic_images():
     "options, message",
     [
         (dict(protocols=("P0", "P0")), "each once"),
-        (dict(protocols=("P4",)), "protocols is .*P4.*expected some of P0, P1, P2, P3"),
+        (dict(protocols=("P5",)), "protocols is .*P5.*expected some of P0, P1, P2, P3"),
         (dict(protocols=()), "protocols is"),
         (dict(seeds=0), "seeds is 0"),
         (dict(folds=1), "folds is 1"),

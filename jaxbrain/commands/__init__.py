@@ -9,7 +9,7 @@ from jaxbrain.errors import ConfigError
 VERBS = {
     "inspect": "what a set of images is, before anything is trained",
     "paper": "the paper from images to tables, by its own protocol",
-    "ladder": "the protocols P0 to P3 beside each other: what each leak is worth",
+    "ladder": "the protocols P0 to P4 beside each other: what each leak is worth",
     "table4": "the methods of the paper's Table 4 on the same folds",
     "ablations": "what the GAN and the LSTM are worth",
 }

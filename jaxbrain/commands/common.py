@@ -22,6 +22,7 @@ import tyro
 
 from jaxbrain import config
 from jaxbrain.data import Records, load_data, phantom
+from jaxbrain.data.external import External, prepared
 from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError, StoppedError
 from jaxbrain.training import devices
 from jaxbrain.types import Dataset
@@ -153,6 +154,27 @@ class Study(Start):
             print(f"{verb}  draws phantoms", flush=True)
         data, records = load(self.data, self.cfg, self.hardware)
         return self.cfg, data, records, self.workdir or new_workdir(verb)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged(Study):
+    """The flags of runs that may be tested on another source's images."""
+
+    # Folder, archive or tfds: of another source: P4 trains on all of --data and tests on
+    # these, copies of --data's images taken out.
+    external: str | None = None
+    map: tuple[str, ...] = ()  # old=new each: a class of --external is this one of --data
+
+    def other(self, data: Dataset, records: Records) -> External | None:
+        """The images of `external`, as `runs` take them."""
+        if self.external is None:
+            if self.map:
+                raise ConfigError(f"map is {' '.join(self.map)}: expected with --external")
+            return None
+        # These say how --data is read.
+        read = dataclasses.replace(self.cfg.data, positive="", group_by="")
+        found = load(self.external, dataclasses.replace(self.cfg, data=read), self.hardware)
+        return prepared(data, records, *found, self.map, read.duplicate_threshold)
 
 
 def main(run: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ what each leak is worth. Without --data phantoms with planted copies.
     jaxbrain ladder --data DIR --split kfold --seeds 5
     jaxbrain ladder --data DIR --generators cgan none \\
         --classifiers cnn_lstm_rows --seeds 3
+    jaxbrain ladder --data DIR --external OTHER --map tumor=yes healthy=no
     jaxbrain ladder --verify RUN
 """
 
@@ -25,7 +26,7 @@ from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(common.Study):
+class Arguments(common.Judged):
     """Protocols P0 to P3, beside each other on the same images."""
 
     verify: Path | None = None  # a run: recompute its numbers from its predictions
@@ -47,4 +48,6 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     if options.shard and not options.workdir:
         raise ConfigError("shard: expected with --workdir, where all shares meet")
     watched = options.watched(prog, arguments) | {"shard": options.shard}
-    ladder.ladder(*options.inputs("ladder"), options=options.study, **watched)
+    cfg, data, records, workdir = options.inputs("ladder")
+    watched["external"] = options.other(data, records)
+    ladder.ladder(cfg, data, records, workdir, options=options.study, **watched)

@@ -12,7 +12,7 @@ from jaxbrain.runs import paper
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(common.Study):
+class Arguments(common.Judged):
     """The paper's method (GAN, synthesis, CNN-LSTM) under its own protocol."""
 
     seeds: int = 1  # runs, with keys 0..N-1
@@ -21,8 +21,13 @@ class Arguments(common.Study):
 def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
     options = common.parse_study(Arguments, arguments, prog, copies=False)
     options.hardware.start()
+    cfg, data, records, workdir = options.inputs("paper")
     paper.paper(
-        *options.inputs("paper"),
+        cfg,
+        data,
+        records,
+        workdir,
+        external=options.other(data, records),
         num_seeds=options.seeds,
         phantoms=options.data is None,
         how=options.hardware.parallel,

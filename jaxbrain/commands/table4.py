@@ -21,7 +21,7 @@ from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(common.Study):
+class Arguments(common.Judged):
     """The compared methods, built and measured on the same folds."""
 
     # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
@@ -55,7 +55,7 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
         mapping=options.mapping,
         weights=weights,
     )
-    *given, workdir = options.inputs("table4")
-    watched = options.watched(prog, arguments)
-    table4.table4(*given, workdir, options=study, left_out=left_out, **watched)
+    cfg, data, records, workdir = options.inputs("table4")
+    watched = options.watched(prog, arguments) | {"external": options.other(data, records)}
+    table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
     print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")

@@ -114,6 +114,17 @@ def _next(unit: np.ndarray, group: np.ndarray) -> float | None:
     return float(best) if np.isfinite(best) else None
 
 
+def nearest(unit: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of `unit` [M, 1024] the largest correlation with a row of `among` [N, 1024]
+    (both from `thumbnails`), and which row that is: [M] float64, [M] int64."""
+    value, index = np.zeros(len(unit)), np.zeros(len(unit), np.int64)
+    for start in range(0, len(unit), BLOCK):
+        products = unit[start : start + BLOCK] @ among.T
+        index[start : start + BLOCK] = products.argmax(axis=1)
+        value[start : start + BLOCK] = products.max(axis=1)
+    return value, index
+
+
 def _to_first(keys: Sequence) -> np.ndarray:
     """Pairs (i, j): i the first image of a key, j another one of it. -1 is no key."""
     first: dict = {}

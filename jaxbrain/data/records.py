@@ -50,6 +50,30 @@ class Records:
         return self.class_names[1] if len(self.class_names) == 2 else None
 
 
+# Fields of `Records` with one entry an image.
+_PER_IMAGE = "path mode size num_bytes split digest patient small small_head".split()
+
+
+def some(records: Records, index: np.ndarray) -> Records:
+    """The records of the images `index` [M] int, in that order."""
+    kept = {
+        name: of[index] if isinstance(of, np.ndarray) else tuple(of[i] for i in index.tolist())
+        for name in _PER_IMAGE
+        for of in (getattr(records, name),)
+    }
+    return dataclasses.replace(records, **kept)
+
+
+def joined(one: Records, two: Records) -> Records:
+    """The images of `one`, then those of `two`; all else is that of `one`."""
+    both = {
+        name: np.concatenate([first, second]) if isinstance(first, np.ndarray) else first + second
+        for name in _PER_IMAGE
+        for first, second in ((getattr(one, name), getattr(two, name)),)
+    }
+    return dataclasses.replace(one, **both)
+
+
 def describe(data: Dataset, records: Records) -> list[str]:
     """Lines that say what was read: counts, sizes, modes, groups, notes."""
     counts = np.bincount(data.label, minlength=len(records.class_names)).tolist()

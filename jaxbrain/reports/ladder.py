@@ -9,11 +9,16 @@ from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number,
 
 _CELL = ["protocol", "generator", "classifier", "labels"]
 # Heading, protocol, generator (None: the row's own), labels.
-COLUMNS = (
+_COLUMNS = (
     *((protocol, protocol, None, "true") for protocol in ("P0", "P1", "P2", "P3")),
     ("P3 without synthesis", "P3", "none", "true"),
+    ("P4", "P4", None, "true"),
     ("shuffled, P0", "P0", None, "shuffled"),
     ("shuffled, P3", "P3", None, "shuffled"),
+)
+_EXTERNAL = (
+    "P4: fitted on all images of the data, tested on another source's, those taken out that copy "
+    "one of the data. `external.csv` lists them all."
 )
 MEANING = {
     "L2": "P0 - P1: synthetic images in the test set",
@@ -53,10 +58,31 @@ def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
     return next((cell for cell in results["cells"] if [cell[k] for k in _CELL] == wanted), None)
 
 
+def _columns(results: dict) -> list[tuple]:
+    """Those that the study has: P4 only with another source's images."""
+    return [column for column in _COLUMNS if column[1] != "P4" or results.get("external")]
+
+
+def outside(results: dict, classifier: str) -> list[str]:
+    """What a classifier knows of other images, as a column of its own; none where no
+    classifier of the study knows any."""
+    known = results.get("outside")
+    return [known.get(classifier, "none")] if known else []
+
+
+def outside_heading(results: dict) -> list[str]:
+    return ["outside data"] if results.get("outside") else []
+
+
 def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
-    header = ["classifier", "generator", *(column[0] for column in COLUMNS)]
+    columns = _columns(results)
+    header = ["classifier", "generator", *outside_heading(results), *(c[0] for c in columns)]
     rows = [
-        [*row, *(accuracy(_lookup(results, row, column)) for column in COLUMNS)]
+        [
+            *row,
+            *outside(results, row[0]),
+            *(accuracy(_lookup(results, row, column)) for column in columns),
+        ]
         for row in _rows(results)
     ]
     return header, rows
@@ -83,14 +109,18 @@ def _parts(results: dict) -> tuple[list[str], list[list[str]]]:
 
 def _metrics(results: dict) -> tuple[list[str], list[list[str]]]:
     chosen = [
-        c for c in results["cells"] if c["labels"] == "true" and c["protocol"] in ("P0", "P3")
+        c for c in results["cells"] if c["labels"] == "true" and c["protocol"] in ("P0", "P3", "P4")
     ]
     names = list(chosen[0]["metrics"]) if chosen else []
     rows = [
-        [*(cell[k] for k in _CELL[:3]), *(number(cell["metrics"][name], 3) for name in names)]
+        [
+            *(cell[k] for k in _CELL[:3]),
+            *outside(results, cell["classifier"]),
+            *(number(cell["metrics"][name], 3) for name in names),
+        ]
         for cell in chosen
     ]
-    return [*_CELL[:3], *names], rows
+    return [*_CELL[:3], *outside_heading(results), *names], rows
 
 
 def _comparisons(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -143,11 +173,12 @@ def _doubts(results: dict) -> list[str]:
 
 def missing(results: dict) -> list[str]:
     """A line for each cell that lacks some of its trainings."""
-    wanted = results["seeds"] * results["folds"]
+    seeds, folds = results["seeds"], results["folds"]
     return [
         f"{cell['protocol']}, {cell['classifier']} + {cell['generator']} ({cell['labels']} "
         f"labels): {cell['num_tests']} of {wanted} trainings; the others are missing"
         for cell in results["cells"]
+        for wanted in (seeds if cell["protocol"] == "P4" else seeds * folds,)
         if cell["num_tests"] < wanted
     ]
 
@@ -166,6 +197,25 @@ def heading(results: dict) -> list[str]:
         f"{audit['distinct']} distinct pictures, {audit['near_pairs']} near pairs, "
         f"{audit['across_classes']} across classes, {audit['flipped_pairs']} when mirrored",
         f"{results['split']}, seeds {results['seeds']}, {how}",
+        *external_lines(results),
+    ]
+
+
+def external_lines(results: dict) -> list[str]:
+    """What is known of another source's images; nothing without them."""
+    other = results.get("external")
+    if not other:
+        return []
+    classes = other["classes"]
+    found = ", ".join(
+        f"{n} {name}" + (f" (as {classes[name]})" if classes[name] != name else "")
+        for name, n in other["found"].items()
+    )
+    tested = ", ".join(f"{n} {name}" for name, n in other["tested"].items())
+    return [
+        f"P4, images of another source ({other['source']}): {found}; {other['copies']} are copies "
+        f"of the data's, {other['taken_out']} taken out with what shares a group with them; "
+        f"tested {tested}"
     ]
 
 
@@ -177,6 +227,7 @@ def page(results: dict) -> str:
         "Accuracy in per cent, 95 % intervals.",
     ]
     parts += [markdown_table(*_ladder(results)), *map(markdown, missing(results))]
+    parts += [_EXTERNAL] if results.get("external") else []
     if results["leaks"]:
         parts += ["## What each leak is worth", markdown_table(*_leaks(results))]
         parts.append("\n".join(f"- {leak}: {text}" for leak, text in MEANING.items()))
@@ -190,7 +241,8 @@ def page(results: dict) -> str:
         parts.append("## Real or synthetic? (0.5: cannot tell)")
         rows = [[c["classifier"], c["generator"], accuracy(c)] for c in probes]
         parts.append(markdown_table(["classifier", "generator", "accuracy"], rows))
-    parts += ["## Metrics under P0 and P3", markdown_table(*_metrics(results))]
+    shown = "P0, P3 and P4" if results.get("external") else "P0 and P3"
+    parts += [f"## Metrics under {shown}", markdown_table(*_metrics(results))]
     if results["comparisons"]:
         parts += ["## Paired comparisons under P3", markdown_table(*_comparisons(results))]
     parts += _doubts(results)
@@ -227,7 +279,7 @@ def picture(path: Path, results: dict) -> None:
 
 
 def _draw_ladder(axis, results: dict, colours: dict) -> None:
-    width = 0.6 / max(len(colours), 1)
+    width, columns = 0.6 / max(len(colours), 1), _columns(results)
     for r, (row, colour) in enumerate(colours.items()):
         name = drawing.label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
         shift = (r - (len(colours) - 1) / 2) * width
@@ -237,7 +289,7 @@ def _draw_ladder(axis, results: dict, colours: dict) -> None:
         ):
             found = {
                 x + shift: drawing.bar(cell["accuracy"], cell["interval"])
-                for x, column in enumerate(COLUMNS)
+                for x, column in enumerate(columns)
                 if column[3] == labels
                 and (column[2], row[1]) != ("none", "none")
                 and (cell := _lookup(results, row, column))
@@ -248,8 +300,8 @@ def _draw_ladder(axis, results: dict, colours: dict) -> None:
                 ends = np.concatenate(error, axis=1)
                 axis.errorbar(list(found), value, yerr=ends, fmt=fmt, **style)
     axis.axhline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
-    axis.axvline(4.5, color="0.8", lw=1)
-    axis.set_xticks(range(len(COLUMNS)), [c[0].replace(" ", "\n", 1) for c in COLUMNS], fontsize=8)
+    axis.axvline(len(columns) - 2.5, color="0.8", lw=1)
+    axis.set_xticks(range(len(columns)), [c[0].replace(" ", "\n", 1) for c in columns], fontsize=8)
     axis.set(ylabel="accuracy, %", title="Accuracy down the ladder (95 % intervals)")
     axis.grid(axis="y", alpha=0.3)
     axis.legend(fontsize=7, frameon=False)

@@ -124,6 +124,20 @@ _MEANS = (
 )
 
 
+def _external(results: dict) -> list[str]:
+    """What P4 says; nothing without another source's images."""
+    other = results.get("external")
+    if not other:
+        return []
+    low, high = other["interval"] or (None, None)
+    return [
+        f"P4, trained on all images and tested on another source's ({other['source']}): "
+        f"{percent(other['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) in "
+        f"{other['n']} answers; {other['taken_out']} images of {sum(other['found'].values())} "
+        "taken out, copies of the data's and what shares a group with them"
+    ]
+
+
 def page(results: dict, class_names) -> str:
     """`report.md`: accuracy per seed and in all, the confusion, what the GANs' reports say.
 
@@ -152,6 +166,7 @@ def page(results: dict, class_names) -> str:
         f"Accuracy {percent(summary['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) on "
         f"{summary['num_test']} images, real and synthetic ones; the paper claims "
         f"{percent(PAPER_ACCURACY)} %. {_MEANS}.",
+        *map(markdown, _external(results)),
         markdown_table(header, seeds),
         markdown_table(*_confusion(total_matrix(results), class_names)),
         "## Warnings",
@@ -183,4 +198,4 @@ def show(console, results: dict, class_names) -> None:
         f"the paper's {percent(PAPER_ACCURACY)} % is {where} the range of the seeds, "
         f"{percent(summary['accuracy_min'])} .. {percent(summary['accuracy_max'])} %"
     )
-    drawing.say(console, *lines, _MEANS)
+    drawing.say(console, *lines, _MEANS, *_external(results))

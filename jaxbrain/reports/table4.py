@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxbrain.reports import drawing
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
-from jaxbrain.reports.ladder import heading, remains
+from jaxbrain.reports.ladder import heading, outside, outside_heading, remains
 
 P0 = (
     "P0 is the paper's protocol: the generator sees every real image and synthetic ones are "
@@ -20,26 +20,45 @@ READ = (
 )
 
 
+P4 = "P4 trains on all images and tests another source's, those taken out that are copies."
+
+
 def _cell(cell: dict | None) -> tuple[str, str]:
     return accuracy(cell), number(cell and cell["auroc"], 3)
 
 
+_COLOURS = {"P0": "C1", "P3": "C0", "P4": "C2"}
+_MEANING = {
+    "P0": "ours, P0 (the paper's protocol)",
+    "P3": "ours, P3 (nothing leaks)",
+    "P4": "ours, P4 (another source's images)",
+}
+
+
+def _protocols(results: dict) -> list[str]:
+    return ["P0", "P3", "P4"] if results["external"] else ["P0", "P3"]
+
+
 def _table(results: dict) -> tuple[list[str], list[list[str]]]:
-    header = ["method", "quoted", "what that was", "P0, %", "P0 AUROC", "P3, %", "P3 AUROC"]
+    protocols = _protocols(results)
+    header = ["method", *outside_heading(results), "quoted", "what that was"]
+    header += [text for p in protocols for text in (f"{p}, %", f"{p} AUROC")]
     header += ["points", "p (Holm)", "seconds"]
     rows = []
     for row in results["rows"]:
         p = number(row["p_value"], 3)
         if row["p_value_holm"] is not None:
             p += f" ({row['p_value_holm']:.3f})"
-        own = [row["name"], number(row["quoted"]), row["quoted_what"]]
-        own += [*_cell(row["P0"]), *_cell(row["P3"])]
+        own = [row["name"], *outside(results, row["name"])]
+        own += [number(row["quoted"]), row["quoted_what"]]
+        own += [text for p in protocols for text in _cell(row[p])]
         rows.append([*own, points(row["difference"]), p, number(row["seconds"])])
     return header, rows
 
 
 def _read(results: dict) -> str:
-    return (P0_WITHOUT if results["generator"] == "none" else P0) + READ
+    read = (P0_WITHOUT if results["generator"] == "none" else P0) + READ
+    return f"{read} {P4}" if results["external"] else read
 
 
 def _notes(results: dict) -> list[str]:
@@ -70,13 +89,14 @@ def picture(path: Path, results: dict) -> None:
     """`table4.png`: Figure 6 of the paper, redone."""
     rows = results["rows"]
     figure, (axis,) = drawing.new_figure(max(7.0, 1.7 * len(rows) + 2.0), 4.8)
-    width = 0.26
+    drawn = [(p, colour) for p, colour in _COLOURS.items() if p in _protocols(results)]
+    width = 0.78 / (1 + len(drawn))
     for place, row in enumerate(rows):
         if row["quoted"] is not None:
             axis.bar(place - width, row["quoted"], width, color="0.8", hatch="//", edgecolor="0.6")
             axis.text(place - width, 2, f"{row['quoted']:.1f}", ha="center", fontsize=8)
-        for shift, protocol, colour in ((0, "P0", "C1"), (width, "P3", "C0")):
-            cell = row[protocol]
+        for turn, (protocol, colour) in enumerate(drawn):
+            cell, shift = row[protocol], turn * width
             if cell is None:
                 continue
             value, error = drawing.bar(cell["accuracy"], cell["interval"])
@@ -86,8 +106,7 @@ def picture(path: Path, results: dict) -> None:
         axis.bar(0, 0, color=colour, hatch=hatch, edgecolor=edge, label=text)
         for colour, hatch, edge, text in (
             ("0.8", "//", "0.6", "quoted by the paper (other images, tasks, measures)"),
-            ("C1", None, None, "ours, P0 (the paper's protocol)"),
-            ("C0", None, None, "ours, P3 (nothing leaks)"),
+            *((colour, None, None, _MEANING[protocol]) for protocol, colour in drawn),
         )
     ]
     share = max(results["data"]["found"].values()) / sum(results["data"]["found"].values())

@@ -14,6 +14,8 @@ import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates
+from jaxbrain.data import external as external_images
+from jaxbrain.data.external import External
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
@@ -21,6 +23,7 @@ from jaxbrain.reports import drawing
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import environment, files
 from jaxbrain.runs.study import (
+    EXTERNAL_FILE,
     Session,
     planned,
     predictions,
@@ -46,6 +49,7 @@ def ladder(
     options: StudyConfig,
     generators=None,
     classifiers=None,
+    external: External | None = None,
     num_devices: int = 0,
     console=None,
     **how,
@@ -61,6 +65,7 @@ def ladder(
         options: which cells.
         generators, classifiers: names or values in place of those of the options
             (`study.methods`).
+        external: another source's images, which P4 tests (`data.external.prepared`).
         num_devices: with `options.mapping` "devices": how many; 0 takes all.
         console: a `rich.console.Console`; standard output by default.
         how: command, fresh, save_every, on_divergence, shard: see `runs.study.session`.
@@ -81,12 +86,14 @@ def ladder(
     if not console.is_terminal:
         # A file or a pipe has room; the default of 80 columns would break every cell.
         console.width = 170
-    methods = {"generators": generators, "classifiers": classifiers}
+    methods = {"generators": generators, "classifiers": classifiers, "external": external}
     study, audit = planned(cfg, data, records, options=options, num_devices=num_devices, **methods)
     how |= {"kind": "ladder", "settings": study_settings(cfg, options), "console": console}
+    how |= {"external": external}
     with session(study, audit, data, records, workdir, **how) as opened:
         log, path = opened.log, opened.directory.path
-        for text in [*describe(data, records), *_copies(audit, records)]:
+        other = external_images.describe(external) if external else []
+        for text in [*describe(data, records), *_copies(audit, records), *other]:
             log.line(text)
         log.line(f"run    {path}")
         if opened.shard != (0, 1):
@@ -147,6 +154,10 @@ def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:
         "seeing": [
             one.name for one in opened.study.shared.classifiers.values() if one.sees != "files"
         ],
+        "outside": {
+            one.name: one.outside for one in opened.study.shared.classifiers.values() if one.outside
+        },
+        "external": opened.external.summary() if opened.external else None,
         "test_over_train": _test_over_train(cfg, options),
         "skipped": [{"name": name, "why": why} for name, why in opened.skipped.items()],
         "data": {
@@ -216,14 +227,19 @@ def verify(workdir: str | Path) -> list[str]:
 
 
 def _images(workdir: Path, saved: dict) -> dict:
-    """What `ladder.json` says of the images that `images.csv` can tell."""
+    """What `ladder.json` says of the images that `images.csv` and `external.csv` can tell."""
     with (workdir / "images.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = [r for r in csv.DictReader(file) if not r["id"].startswith(external_images.PREFIX)]
     own = {name: [r for r in rows if r["class"] == name] for name in saved["data"]["found"]}
     groups = {
         name: len({r["group"] for r in some}) for name, some in ({"total": rows} | own).items()
     }
-    return {
+    other = saved.get("external")
+    if other:
+        with (workdir / EXTERNAL_FILE).open(newline="", encoding="utf-8") as file:
+            found = [external_images.Row(**row) for row in csv.DictReader(file)]
+        other = other | external_images.summary([r._replace(tested=int(r.tested)) for r in found])
+    return ({"external": other} if other else {}) | {
         "groups": groups,
         "data": saved["data"] | {"found": {name: len(some) for name, some in own.items()}},
         "audit": saved["audit"] | {"distinct": len({r["sha256"] for r in rows})},

@@ -14,7 +14,9 @@ import jax
 import numpy as np
 
 from jaxbrain.config import Config
+from jaxbrain.data import external as external_images
 from jaxbrain.data import phantom
+from jaxbrain.data.external import External
 from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError
@@ -39,7 +41,8 @@ def classifier_name(cfg: Config) -> str:
 
 
 def paper_study(cfg: Config, num_seeds: int) -> StudyConfig:
-    """The cells of the paper: P0 alone, once a seed."""
+    """The cells of the paper: P0 alone, once a seed. (With another source's images a study
+    adds P4.)"""
     return StudyConfig(
         split="holdout",
         seeds=num_seeds,
@@ -59,6 +62,7 @@ def paper(
     *,
     num_seeds: int = 1,
     phantoms: bool = False,
+    external: External | None = None,
     how: str = "none",
     num_devices: int = 0,
     console=None,
@@ -76,6 +80,8 @@ def paper(
         workdir: new, empty, or of the same run.
         num_seeds: at least 1; they are lanes of one training where the device has room.
         phantoms: the data are phantoms, so fresh ones can be drawn to test on.
+        external: another source's images (`data.external.prepared`): a GAN and a classifier
+            more a seed, fitted on all of the data, are tested on them (P4).
         how: "none" trains on one device, "pmap" or "sharded" on `num_devices` (0: all). In
             a run of several processes (`devices.start`) the first one writes.
         console: a `rich.console.Console`; standard output by default.
@@ -96,7 +102,7 @@ def paper(
     started = time.perf_counter()
     cfg = _with_classes(cfg, records, num_seeds)
     lanes = {"how": "" if how == "none" else how, "num_devices": num_devices}
-    planned, audit = _planned(cfg, data, records, num_seeds, **lanes)
+    planned, audit = _planned(cfg, data, records, num_seeds, external=external, **lanes)
     console = console or Console()
     with contextlib.ExitStack() as stack:
         if not devices.first_process():
@@ -104,7 +110,7 @@ def paper(
             workdir = stack.enter_context(tempfile.TemporaryDirectory())
             console = Console(quiet=True)
         watched |= {"settings": {"config": files.settings(cfg)}, "console": console}
-        watched |= {"kind": "paper", "by_seed": True}
+        watched |= {"kind": "paper", "by_seed": True, "external": external}
         session = study.session(planned, audit, data, records, workdir, **watched)
         opened = stack.enter_context(session)
         _introduce(cfg, data, opened)
@@ -164,6 +170,7 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
 
     for line in [
         *describe(data, opened.records),
+        *(external_images.describe(opened.external) if opened.external else []),
         f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
         f"jax {jax.__version__}  {compute_dtype(cfg)}  trains on {count}",
         f"model  generator {size(nets[0].generator)}  discriminator "
@@ -177,7 +184,9 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
 def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     """Every seed's answers, and the results after each, so that a later failure loses none."""
     log, path, results = opened.log, opened.directory.path, None
-    done, num_seeds = len(list((path / "parts").glob("*.npz"))), opened.study.options.seeds
+    # A seed has one cell, and with another source's images two.
+    done = len(list((path / "parts").glob("*.npz"))) // (2 if opened.external else 1)
+    num_seeds = opened.study.options.seeds
     if jax.process_count() == 1 and done > num_seeds:
         raise ConfigError(
             f"seeds is {num_seeds}: expected at least {done}, which this run has done"
@@ -186,6 +195,9 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     for answer in study.predictions(opened):
         cell = answer.cell
         answers.append(answer)
+        if cell.protocol != "P0":
+            results = _save(data, opened, answers, extra, phantoms)
+            continue
         # With its images come its GAN's reports, where the log has lost them.
         _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
         extra[cell.seed] = {"gan": judgement(log.of(cell.fit))}
@@ -237,8 +249,9 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     `results.json` holds."""
     path, names = opened.directory.path, opened.records.class_names
     study.write_predictions(opened, answers)
-    _write_split(path / "split.csv", opened, [answer.cell for answer in answers])
-    first = answers[0].cell
+    pooled = [answer.cell for answer in answers if answer.cell.protocol == "P0"]
+    _write_split(path / "split.csv", opened, pooled)
+    first = pooled[0]
     pool, count = np.concatenate([first.train, first.test]), len(data.label)
 
     def by_class(label):
@@ -256,11 +269,14 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
         "positive": names[1] if len(names) == 2 else None,
     }
     results |= scoring.results(path / "predictions.csv", path / "images.csv", extra)
+    if "external" in results:
+        results["external"] |= opened.external.summary()
     if opened.skipped:
         results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
     files.write_json(path / "results.json", results)
     files.write_text(path / "report.md", report.page(results, names))
-    report.progress_figure(path / "progress.png", opened.log.events)
+    own = [event for event in opened.log.events if not study.for_external(event["lane"])]
+    report.progress_figure(path / "progress.png", own)
     report.confusion_figure(path / "confusion.png", report.total_matrix(results), names)
     report.comparison_figure(
         path / "comparison.png",

@@ -17,7 +17,8 @@ import numpy as np
 from jaxbrain.baselines import weights
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates, patients
-from jaxbrain.data.records import Records
+from jaxbrain.data.external import External, Row
+from jaxbrain.data.records import Records, joined
 from jaxbrain.errors import ConfigError, DataError, DivergedError
 from jaxbrain.runs import files, loop
 from jaxbrain.runs.log import Log
@@ -26,22 +27,26 @@ from jaxbrain.runs.samples import Samples
 from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
-from jaxbrain.study.protocols import Cell, Fit, StudyConfig
+from jaxbrain.study.protocols import EXTERNAL, Cell, Fit, StudyConfig
 from jaxbrain.study.study import Prediction, Study
 from jaxbrain.study.training import Lane
 from jaxbrain.types import Dataset
 
+# Every image of another source: its class, what it copies, whether it was tested.
+EXTERNAL_FILE = "external.csv"
 # A run's splits, selections and trainings all come from this key; seed s folds s into it.
 KEY = 0
 
 
 class Session(NamedTuple):
-    """A study that is open in its directory. audit: of the images' copies; parts: what is
-    kept; skipped: cells without an answer, and why."""
+    """A study that is open in its directory. audit: of the images' copies; external: another
+    source's images, which P4 tests; parts: what is kept; skipped: cells without an answer, and
+    why."""
 
     study: Study
     records: Records
     audit: duplicates.Audit
+    external: External | None
     directory: Workdir
     log: Log
     parts: Parts
@@ -52,10 +57,12 @@ class Session(NamedTuple):
     shard: tuple[int, int]
 
 
-def planned(cfg: Config, data: Dataset, records: Records, **how) -> tuple[Study, duplicates.Audit]:
+def planned(
+    cfg: Config, data: Dataset, records: Records, external: External | None = None, **how
+) -> tuple[Study, duplicates.Audit]:
     """The study of some images, near-duplicates in one group, and what is known of copies.
 
-    how: see `study.Study`.
+    external: another source's images, for P4; how: see `study.Study`.
 
     Raises:
         DataError: if the images cannot be split.
@@ -64,12 +71,24 @@ def planned(cfg: Config, data: Dataset, records: Records, **how) -> tuple[Study,
     small = records.small, data.label, records.digest, cfg.data.duplicate_threshold
     audit = duplicates.audit(*small, records.patient, records.small_head)
     key = jax.random.key(KEY)
+    data = data._replace(group=audit.group)
+    if external is not None:
+        data = _beside(data, external)
+        records = joined(records, external.records)
+        how = how | {"num_external": len(external.data.label)}
     try:
-        found = Study(cfg, data._replace(group=audit.group), key, records=records, **how)
+        found = Study(cfg, data, key, records=records, **how)
     except DataError as error:
         why = [text for text in records.warnings if text.startswith(patients.COVERS)]
         raise DataError("; ".join([str(error), *why])) from error
     return found, audit
+
+
+def _beside(data: Dataset, external: External) -> Dataset:
+    """The images of a data set, then another source's, whose groups are others."""
+    first = int(np.asarray(data.group).max()) + 1
+    other = external.data._replace(group=external.data.group + np.int32(first))
+    return Dataset(*(np.concatenate([one, two]) for one, two in zip(data, other, strict=True)))
 
 
 @contextlib.contextmanager
@@ -83,6 +102,7 @@ def session(
     kind: str,
     settings: dict,
     console,
+    external: External | None = None,
     command: str = "",
     fresh: bool = False,
     save_every: float = 60.0,
@@ -98,6 +118,7 @@ def session(
         kind: of the run ("paper", "ladder"); settings: JSON values that must be the same to
             go on.
         console: a `rich.console.Console`.
+        external: as `planned` was given it.
         command: the command line, for `config.json`.
         fresh: keep a run that is there under another name, and begin anew.
         save_every: seconds between two saves of a training.
@@ -118,8 +139,12 @@ def session(
         raise ConfigError("fresh: expected without shard: remove the directory of the shares")
     if own := _digests(study):
         settings = settings | {"methods": own}
-    names = records.class_names
-    rows = zip(records.path, np.asarray(data.label), audit.group, records.digest, strict=True)
+    names, group = records.class_names, audit.group
+    every = records
+    if external is not None:
+        data = _beside(data._replace(group=group), external)
+        every, group = joined(records, external.records), data.group
+    rows = zip(every.path, np.asarray(data.label), group, every.digest, strict=True)
     images = [[path, names[k], int(group), digest] for path, k, group, digest in rows]
 
     def say(text: str) -> None:
@@ -136,7 +161,10 @@ def session(
         num_cells = len({cell.name for cell in study.cells})
         parts = Parts(directory.path, log, directory.stop, num_cells, others)
         watched = save_every, on_divergence, by_seed, share
-        yield Session(study, records, audit, directory, log, parts, {}, *watched)
+        if external is not None:
+            rows = [list(row) for row in external.rows]
+            files.write_csv(directory.path / EXTERNAL_FILE, list(Row._fields), rows)
+        yield Session(study, records, audit, external, directory, log, parts, {}, *watched)
 
 
 def parsed_shard(text: str) -> tuple[int, int]:
@@ -193,12 +221,16 @@ def predictions(session: Session) -> Iterator[Prediction]:
     names, by_seed = session.records.class_names, session.by_seed
 
     def folder(lane: Lane, kind: str) -> str:
-        return f"seed{lane.seed}/{kind}".rstrip("/") if by_seed else file_of(lane.name)
+        if not by_seed:
+            return file_of(lane.name)
+        part = "_external" if for_external(lane.name) else ""
+        return f"seed{lane.seed}{part}/{kind}".rstrip("/")
 
     def title(lane: Lane, kind: str) -> str:
         if not by_seed:
             return lane.name
-        return f"{kind} of seed {lane.seed}" if kind else f"seed {lane.seed}"
+        part = f" ({EXTERNAL})" if for_external(lane.name) else ""
+        return (f"{kind} of seed {lane.seed}" if kind else f"seed {lane.seed}") + part
 
     sheet_key = jax.random.fold_in(planned.shared.key, np.uint32(2**31 - 1))
     samples = Samples(log, names, sheet_key, folder, title)
@@ -233,6 +265,12 @@ def predictions(session: Session) -> Iterator[Prediction]:
     # A share may hold no cell.
     if session.skipped and not answered:
         raise DivergedError("; ".join(session.skipped.values()))
+
+
+def for_external(lane: str) -> bool:
+    """Whether a training is for P4, by its name: seeds have one of each kind for it too."""
+    first, scope, *_ = lane.split("/")
+    return EXTERNAL == first or scope == "whole"
 
 
 def _say_resumed(session: Session) -> None:
@@ -277,9 +315,14 @@ def synthetic_ids(fit: Fit, class_names) -> list[str]:
 def pool_ids(session: Session) -> Callable[[str], list[str]]:
     """Name of a fit, "" for none -> ids of the real images, then of what it draws."""
     fits, records = {fit.name: fit for fit in session.study.fits}, session.records
+    others = () if session.external is None else session.external.records.path
 
     def ids(fit: str) -> list[str]:
-        return [*records.path, *(synthetic_ids(fits[fit], records.class_names) if fit else ())]
+        return [
+            *records.path,
+            *others,
+            *(synthetic_ids(fits[fit], records.class_names) if fit else ()),
+        ]
 
     return functools.cache(ids)
 

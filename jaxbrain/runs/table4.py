@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from jaxbrain.config import Config
+from jaxbrain.data.external import External
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.quoted import quoted
@@ -58,6 +59,7 @@ def table4(
     *,
     options: StudyConfig,
     left_out: list[dict] | None = None,
+    external: External | None = None,
     console=None,
     fresh: bool = False,
     **how,
@@ -70,13 +72,14 @@ def table4(
             images; split, seeds, folds, mapping and weights are used. Protocols and
             controls are set here.
         left_out: rows that the report names as not trained.
+        external: another source's images, which P4 tests (`data.external.prepared`).
 
     Returns:
         What `table4.json` holds: `rows`, each with `name`, `quoted` (per cent),
-        `quoted_what`, `P0` and `P3` (each `accuracy`, `auroc` and `interval`, shares in
-        [0, 1]), `seconds`, and against the first CNN-LSTM among the rows, under P3,
-        `difference`, `p_value` (corrected resampled t), `p_value_holm` and `mcnemar_p`
-        (None without one); and what was studied.
+        `quoted_what`, `outside` (data), `P0` and `P3` and with external images `P4` (each
+        `accuracy`, `auroc` and `interval`, shares in [0, 1]), `seconds`, and against the first
+        CNN-LSTM among the rows, under P3, `difference`, `p_value` (corrected resampled t),
+        `p_value_holm` and `mcnemar_p` (None without one); and what was studied.
 
     Raises:
         ConfigError: for a classifier of files beside a generator, a directory that holds
@@ -100,7 +103,7 @@ def table4(
             if (workdir / name).exists():
                 os.replace(workdir / name, workdir / "study" / f"table4_{name}")
     study = workdir / "study"
-    how |= {"console": console, "fresh": fresh}
+    how |= {"console": console, "fresh": fresh, "external": external}
     found = ladder(cfg, data, records, study, options=chosen, **how)
     seconds = json.loads((study / "env.json").read_text(encoding="utf-8"))["seconds_of"]
     results = _results(found, seconds, left_out or [])
@@ -121,11 +124,12 @@ def _results(found: dict, seconds: dict, left_out: list[dict]) -> dict:
         # The paper knows no method of a user's own, whatever its name.
         figure, what = quoted(name if name in CLASSIFIERS else "")
         row = {"name": name, "quoted": figure, "quoted_what": what}
-        for protocol in ("P0", "P3"):
+        row["outside"] = found["outside"].get(name, "")
+        for protocol in ("P0", "P3", "P4") if found["external"] else ("P0", "P3"):
             row[protocol] = _kept(cell_of(found, protocol, generator, name, "true"))
         row["seconds"] = seconds.get(name)
         rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
-    kept = "split", "seeds", "folds", "data", "positive", "groups", "audit", "skipped"
+    kept = "split seeds folds data positive groups audit external outside skipped".split()
     results = {name: found[name] for name in kept}
     results |= {"generator": generator, "reference": reference, "rows": rows}
     # What a generator draws in a moment is counted with the first row.

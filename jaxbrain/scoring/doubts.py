@@ -52,7 +52,8 @@ def doubts(answers: dict[Key, Answers], seeing: list[str]) -> dict | None:
     own = [
         key
         for key, one in answers.items()
-        if key[2] in seeing and key[3] == "true" and not _blind(one)
+        # Those of another source (P4) are not the data's.
+        if key[0] <= "P3" and key[2] in seeing and key[3] == "true" and not _blind(one)
     ]
     if not own:
         return None

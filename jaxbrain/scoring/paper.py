@@ -24,6 +24,8 @@ def results(predictions: Path, images: Path, extra: dict[int, dict] | None = Non
             (`metrics.summarise`), and what `extra` has for it.
         summary: over them. The interval is what `scores` gives the cell; accuracy_fresh is
             averaged where the seeds have it.
+        external: with answers under P4, on another source's images: their accuracy, interval,
+            n, and metrics, of all seeds together, and accuracy_by_seed.
 
     Raises:
         DataError: unless there is exactly one such cell; if a file is not what a study wrote.
@@ -37,7 +39,14 @@ def results(predictions: Path, images: Path, extra: dict[int, dict] | None = Non
     (one,), ((cell,), _) = own.values(), scores.cells(own)
     extra = extra or {}
     seeds = [_seed(seed, one) | extra.get(seed, {}) for seed in cell["seeds"]]
-    return {"seeds": seeds, "summary": _summary(seeds, cell)}
+    found = {"seeds": seeds, "summary": _summary(seeds, cell)}
+    other = {key: one for key, one in answers.items() if (key[0], key[3]) == ("P4", "true")}
+    for cell in scores.cells(other)[0] if other else ():
+        found["external"] = {name: cell[name] for name in _EXTERNAL}
+    return found
+
+
+_EXTERNAL = "accuracy interval interval_kind n accuracy_by_seed metrics".split()
 
 
 def _seed(seed: int, one: scores.Answers) -> dict:

@@ -1,4 +1,4 @@
-"""The protocols P0 to P3: who is fitted on what, and who is tested, as index arrays.
+"""The protocols P0 to P4: who is fitted on what, and who is tested, as index arrays.
 
 Leaks: L1 the generator saw test images, L2 synthetic images are tested,
 L3 exact copies and L4 near-duplicates fall on both sides of the split.
@@ -17,13 +17,18 @@ P2 (L3, L4). The generator is fitted on the training images alone. P1 minus P2 i
 P3 (none of these). As P2, and near-duplicates stay on one side of the split. P2 minus P3 is
     what copies were worth. What remains: slices of one patient that do not look alike
     cannot be recognised without patient ids, so P3 is still an upper estimate.
+P4 (none of these, and other images). As P3, but everything is fitted on all real images and
+    images of another source are tested, those taken out that have a copy among the real ones
+    (`data.external`). P3 minus P4 is what a source is worth: its scanners, its files, its
+    choice of patients.
 
 Each without synthesis too (generator "none"; P0, P1 and P2 are then the same split by
 images). With shuffled labels nothing can be learnt, and an honest protocol gives the
 accuracy of guessing: labels are shuffled by groups before anything is fitted.
 
-A study's images are its real ones (0 to N-1 in their data set) and those that a fit draws
-(N, N+1, ...): its pool. Everything here is NumPy on the host, drawn from the study's key.
+A study's images are its real ones (0 to N-1 in their data set; the last of these may be
+another source's, which P4 alone looks at) and those that a fit draws (N, N+1, ...): its pool.
+Everything here is NumPy on the host, drawn from the study's key.
 """
 
 import dataclasses
@@ -39,6 +44,7 @@ from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Array, require_range
 
 PROTOCOLS = "P0", "P1", "P2", "P3"
+EXTERNAL = "P4"
 NONE = "none"
 
 
@@ -66,7 +72,7 @@ class StudyConfig:
     split: Literal["holdout", "kfold"] = "holdout"
     seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
     folds: int = 5  # of kfold
-    protocols: tuple[str, ...] = PROTOCOLS
+    protocols: tuple[str, ...] = PROTOCOLS  # with images of another source P4 is added
     # cgan, linear, none, or module:object, a generator of your own; cgan@50 draws 50
     # synthetic images per class to train on.
     generators: tuple[str, ...] = ("linear", "none")
@@ -94,8 +100,8 @@ class StudyConfig:
                 raise ConfigError(f"{name} is {value!r}: expected a whole number from {low}")
         if not isinstance(self.chunk, int) or self.chunk < 0:
             raise ConfigError(f"chunk is {self.chunk!r}: expected 0 or more")
-        known = ", ".join(PROTOCOLS)
-        if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
+        known = ", ".join((*PROTOCOLS, EXTERNAL))
+        if not self.protocols or not set(self.protocols) <= {*PROTOCOLS, EXTERNAL}:
             raise ConfigError(f"protocols is {self.protocols!r}: expected some of {known}")
         if len(set(self.protocols)) < len(self.protocols):
             raise ConfigError(f"protocols is {self.protocols!r}: expected each once")
@@ -104,7 +110,8 @@ class StudyConfig:
 class Fit(NamedTuple):
     """A generator to fit.
 
-    scope: "all" (P0, P1), "train" (P2), "grouped" (P3). labels: "true" or "shuffled".
+    scope: "all" (P0, P1), "train" (P2), "grouped" (P3), "whole" (P4).
+    labels: "true" or "shuffled".
     label: [N] int32, of the real images as this fit is told them.
     index: [F], the real images that it sees; drawn: [M] int32, labels of the synthetic
         images that it draws, class by class.
@@ -122,6 +129,11 @@ class Fit(NamedTuple):
     @property
     def name(self) -> str:
         return "/".join(map(str, self[:5]))
+
+    @property
+    def kind(self) -> str:
+        """Fits of one kind see nearly as many images as one another."""
+        return self.scope if self.scope in ("all", "whole") else "fold"
 
 
 class Cell(NamedTuple):
@@ -147,7 +159,7 @@ class Cell(NamedTuple):
     def name(self) -> str:
         """Equal for cells that are one computation: without synthesis P0, P1 and P2."""
         protocol = self.protocol
-        if self.generator == NONE and protocol != "P3":
+        if self.generator == NONE and protocol in ("P0", "P1"):
             protocol = "P2"
         return "/".join(map(str, (protocol, *self[1:6])))
 
@@ -155,7 +167,8 @@ class Cell(NamedTuple):
 class Draw(NamedTuple):
     """What every protocol of one seed starts from, with its true or its shuffled labels.
 
-    rng: purpose -> a random stream. label, group: [N]; index: [n], the images in use.
+    rng: purpose -> a random stream. label: [N]; own: how many of them, from the first on,
+        are not another source's; index: [n], those of them in use.
     counts: [K], how many of each class; by_image, by_group: test sets, one a fold.
     """
 
@@ -165,6 +178,7 @@ class Draw(NamedTuple):
     labels: str
     rng: Callable[[str], np.random.Generator]
     label: np.ndarray
+    own: int
     index: np.ndarray
     counts: np.ndarray
     by_image: list[np.ndarray]
@@ -197,6 +211,7 @@ def plan(
     group: np.ndarray,
     key: Array,
     real_only: Collection[str] = (),
+    num_external: int = 0,
 ) -> tuple[list[Fit], list[Cell]]:
     """Every fit and every cell of a study.
 
@@ -210,12 +225,19 @@ def plan(
         label: [N] int32, 0 to K - 1; group: [N] int32, near-duplicates share one.
         key: of the study; seed s draws from `fold_in(key, s)`.
         real_only: classifiers that have no part beside synthetic images.
+        num_external: how many of the images, the last ones, are another source's.
 
     Raises:
+        ConfigError: for P4 without such images.
         DataError: unless there are two classes or more, each large enough to be split.
     """
     label, group = np.asarray(label), np.asarray(group)
-    num_classes = len(np.unique(label))
+    if EXTERNAL in options.protocols and not num_external:
+        raise ConfigError(
+            f"protocols has {EXTERNAL!r}: expected images of another source with it (--external)"
+        )
+    own = len(label) - num_external
+    num_classes = len(np.unique(label[:own]))
     if num_classes < 2:
         raise DataError(f"a study has two classes or more: found {num_classes}")
     require_range("label", label, num_classes=num_classes)
@@ -223,37 +245,39 @@ def plan(
     cells: list[Cell] = []
     for seed in range(options.seeds):
         for labels in ("true", "shuffled") if options.shuffled else ("true",):
-            draw = _draw(cfg, options, label, group, key, seed=seed, labels=labels)
+            draw = _draw(cfg, options, label, group, key, own=own, seed=seed, labels=labels)
             wanted = [p for p in options.protocols if labels == "true" or p in ("P0", "P3")]
             for generator in options.generators:
                 for protocol in wanted:
-                    if protocol == "P0" and generator != NONE:
-                        some, own = _pooled(draw, generator)
+                    if protocol == EXTERNAL:
+                        some, made = _others_tested(draw, generator)
+                    elif protocol == "P0" and generator != NONE:
+                        some, made = _pooled(draw, generator)
                     else:
-                        some, own = _real_tested(draw, protocol, generator)
+                        some, made = _real_tested(draw, protocol, generator)
                     fits |= {fit.name: fit for fit in some}
                     cells += [
                         cell._replace(protocol=protocol, generator=generator, classifier=name)
-                        for cell in own
+                        for cell in made
                         for name in options.classifiers
                         if not (cell.fit and name in real_only)
                     ]
     return list(fits.values()), cells
 
 
-def _draw(cfg, options, true_label, group, key, *, seed, labels) -> Draw:
+def _draw(cfg, options, true_label, group, key, *, own, seed, labels) -> Draw:
     words = np.asarray(jax.random.key_data(jax.random.fold_in(key, seed))).tolist()
 
     def rng(purpose: str) -> np.random.Generator:
         return np.random.default_rng([*words, *purpose.encode()])
 
     per_class = cfg.data.n_per_class if options.split == "holdout" else 0
-    index = splits.select(true_label, per_class, rng("select"))
+    index = splits.select(true_label[:own], per_class, rng("select"))
     label = true_label
     if labels == "shuffled":
         label = splits.shuffled(true_label, group, index, rng("shuffle"))
     counts = np.bincount(label[index], minlength=int(true_label.max()) + 1)
-    draw = Draw(cfg, options, seed, labels, rng, label, index, counts, [], [])
+    draw = Draw(cfg, options, seed, labels, rng, label, own, index, counts, [], [])
     by_image = draw.split(label, np.arange(len(label)), index)
     by_group = draw.split(label, group, index) if "P3" in options.protocols else []
     return draw._replace(by_image=by_image, by_group=by_group)
@@ -331,6 +355,19 @@ def _real_tested(draw: Draw, protocol: str, generator: str) -> tuple[list[Fit], 
             train = np.concatenate([train, _first(fit, _asked(generator, usual))])
         cells.append(_cell(draw, fold, fit, train, test))
     return fits, cells
+
+
+def _others_tested(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
+    """P4: all real images train, another source's are tested."""
+    train, test = np.arange(draw.own), np.arange(draw.own, len(draw.label))
+    if generator == NONE:
+        return [], [_cell(draw, 0, None, train, test)]
+    usual = np.bincount(draw.label[train], minlength=len(draw.counts))
+    if draw.holdout:
+        usual = np.full_like(usual, usual.max())
+    fit = _fit(draw, generator, "whole", 0, train, [usual])
+    train = np.concatenate([train, _first(fit, _asked(generator, usual))])
+    return [fit], [_cell(draw, 0, fit, train, test)]
 
 
 def twins(cell: Cell, group: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.study import choose
 from jaxbrain.study.block import Block, Keep
-from jaxbrain.study.protocols import NONE, Cell, Fit, StudyConfig, plan, twins
+from jaxbrain.study.protocols import EXTERNAL, NONE, Cell, Fit, StudyConfig, plan, twins
 from jaxbrain.study.shared import Shared
 from jaxbrain.study.training import Finished, Training, straight
 from jaxbrain.study.views import Views
@@ -63,6 +63,8 @@ class Study:
             those of the options.
         records: of the images; with them thumbnails are of the files as they are. A
             classifier that sees files needs them.
+        num_external: how many images, the last ones, are another source's: P4 tests on them,
+            nothing else sees them. Their groups must be others than those of the rest.
         how: one of `lanes.HOW`, in place of the options' mapping; on `num_devices` (0: all).
     """
 
@@ -76,11 +78,18 @@ class Study:
         generators=None,
         classifiers=None,
         records: Records | None = None,
+        num_external: int = 0,
         how: str = "",
         num_devices: int = 0,
     ):
         data.check()
         label, self.group = np.asarray(data.label), np.asarray(data.group)
+        if not 0 <= num_external < len(label):
+            raise ConfigError(
+                f"num_external is {num_external}: expected 0 to {len(label) - 1}, fewer than images"
+            )
+        if num_external and EXTERNAL not in options.protocols:
+            options = dataclasses.replace(options, protocols=(*options.protocols, EXTERNAL))
         drawing, generator = choose.generators(generators or options.generators)
         telling, classifier = choose.classifiers(
             classifiers or options.classifiers, options.weights
@@ -90,13 +99,15 @@ class Study:
         # From here on by their own names.
         self.options = dataclasses.replace(options, generators=drawing, classifiers=telling)
         of_files = {name for name, one in classifier.items() if one.sees == "files"}
-        self.fits, self.cells = plan(cfg, self.options, label, self.group, key, of_files)
+        self.fits, self.cells = plan(
+            cfg, self.options, label, self.group, key, of_files, num_external
+        )
         if not self.cells:
             raise ConfigError(
                 f"generators is {drawing!r}: expected {NONE!r} among them, since synthetic images "
                 f"come from no file and {', '.join(telling)} sees files"
             )
-        num_classes = len(np.unique(label))
+        num_classes = len(np.unique(label[: len(label) - num_external]))
         cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=num_classes))
         placement = cfg.data.placement
         if placement == "host" or (placement == "auto" and not streamed.fits(data)):
@@ -157,8 +168,7 @@ class Study:
             alike: dict[tuple, list[Fit]] = {}
             for fit in self.fits:
                 if fit.generator == kind:
-                    scope = "all" if fit.scope == "all" else "fold"
-                    alike.setdefault((scope, fit.labels), []).append(fit)
+                    alike.setdefault((fit.kind, fit.labels), []).append(fit)
             for (scope, labels), own in alike.items():
                 for number, start in enumerate(range(0, len(own), size)):
                     some = own[start : start + size]
@@ -190,7 +200,7 @@ def study(
             array, or text of a divergence}, or what it kept of an earlier call; `kind` is
             "images" or "parts"; all answers of one `whole` are kept together.
         skip: called with the name of a cell that has no answer, and why; raises by default.
-        which: options, generators, classifiers, records: see `Study`.
+        which: options, generators, classifiers, records, num_external: see `Study`.
 
     Yields:
         A `Prediction` per cell. Without synthesis P0, P1 and P2 are one computation.
