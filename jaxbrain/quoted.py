@@ -38,7 +38,7 @@ TABLE4 = {
     ),
 }
 
-# The readings of the paper's own method (README.md).
+# The readings of the paper's own method (README.md); others are ours.
 _READINGS = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
 
 

@@ -10,6 +10,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from conftest import change
 from sklearn import metrics as reference
 
 from jaxbrain import config
@@ -174,6 +175,8 @@ def test_default_rows():
     assert rows[2] == "vgg16_scratch" and not left_out
     rows, left_out = table4.rows_or_default(cfg, (), "file", accelerator=False)
     assert rows[2] == "vgg16_transfer" and not left_out
+    both = change(cfg, "hybrid", sequence="both")
+    assert table4.rows_or_default(both, (), "", accelerator=False)[0][-1] == "cnn_lstm_both"
 
 
 HOST = "--rows radiomics_svm hbtc_mlp majority".split()

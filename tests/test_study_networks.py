@@ -7,7 +7,9 @@ import pytest
 from conftest import change, small
 
 from jaxbrain.data import preprocess
+from jaxbrain.runs import ablations
 from jaxbrain.study import methods, networks
+from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.training import gan
 from jaxbrain.types import Dataset
 
@@ -52,17 +54,32 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(state, key):
 
 def test_each_network_by_its_name():
     cfg = change(small(), "hybrid", standardise=True)
-    for reading in ("vector", "scalar", "rows"):
+    readings = "vector", "scalar", "rows", "both", "bidirectional", "mirrored"
+    for reading in readings:
         own = networks.network(cfg, f"cnn_lstm_{reading}")
         assert own == change(cfg, "hybrid", sequence=reading)
     own = networks.network(cfg, "cnn")
     assert own.classifier.mode == "cnn" and not own.hybrid.standardise
     names = {name for name, one in methods.CLASSIFIERS.items() if one.trains}
-    assert names == {"cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows", "cnn"}
+    assert names == {"cnn", *(f"cnn_lstm_{reading}" for reading in readings)}
+    assert networks.CNN_LSTM == tuple(f"cnn_lstm_{reading}" for reading in readings)
+    assert networks.TABLE1 == networks.CNN_LSTM[:3]
     method = methods.GENERATORS["cgan"]
     assert (method.steps(cfg, 12), method.batch_size(cfg)) == (6, 8)
     # Two epochs of batches of 5 in each of two stages.
     assert [methods.CLASSIFIERS[name].steps(cfg, 13) for name in ("cnn", "cnn_lstm_rows")] == [4, 8]
+
+
+@pytest.mark.parametrize("main", ["cnn_lstm_rows", "cnn_lstm_both"])
+def test_ablations_keep_the_three_readings_of_table_1(main):
+    """And train the main classifier where it is none of them."""
+    three = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
+    _, readings = ablations._studies(small(), StudyConfig(), "linear", main)["readings"]
+    assert readings.classifiers == (*three, *(() if main in three else (main,)), "cnn")
+    rows = ablations._rows("linear", main, degraded=False)
+    named = [row.classifier for row in rows if row.ablation == "reading of Table 1"]
+    assert tuple(named) == three
+    assert {row.classifier for row in rows if row.study == "readings"} <= {*readings.classifiers}
 
 
 def test_resizing_to_the_same_size_changes_nothing():

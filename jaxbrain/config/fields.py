@@ -251,7 +251,11 @@ class CNNConfig:
 class HybridConfig:
     """Table 1 of the paper: FC, sigmoid, FC, LSTM, dropout, LSTM, dropout, FC, FC."""
 
-    sequence: Literal["vector", "scalar", "rows"] = "vector"
+    # What the LSTM reads as time steps. vector, scalar: the CNN's features at once, or one by
+    # one. rows: rows of its map; both: rows, and columns in an LSTM of their own;
+    # bidirectional: rows from either end; mirrored: each place of the map beside its mirror
+    # place, row by row, without cnn.mirror's folding.
+    sequence: Literal["vector", "scalar", "rows", "both", "bidirectional", "mirrored"] = "vector"
     hidden_size: int = 40
     dropout: float = 0.2
     fc2: int = 128  # width of Table 1's layer 2
@@ -311,4 +315,9 @@ class Config:
             raise ConfigError(
                 "hybrid.standardise is True: expected False, since classifier.mode is "
                 f"{self.classifier.mode!r} and features move while they are trained"
+            )
+        if self.hybrid.sequence == "mirrored" and self.cnn.summary != "all":
+            raise ConfigError(
+                f"cnn.summary is {self.cnn.summary!r}: expected 'all', since hybrid.sequence is "
+                "'mirrored' and reads places, not summaries of rows"
             )

@@ -41,6 +41,8 @@ class LSTM(nn.Module):
     Attributes:
         hidden_size: H.
         last: return the last h only (MATLAB's OutputMode "last").
+        reverse: read from the last step to the first. Outputs keep the places of their
+            steps; the last h is then that of the first step.
         dtype: of activations; parameters are float32.
 
     Params: `kernel` [D, 4H], `recurrent_kernel` [H, 4H], `bias` [4H].
@@ -52,6 +54,7 @@ class LSTM(nn.Module):
 
     hidden_size: int
     last: bool = False
+    reverse: bool = False
     dtype: str = "float32"
 
     @nn.compact
@@ -77,5 +80,7 @@ class LSTM(nn.Module):
         start = jnp.zeros((x.shape[0], units), x.dtype)
         # On an accelerator a short loop is written out: its steps are launches.
         unroll = 1 if ops.backend() == "cpu" else min(x.shape[1], _WRITTEN_OUT)
-        (h, _), outputs = jax.lax.scan(cell, (start, start), inputs, unroll=unroll)
+        (h, _), outputs = jax.lax.scan(
+            cell, (start, start), inputs, reverse=self.reverse, unroll=unroll
+        )
         return h if self.last else outputs.swapaxes(0, 1)

@@ -17,7 +17,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import files
 from jaxbrain.runs.ladder import cell_of, ladder
-from jaxbrain.study.networks import CNN_LSTM
+from jaxbrain.study.networks import TABLE1
 from jaxbrain.study.protocols import NONE, StudyConfig
 from jaxbrain.types import Dataset
 
@@ -45,7 +45,8 @@ def _studies(cfg: Config, options: StudyConfig, generator: str, main: str) -> di
         options,
         protocols=("P0", "P3"),
         generators=(generator, "none"),
-        classifiers=(*CNN_LSTM, "cnn"),
+        # The main one too, where it is no reading of Table 1.
+        classifiers=tuple(dict.fromkeys((*TABLE1, main, "cnn"))),
         shuffled=True,
         probe=True,
     )
@@ -72,7 +73,7 @@ def _rows(generator: str, main: str, degraded: bool) -> list[Row]:
         Row("readings", "LSTM", "with", "P3", generator, main),
         Row("readings", "LSTM", "without", "P3", generator, "cnn"),
     ]
-    for name in CNN_LSTM:
+    for name in TABLE1:
         setting = name.removeprefix("cnn_lstm_")
         rows.append(Row("readings", "reading of Table 1", setting, "P3", generator, name))
     for dose in (0, *DOSES):

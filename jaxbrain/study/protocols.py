@@ -76,9 +76,10 @@ class StudyConfig:
     # cgan, linear, none, or module:object, a generator of your own; cgan@50 draws 50
     # synthetic images per class to train on.
     generators: tuple[str, ...] = ("linear", "none")
-    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge,
-    # mirror_kernel, glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch,
-    # hbtc_mlp, or module:object, a classifier of your own (README.md, Your own methods)
+    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
+    # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
+    # radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, or module:object, a classifier
+    # of your own (README.md, Your own methods)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)

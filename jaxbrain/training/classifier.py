@@ -64,7 +64,7 @@ def init(
     """A fresh classifier for images of `cfg.data.image_size`. The key is consumed.
 
     Only parameters that the mode trains exist: end to end, the CNN has no softmax of its
-    own, and in the rows reading no fully connected layer.
+    own, and in the readings of its map no fully connected layer.
 
     Args:
         total_steps: updates of one stage; needed by a learning-rate schedule only.
@@ -140,7 +140,7 @@ def features(
     cfg: Config, state: ClassifierState, image: Array, networks: Networks | None = None
 ) -> Array:
     """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
-    [B, cnn.features], or [B, H', W' * filters] in the rows reading."""
+    [B, ...] as the reading has it (`CNN.features`)."""
     cnn, net = _networks(cfg, networks).cnn, _predicting(state, "cnn")
     return modules.predict(cnn, net, normalise(cfg, state, image), method="features")
 
