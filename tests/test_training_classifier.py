@@ -217,3 +217,22 @@ def test_averages_predict(batch, key):
     logits = Hybrid(cfg).apply({"params": halfway}, read, False)
     got = classifier.predict(cfg, new, batch.image)
     np.testing.assert_allclose(got, jax.nn.softmax(logits), rtol=1e-4)
+
+
+def test_predictions_of_an_image_in_nine_places(batch, key):
+    """The mean over images moved by hand; black comes in at the sides."""
+    cfg = plain(predict_shift=2)
+    state = INIT(cfg, key)
+    image = np.asarray(batch.image)
+    size, padded = image.shape[1], np.pad(image, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    padded[:] = -1.0
+    padded[:, 2:-2, 2:-2] = image
+    want = [
+        classifier.predict(plain(), state, jnp.asarray(padded[:, i : i + size, j : j + size]))
+        for i in (0, 2, 4)
+        for j in (0, 2, 4)
+    ]
+    got = classifier.predict(cfg, state, batch.image)
+    np.testing.assert_allclose(got, np.mean(want, axis=0), rtol=1e-5, atol=1e-6)
+    alone = classifier.predict(plain(), state, batch.image)
+    assert np.abs(np.asarray(got) - np.asarray(alone)).max() > 1e-4

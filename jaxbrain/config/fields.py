@@ -284,11 +284,15 @@ class ClassifierConfig:
     augment: Literal["none", "standard", "strong"] = "none"
     label_smoothing: float = 0.0  # share of a target that all classes get alike
     average_half_life: float = 0.0  # steps, of the averaged parameters; 0 is off
+    # Pixels: a prediction is the mean over the image in its place and moved so far to each of
+    # its eight sides; 0 is off.
+    predict_shift: int = 0
     optim: OptimConfig = OptimConfig()
 
     def __post_init__(self):
         _check_choices("classifier", self)
         _check_int("classifier", self, 1, "epochs", "batch_size")
+        _check_int("classifier", self, 0, "predict_shift")
         _check_float("classifier", self, 0.0, 1.0, "label_smoothing")
         _check_float("classifier", self, 0.0, math.inf, "average_half_life")
         require_optimiser("classifier.optim", self.optim)

@@ -86,6 +86,7 @@ def recommended() -> Config:
             augment="strong",
             label_smoothing=0.1,
             average_half_life=34.0,
+            predict_shift=1,
             optim=OptimConfig(
                 "adam", 1.5e-3, l2=0.0, weight_decay=0.02, schedule="one_cycle", warmup=0.15
             ),

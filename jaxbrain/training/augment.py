@@ -52,6 +52,20 @@ def translate(image: Array, keys: Array, share: float) -> Array:
     return jax.vmap(cut)(padded, shift)
 
 
+def around(reach: int) -> Array:
+    """[9, 2] int32: the rows and columns by which `moved` puts an image to each of its eight
+    sides, `reach` pixels away, and leaves it in place."""
+    steps = jnp.array([-reach, 0, reach], jnp.int32)
+    return jnp.stack(jnp.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(9, 2)
+
+
+def moved(image: Array, step: Array, reach: int) -> Array:
+    """All images moved by `step` [2] int32 pixels, each at most `reach`; black comes in."""
+    padded = jnp.pad(image, ((0, 0), (reach, reach), (reach, reach), (0, 0)), constant_values=-1.0)
+    zero = jnp.zeros((), step.dtype)
+    return lax.dynamic_slice(padded, (zero, reach - step[0], reach - step[1], zero), image.shape)
+
+
 def cutout(image: Array, keys: Array, share: float) -> Array:
     """A square of `share` of the side at a random centre set to 0 in each image."""
     size = image.shape[1]

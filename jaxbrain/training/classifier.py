@@ -364,8 +364,19 @@ def predict(
 ) -> Array:
     """Class probabilities: image [B, S, S, C] float32 in [-1, 1] -> [B, K] float32.
 
-    Dropout is off. The softmax is layer 12 of Table 1.
+    Dropout is off. The softmax is layer 12 of Table 1; with `classifier.predict_shift` its mean
+    over the image in nine places (`augment.around`).
     """
+    if not (reach := cfg.classifier.predict_shift):
+        return _probability(cfg, state, image, networks)
+
+    def one(step):
+        return _probability(cfg, state, augment.moved(image, step, reach), networks)
+
+    return lax.map(one, augment.around(reach)).mean(axis=0)
+
+
+def _probability(cfg, state, image, networks) -> Array:
     nets = _networks(cfg, networks)
     if cfg.classifier.mode == "cnn":
         net = _predicting(state, "cnn")
