@@ -25,8 +25,9 @@ class Arguments(common.Study):
     """The compared methods, built and measured on the same folds."""
 
     # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
-    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge, or
-    # module:object, a classifier of your own.
+    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge,
+    # mirror_kernel, pretrained_probe, pretrained_mirror, pretrained_rows, or module:object, a
+    # classifier of your own.
     # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
     rows: tuple[str, ...] = ()
     generator: str = "linear"  # of synthetic images: linear, cgan, none, or module:object

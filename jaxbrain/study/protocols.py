@@ -72,7 +72,8 @@ class StudyConfig:
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn, majority, metadata, nn1, ridge,
     # mirror_kernel, glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch,
-    # hbtc_mlp, or module:object, a classifier of your own (README.md, Your own methods)
+    # hbtc_mlp, pretrained_probe, pretrained_mirror, pretrained_rows, or module:object, a
+    # classifier of your own (README.md, Your own methods)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
