@@ -147,7 +147,9 @@ def means(trunk: Callable[[Array], Array], image: Array) -> Array:
 def mirrored(trunk: Callable[[Array], Array], image: Array) -> Array:
     """An image and its mirror image, taken together: with z the map of one, z' that of the
     other, turned back, z + z' and |z - z'|: [B, S, S, 3] -> [B, H, W, 2 C]."""
-    one, other = trunk(image), trunk(image[:, :, ::-1])[:, :, ::-1]
+    # As one batch: the trunk is compiled once.
+    both = trunk(jnp.concatenate([image, image[:, :, ::-1]]))
+    one, other = both[: len(image)], both[len(image) :, :, ::-1]
     return jnp.concatenate([one + other, jnp.abs(one - other)], axis=-1)
 
 
