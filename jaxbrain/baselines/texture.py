@@ -22,8 +22,8 @@ from jaxbrain.errors import ConfigError
 ANGLES = (0.0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 
 
-def need(package: str):
-    """A package of the extra `baselines`, imported when it is used.
+def need(package: str, extra: str = "baselines"):
+    """A package of an extra, imported when it is used.
 
     Raises:
         ConfigError: with the command that installs it.
@@ -32,7 +32,7 @@ def need(package: str):
         return importlib.import_module(package)
     except ImportError:
         raise ConfigError(
-            f"{package.split('.')[0]} is needed and missing: pip install 'jaxbrain[baselines]'"
+            f"{package.split('.')[0]} is needed and missing: pip install 'jaxbrain[{extra}]'"
         ) from None
 
 

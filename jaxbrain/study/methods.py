@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxbrain.baselines import floors, linear, mirror
+from jaxbrain.baselines import floors, linear, mirror, pretrained
 from jaxbrain.baselines import methods as table4
 from jaxbrain.config import Config
 from jaxbrain.errors import ConfigError
@@ -211,6 +211,7 @@ def _mirror_kernel() -> Classifier:
 
 def _quoted(name: str) -> Classifier:
     """A method of the paper's Table 4; made ready by its extras and its file of weights."""
+    outside = "ImageNet" if name == "vgg16_transfer" else ""
 
     def ready(weights: str) -> Classifier:
         method = table4.method(name, weights)
@@ -222,12 +223,35 @@ def _quoted(name: str) -> Classifier:
             label = np.asarray(train.label)
             return method.fit_predict(train.image, label, test, cfg.data.num_classes, key)
 
-        return Classifier(name, fit_predict, features=features)
+        return Classifier(name, fit_predict, features=features, outside=outside)
 
-    def too_early(*_):
+    return Classifier(name, _too_early(name), outside=outside, ready=ready)
+
+
+def _pretrained(name: str) -> Classifier:
+    """A method that looks through ImageNet's EfficientNet-lite0; made ready by its extra."""
+
+    def ready(weights: str) -> Classifier:
+        method = pretrained.method(name)
+
+        def features(cfg, image):
+            return method.features(image)
+
+        def fit_predict(cfg, train, weight, test, key):
+            label, group = np.asarray(train.label), np.asarray(train.group)
+            classes = cfg.data.num_classes
+            return method.fit_predict(train.image, label, group, test, classes, key)
+
+        return Classifier(name, fit_predict, features=features, outside="ImageNet")
+
+    return Classifier(name, _too_early(name), outside="ImageNet", ready=ready)
+
+
+def _too_early(name: str) -> Callable:
+    def refuse(*_):
         raise ConfigError(f"{name}: expected to be made ready by its study")
 
-    return Classifier(name, too_early, ready=ready)
+    return refuse
 
 
 CLASSIFIERS = {
@@ -240,5 +264,6 @@ CLASSIFIERS = {
         _floor("ridge", "thumbnails"),
         _mirror_kernel(),
         *map(_quoted, (*table4.METHODS, "vgg16_transfer")),
+        *map(_pretrained, pretrained.METHODS),
     )
 }

