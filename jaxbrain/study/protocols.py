@@ -40,6 +40,8 @@ from jaxbrain.types import Array, require_range
 
 PROTOCOLS = "P0", "P1", "P2", "P3"
 NONE = "none"
+# What a search (`nested`) calls the cells inside a training set of P3.
+INNER = "inner"
 
 
 def base(generator: str) -> str:
@@ -147,7 +149,7 @@ class Cell(NamedTuple):
     def name(self) -> str:
         """Equal for cells that are one computation: without synthesis P0, P1 and P2."""
         protocol = self.protocol
-        if self.generator == NONE and protocol != "P3":
+        if self.generator == NONE and protocol in ("P0", "P1"):
             protocol = "P2"
         return "/".join(map(str, (protocol, *self[1:6])))
 
@@ -241,12 +243,18 @@ def plan(
     return list(fits.values()), cells
 
 
-def _draw(cfg, options, true_label, group, key, *, seed, labels) -> Draw:
+def streams(key: Array, seed: int) -> Callable[[str], np.random.Generator]:
+    """Of a seed of a study: purpose -> a random stream, the same one whenever it is asked for."""
     words = np.asarray(jax.random.key_data(jax.random.fold_in(key, seed))).tolist()
 
     def rng(purpose: str) -> np.random.Generator:
         return np.random.default_rng([*words, *purpose.encode()])
 
+    return rng
+
+
+def _draw(cfg, options, true_label, group, key, *, seed, labels) -> Draw:
+    rng = streams(key, seed)
     per_class = cfg.data.n_per_class if options.split == "holdout" else 0
     index = splits.select(true_label, per_class, rng("select"))
     label = true_label

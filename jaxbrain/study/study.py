@@ -64,6 +64,7 @@ class Study:
         records: of the images; with them thumbnails are of the files as they are. A
             classifier that sees files needs them.
         how: one of `lanes.HOW`, in place of the options' mapping; on `num_devices` (0: all).
+        planner: makes the fits and the cells, as `protocols.plan` does (`nested.plan`).
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Study:
         records: Records | None = None,
         how: str = "",
         num_devices: int = 0,
+        planner: Callable = plan,
     ):
         data.check()
         label, self.group = np.asarray(data.label), np.asarray(data.group)
@@ -90,7 +92,7 @@ class Study:
         # From here on by their own names.
         self.options = dataclasses.replace(options, generators=drawing, classifiers=telling)
         of_files = {name for name, one in classifier.items() if one.sees == "files"}
-        self.fits, self.cells = plan(cfg, self.options, label, self.group, key, of_files)
+        self.fits, self.cells = planner(cfg, self.options, label, self.group, key, of_files)
         if not self.cells:
             raise ConfigError(
                 f"generators is {drawing!r}: expected {NONE!r} among them, since synthetic images "
@@ -190,7 +192,7 @@ def study(
             array, or text of a divergence}, or what it kept of an earlier call; `kind` is
             "images" or "parts"; all answers of one `whole` are kept together.
         skip: called with the name of a cell that has no answer, and why; raises by default.
-        which: options, generators, classifiers, records: see `Study`.
+        which: options, generators, classifiers, records, planner: see `Study`.
 
     Yields:
         A `Prediction` per cell. Without synthesis P0, P1 and P2 are one computation.
