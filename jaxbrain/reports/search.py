@@ -16,8 +16,8 @@ READ = (
     "the same folds, corrected resampled t test, adjusted by Holm in brackets."
 )
 SHUFFLED = (
-    "Labels are shuffled by groups before anything is split: there is nothing to find, and a "
-    "figure above the largest class is what choosing by the test folds adds."
+    "Labels are shuffled by groups before anything is split, so that there is nothing to find: "
+    "what the naive figure has above the nested one, choosing by the test folds has added."
 )
 
 

@@ -119,7 +119,7 @@ def _classifier(cfg: Config, name: str, arm: Arm, weights: str) -> Classifier:
         # The study makes it ready itself.
         return CLASSIFIERS[base]
     if name in CLASSIFIERS:
-        what = "other fields" if own and name == base else base
+        what = "not it" if name == base else base
         raise ConfigError(
             f"a built-in method has that name, and this is {what}: expected another name"
         )
