@@ -13,9 +13,9 @@ FILE.json: {"ridge": {"classifier": "ridge"}, "narrow": {"classifier": "cnn_lstm
 "cnn.filters": [8, 12, 16, 16], "classifier.epochs": 60, "classifier.optim.learning_rate":
 0.001}}; fields of cnn, hybrid and classifier. Without it eight arms: ridge, nn1,
 mirror_kernel, cnn, and the preset's CNN-LSTM as it is, with half the epochs, half the width,
-the other augmentation. Of every arm a seed trains 5 outer and 15 inner ones: with
-`recommended` that is some 8 CPU minutes for a network, 40 for the eight arms, and a moment for
-the others. --shard spreads them over processes.
+the other augmentation. Of every arm a seed trains 5 times on a training set and 15 times inside
+one: with `recommended` an estimated 10 CPU minutes for a network, 45 for the eight arms.
+--shard spreads them over processes.
 """
 
 import dataclasses
