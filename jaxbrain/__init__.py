@@ -27,7 +27,7 @@ from jaxbrain.types import (
 )
 
 # Whole runs bring checkpoints and figures with them: imported where they are used.
-_RUNS = "ablations", "checkpoint", "ladder", "paper", "table4"
+_RUNS = "ablations", "checkpoint", "ladder", "paper", "search", "table4"
 
 __all__ = [
     "Batch",
@@ -63,6 +63,7 @@ __all__ = [
     "paper",
     "phantom",
     "protocols",
+    "search",
     "streamed",
     "study",
     "table4",

@@ -12,6 +12,7 @@ VERBS = {
     "ladder": "the protocols P0 to P4 beside each other: what each leak is worth",
     "table4": "the methods of the paper's Table 4 on the same folds",
     "ablations": "what the GAN and the LSTM are worth",
+    "search": "arms chosen inside training folds, and what choosing by test folds adds",
 }
 
 

@@ -8,6 +8,7 @@ import csv
 import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def ladder(
     with session(study, audit, data, records, workdir, **how) as opened:
         log, path = opened.log, opened.directory.path
         other = external_images.describe(external) if external else []
-        for text in [*describe(data, records), *_copies(audit, records), *other]:
+        for text in [*describe(data, records), *copies(audit, records), *other]:
             log.line(text)
         log.line(f"run    {path}")
         if opened.shard != (0, 1):
@@ -104,7 +105,7 @@ def ladder(
             )
             return {"shard": how["shard"], "cells": done}
         write_predictions(opened, predictions(opened))
-        results = _results(cfg, opened, np.asarray(data.label))
+        results = described(cfg, opened, np.asarray(data.label))
         results |= _scored(path, results)
         _write(results, opened, console, started)
         return results
@@ -140,7 +141,7 @@ def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
         drawing.sheet(path, rows)
 
 
-def _results(cfg: Config, opened: Session, label: np.ndarray) -> dict:
+def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
     """What `ladder.json` says beside its scores."""
     records, found, options = opened.records, opened.audit, opened.study.options
     names = records.class_names
@@ -205,28 +206,42 @@ def verify(workdir: str | Path) -> list[str]:
         DataError: if a file of the run is missing or is not what a study wrote.
     """
     workdir = Path(workdir)
-    for name in ("ladder.json", "report.md", "predictions.csv", "images.csv"):
-        if not (workdir / name).is_file():
-            raise DataError(f"{workdir / name}: missing: expected the directory of a ladder run")
+
+    def again(saved: dict) -> dict:
+        return saved | _scored(workdir, saved) | images_again(workdir, saved)
+
+    return recomputed(workdir, "ladder", ("predictions.csv",), again, report.page)
+
+
+def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callable) -> list[str]:
+    """What of a run's `<kind>.json` and `report.md` is not what its answers say, a line each.
+
+    answers: names of its files of answers. again: what is saved -> what should be; page: that
+    -> the text of `report.md`.
+    """
+    name = f"{kind}.json"
+    for needed in (name, "report.md", "images.csv", *answers):
+        if not (workdir / needed).is_file():
+            raise DataError(f"{workdir / needed}: missing: expected the directory of a {kind} run")
     try:
-        saved = json.loads((workdir / "ladder.json").read_text(encoding="utf-8"))
-        again = saved | _scored(workdir, saved) | _images(workdir, saved)
-        page = report.page(again)
+        saved = json.loads((workdir / name).read_text(encoding="utf-8"))
+        fresh = again(saved)
+        text = page(fresh)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise DataError(f"{workdir / 'ladder.json'}: not what a ladder wrote: {error!r}") from error
+        raise DataError(f"{workdir / name}: not what a {kind} wrote: {error!r}") from error
     # Through JSON, so that both have its types.
-    again = json.loads(json.dumps(again))
+    fresh = json.loads(json.dumps(fresh))
     found = [
         f"{where}: {old!r} is saved, {new!r} recomputed"
-        for where, old, new in differences(saved, again, "ladder.json")
+        for where, old, new in differences(saved, fresh, name)
     ]
     written = (workdir / "report.md").read_text(encoding="utf-8").splitlines()
-    lines = itertools.zip_longest(written, page.splitlines())
+    lines = itertools.zip_longest(written, text.splitlines())
     other = [number for number, (one, two) in enumerate(lines, start=1) if one != two]
     return found + [f"report.md, line {n}: differs from what the numbers say" for n in other[:1]]
 
 
-def _images(workdir: Path, saved: dict) -> dict:
+def images_again(workdir: Path, saved: dict) -> dict:
     """What `ladder.json` says of the images that `images.csv` and `external.csv` can tell."""
     with (workdir / "images.csv").open(newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if not r["id"].startswith(external_images.PREFIX)]
@@ -250,7 +265,7 @@ def _identical_pairs(records: Records) -> int:
     return sum(n * (n - 1) // 2 for n in collections.Counter(records.digest).values())
 
 
-def _copies(found: duplicates.Audit, records: Records) -> list[str]:
+def copies(found: duplicates.Audit, records: Records) -> list[str]:
     lines = [
         f"copies {_identical_pairs(records)} identical pairs, {len(found.near)} near pairs, "
         f"{len(found.flipped)} when one is mirrored (reported, not grouped)"

@@ -188,6 +188,10 @@ def study_settings(cfg: Config, options: StudyConfig) -> dict:
     return found
 
 
+# Files of the library's own methods: a run knows them by its commit.
+_OURS = Path(__file__).parents[1]
+
+
 def _digests(planned: Study) -> dict[str, str]:
     """SHA-256 of the files that define a user's own methods: another method of the same name
     is another study."""
@@ -196,16 +200,16 @@ def _digests(planned: Study) -> dict[str, str]:
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
         for name, method in used.items()
-        if name not in known and (path := _source(method))
+        if name not in known and (path := _source(method)) and _OURS not in path.parents
     }
 
 
 def _source(method: Method) -> Path | None:
     function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
-    while isinstance(function, functools.partial):
-        function = function.func
+    while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
+        function = getattr(function, "__wrapped__", None) or function.func
     with contextlib.suppress(TypeError, OSError):
-        return Path(inspect.getsourcefile(inspect.unwrap(function)))
+        return Path(inspect.getsourcefile(function))
     return None
 
 
@@ -341,7 +345,9 @@ def _prediction_rows(session: Session, answers: Iterable[Prediction]) -> Iterato
             yield [*head, own[index], *one, int(label[place]), *both, *values, *empty]
 
 
-def write_predictions(session: Session, answers: Iterable[Prediction]) -> None:
+def write_predictions(
+    session: Session, answers: Iterable[Prediction], name: str = "predictions.csv"
+) -> None:
     """`predictions.csv`, written as cells finish, so that memory does not grow with them."""
     path, header = session.directory.path, scores.header(session.records.class_names)
-    files.write_csv(path / "predictions.csv", header, _prediction_rows(session, answers))
+    files.write_csv(path / name, header, _prediction_rows(session, answers))

@@ -218,6 +218,13 @@ def _by_test(one: Answers) -> dict[tuple[int, int], dict[str, bool]]:
     return tests
 
 
+def compared(first: Answers, second: Answers, test_over_train: float) -> dict | None:
+    """Two cells tested on the same images: `difference` (shares), `mcnemar_p_by_seed`, their
+    median, `corrected_t_p`, and over how many tests. None if they share no test, or were
+    tested on other images. test_over_train: of one fold."""
+    return _paired(_by_test(first), _by_test(second), test_over_train)
+
+
 def _paired(first: dict, second: dict, test_over_train: float) -> dict | None:
     """Two cells tested on the same images, over the seeds and folds that both have: McNemar
     on each seed's pooled answers, and the corrected t over seeds and folds. None if they

@@ -46,6 +46,8 @@ from jaxbrain.types import Array, require_range
 PROTOCOLS = "P0", "P1", "P2", "P3"
 EXTERNAL = "P4"
 NONE = "none"
+# What a search (`nested`) calls the cells inside a training set of P3.
+INNER = "inner"
 
 
 def base(generator: str) -> str:
@@ -267,12 +269,18 @@ def plan(
     return list(fits.values()), cells
 
 
-def _draw(cfg, options, true_label, group, key, *, own, seed, labels) -> Draw:
+def streams(key: Array, seed: int) -> Callable[[str], np.random.Generator]:
+    """Of a seed of a study: purpose -> a random stream, the same one whenever it is asked for."""
     words = np.asarray(jax.random.key_data(jax.random.fold_in(key, seed))).tolist()
 
     def rng(purpose: str) -> np.random.Generator:
         return np.random.default_rng([*words, *purpose.encode()])
 
+    return rng
+
+
+def _draw(cfg, options, true_label, group, key, *, own, seed, labels) -> Draw:
+    rng = streams(key, seed)
     per_class = cfg.data.n_per_class if options.split == "holdout" else 0
     index = splits.select(true_label[:own], per_class, rng("select"))
     label = true_label

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.study.methods import Classifier, Generator, Method
-from jaxbrain.study.protocols import EXTERNAL, Cell, Fit
+from jaxbrain.study.protocols import EXTERNAL, INNER, Cell, Fit
 from jaxbrain.study.views import Views
 from jaxbrain.training.lanes import Lanes
 from jaxbrain.types import Array
@@ -23,8 +23,8 @@ def named_key(key: Array, name: str) -> Array:
 
 def family(cell: Cell) -> str:
     """Cells of one family are padded to one length, and so share a compiled program."""
-    if cell.protocol == EXTERNAL:
-        return "external"
+    if cell.protocol in (EXTERNAL, INNER):
+        return cell.protocol
     return "pool" if cell.protocol == "P0" and cell.fit else "real"
 
 

@@ -66,6 +66,7 @@ class Study:
         num_external: how many images, the last ones, are another source's: P4 tests on them,
             nothing else sees them. Their groups must be others than those of the rest.
         how: one of `lanes.HOW`, in place of the options' mapping; on `num_devices` (0: all).
+        planner: makes the fits and the cells, as `protocols.plan` does (`nested.plan`).
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Study:
         num_external: int = 0,
         how: str = "",
         num_devices: int = 0,
+        planner: Callable = plan,
     ):
         data.check()
         label, self.group = np.asarray(data.label), np.asarray(data.group)
@@ -99,9 +101,8 @@ class Study:
         # From here on by their own names.
         self.options = dataclasses.replace(options, generators=drawing, classifiers=telling)
         of_files = {name for name, one in classifier.items() if one.sees == "files"}
-        self.fits, self.cells = plan(
-            cfg, self.options, label, self.group, key, of_files, num_external
-        )
+        planned = cfg, self.options, label, self.group, key, of_files, num_external
+        self.fits, self.cells = planner(*planned)
         if not self.cells:
             raise ConfigError(
                 f"generators is {drawing!r}: expected {NONE!r} among them, since synthetic images "
@@ -200,7 +201,7 @@ def study(
             array, or text of a divergence}, or what it kept of an earlier call; `kind` is
             "images" or "parts"; all answers of one `whole` are kept together.
         skip: called with the name of a cell that has no answer, and why; raises by default.
-        which: options, generators, classifiers, records, num_external: see `Study`.
+        which: options, generators, classifiers, records, num_external, planner: see `Study`.
 
     Yields:
         A `Prediction` per cell. Without synthesis P0, P1 and P2 are one computation.

@@ -1,0 +1,155 @@
+"""A search as a table, a figure and a page, from what `search.json` holds."""
+
+from pathlib import Path
+
+from jaxbrain.reports import drawing
+from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
+from jaxbrain.reports.ladder import heading, missing, remains
+
+NESTED = "chosen inside (nested)"
+READ = (
+    "inner: on folds of the training images alone; outer: on the test folds, trained on all "
+    "training images. In every outer fold the arm of the best inner accuracy answers: its "
+    "answers are the nested ones, and no test fold had a part in the choice. naive: the arm that "
+    "is best on the test folds, as one reports who picks by looking there. Selection effect: "
+    "naive minus nested, both on the same draws of groups. points, p: nested against the arm on "
+    "the same folds, corrected resampled t test, adjusted by Holm in brackets."
+)
+SHUFFLED = (
+    "Labels are shuffled by groups before anything is split, so that there is nothing to find: "
+    "what the naive figure has above the nested one, choosing by the test folds has added."
+)
+
+
+def _largest(results: dict) -> float:
+    """The share of the largest class, in [0, 1]."""
+    found = results["data"]["found"].values()
+    return max(found) / sum(found)
+
+
+def _p(found: dict | None) -> str:
+    if found is None or found["corrected_t_p"] is None:
+        return "-"
+    return f"{found['corrected_t_p']:.3f} ({found['corrected_t_p_holm']:.3f})"
+
+
+def _table(one: dict) -> tuple[list[str], list[list[str]]]:
+    """The arms of one of the searches, then the nested figure."""
+    header = ["arm", "inner, %", "outer, %", "chosen", "nested - arm, points", "p (Holm)"]
+    folds = sum(row["chosen"] for row in one["arms"])
+    naive = (one["naive"] or {}).get("arm")
+    rows = []
+    for row in one["arms"]:
+        against = row["against"]
+        name = f"{row['name']} (naive)" if row["name"] == naive else row["name"]
+        cells = [name, accuracy(row["inner"]), accuracy(row["outer"])]
+        cells += [f"{row['chosen']} of {folds}", points(against and against["difference"])]
+        rows.append([*cells, _p(against)])
+    inner = number(one["inner_of_chosen"], scale=100.0)
+    rows.append([NESTED, inner, accuracy(one["chosen"]), f"{folds} of {folds}", "", ""])
+    return header, rows
+
+
+def _sentence(one: dict) -> str:
+    nested = f"nested {accuracy(one['chosen'])} %"
+    if not one["naive"]:
+        return f"{nested}; naive: no arm answered every test"
+    effect = one["selection_effect"]
+    low_high = " to ".join(map(points, effect["interval"] or ())) or "no interval"
+    return (
+        f"{nested}; naive {accuracy(one['naive'])} % ({one['naive']['arm']}); selection effect "
+        f"{points(effect['difference'])} points ({low_high})"
+    )
+
+
+def _title(one: dict) -> str:
+    return "True labels" if one["labels"] == "true" else "Control: shuffled labels"
+
+
+def _choices(results: dict) -> tuple[list[str], list[list[str]]]:
+    names = list(results["arms"])
+    rows = [
+        [
+            *(str(one[name]) for name in ("labels", "seed", "fold", "arm")),
+            *(number(one["inner_accuracy"].get(name), scale=100.0) for name in names),
+        ]
+        for one in results["choices"]
+    ]
+    return ["labels", "seed", "fold", "chosen", *names], rows
+
+
+def _arms(results: dict) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for name, arm in results["arms"].items():
+        fields = ", ".join(f"{k} {v}" for k, v in arm.items() if k != "classifier")
+        rows.append([name, arm["classifier"], fields or "-"])
+    return ["arm", "classifier", "fields"], rows
+
+
+def _heading(results: dict) -> list[str]:
+    return [
+        *heading(results),
+        f"{results['inner_folds']} inner folds of each training set; P3 without synthesis; always "
+        f"the largest class: {100 * _largest(results):.1f} %",
+    ]
+
+
+def page(results: dict) -> str:
+    """`report.md`."""
+    parts = ["# A search, chosen inside training folds", *map(markdown, _heading(results))]
+    for one in results["searches"]:
+        parts += [f"## {_title(one)}", markdown(_sentence(one)), markdown_table(*_table(one))]
+        if one["labels"] == "shuffled":
+            parts.append(SHUFFLED)
+    parts += [*map(markdown, missing(results)), READ]
+    parts += ["## The arms", markdown_table(*_arms(results))]
+    parts += ["## What was chosen, by inner accuracy in per cent"]
+    parts += [markdown_table(*_choices(results)), remains(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def show(console, results: dict) -> None:
+    """Print the tables."""
+    for one in results["searches"]:
+        title = f"{_title(one)}: accuracy, % (95 % interval)"
+        console.print(drawing.new_table(title, *_table(one)))
+        drawing.say(console, _sentence(one))
+    drawing.say(console, *missing(results), READ, remains(results))
+
+
+def picture(path: Path, results: dict) -> None:
+    """`search.png`: the inner accuracy of every arm against its outer one with its interval,
+    the nested figure as a band, the naive one in a ring; a panel for each kind of labels."""
+    searches = results["searches"]
+    figure, axes = drawing.new_figure(6.4 * len(searches) + 0.4, 5.6, len(searches))
+    for axis, one in zip(axes, searches, strict=True):
+        _panel(axis, one, _largest(results))
+    figure.savefig(path)
+
+
+def _panel(axis, one: dict, largest: float) -> None:
+    naive = (one["naive"] or {}).get("arm")
+    for place, row in enumerate(one["arms"]):
+        if row["inner"] is None or row["outer"] is None:
+            continue
+        x, across = drawing.bar(row["inner"]["accuracy"], row["inner"]["interval"])
+        y, along = drawing.bar(row["outer"]["accuracy"], row["outer"]["interval"])
+        colour, name = f"C{place % 10}", drawing.label(row["name"])
+        text = f"{name}, chosen {row['chosen']} times"
+        style = dict(color=colour, fmt="o", capsize=2, lw=1, ms=5)
+        axis.errorbar(x, y, xerr=across, yerr=along, label=text, alpha=0.8, **style)
+        if row["name"] == naive:
+            ring = dict(marker="o", ms=13, mfc="none", color="0.2", ls="none")
+            axis.plot(x, y, label="naive: best on the test folds", **ring)
+    if one["chosen"]:
+        value = 100 * one["chosen"]["accuracy"]
+        text = f"nested, {value:.1f} %"
+        axis.axhline(value, color="0.2", lw=1.2, label=text)
+        if one["chosen"]["interval"]:
+            low, high = one["chosen"]["interval"]
+            axis.axhspan(100 * low, 100 * high, color="0.2", alpha=0.08)
+    axis.axhline(100 * largest, color="0.5", lw=1, ls=":", label="always the largest class")
+    axis.axline((60, 60), slope=1, color="0.8", lw=1, zorder=0)
+    axis.set(xlabel="inner accuracy, %", ylabel="outer accuracy, %", title=_title(one))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=7, frameon=False, loc="best")
