@@ -64,11 +64,11 @@ def test_what_shares_a_group_with_a_copy_goes_with_it():
 
 
 def test_a_copy_in_another_frame_is_found_by_its_head():
-    data, records = source(0, size=64)
-    framed = np.zeros((1, 64, 64, 1), np.uint8)
-    small = np.asarray(jax.image.resize(data.image[4, ..., 0] / 255.0, (40, 40), "linear"))
-    framed[0, 4:44, 14:54, 0] = np.round(255 * small)
-    other, other_records = with_images(*source(7, size=64), framed, data.label[[4]])
+    data, records = source(0, size=128)
+    framed = np.zeros((1, 128, 128, 1), np.uint8)
+    picture = jax.image.resize(np.float32(data.image[4, ..., 0]) / 255, (80, 80), "linear")
+    framed[0, 4:84, 14:94, 0] = np.round(255 * np.asarray(picture))
+    other, other_records = with_images(*source(7, size=128), framed, data.label[[4]])
     found = external.prepared(data, records, other, other_records)
     assert found.rows[-1].copy_of == records.path[4] and found.rows[-1].tested == 0
 

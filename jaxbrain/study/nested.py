@@ -78,7 +78,8 @@ def plan(
         num_external: 0.
 
     Raises:
-        ConfigError: for external images. DataError: see `protocols.plan`; for a training set too small for the inner folds.
+        ConfigError: for external images.
+        DataError: see `protocols.plan`; for a training set too small for the inner folds.
     """
     if num_external:
         raise ConfigError(f"num_external is {num_external}: expected 0, a search has no P4")
