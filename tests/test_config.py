@@ -64,10 +64,11 @@ def test_paper_is_the_papers():
     )
 
 
-def test_cpu_reads_as_recommended():
+def test_cpu_classifies_as_recommended():
     cpu, recommended = config.cpu(), config.recommended()
-    assert cpu.hybrid == recommended.hybrid
-    assert cpu.classifier.mode == recommended.classifier.mode
+    assert (cpu.cnn, cpu.hybrid) == (recommended.cnn, recommended.hybrid)
+    assert cpu.classifier == recommended.classifier and cpu.cnn.mirror
+    assert cpu.data == dataclasses.replace(recommended.data, n_per_class=100)
     assert (cpu.data.image_size, cpu.gan.image_size) == (64, 64)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxbrain.reports import drawing
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
-from jaxbrain.reports.ladder import heading, missing, remains
+from jaxbrain.reports.ladder import heading, missing, outside, outside_heading, remains
 
 NESTED = "chosen inside (nested)"
 READ = (
@@ -33,20 +33,23 @@ def _p(found: dict | None) -> str:
     return f"{found['corrected_t_p']:.3f} ({found['corrected_t_p_holm']:.3f})"
 
 
-def _table(one: dict) -> tuple[list[str], list[list[str]]]:
+def _table(results: dict, one: dict) -> tuple[list[str], list[list[str]]]:
     """The arms of one of the searches, then the nested figure."""
-    header = ["arm", "inner, %", "outer, %", "chosen", "nested - arm, points", "p (Holm)"]
+    header = ["arm", *outside_heading(results), "inner, %", "outer, %", "chosen"]
+    header += ["nested - arm, points", "p (Holm)"]
     folds = sum(row["chosen"] for row in one["arms"])
     naive = (one["naive"] or {}).get("arm")
     rows = []
     for row in one["arms"]:
         against = row["against"]
         name = f"{row['name']} (naive)" if row["name"] == naive else row["name"]
-        cells = [name, accuracy(row["inner"]), accuracy(row["outer"])]
+        cells = [name, *outside(results, row["name"])]
+        cells += [accuracy(row["inner"]), accuracy(row["outer"])]
         cells += [f"{row['chosen']} of {folds}", points(against and against["difference"])]
         rows.append([*cells, _p(against)])
     inner = number(one["inner_of_chosen"], scale=100.0)
-    rows.append([NESTED, inner, accuracy(one["chosen"]), f"{folds} of {folds}", "", ""])
+    unsaid = [""] * len(outside_heading(results))
+    rows.append([NESTED, *unsaid, inner, accuracy(one["chosen"]), f"{folds} of {folds}", "", ""])
     return header, rows
 
 
@@ -98,7 +101,11 @@ def page(results: dict) -> str:
     """`report.md`."""
     parts = ["# A search, chosen inside training folds", *map(markdown, _heading(results))]
     for one in results["searches"]:
-        parts += [f"## {_title(one)}", markdown(_sentence(one)), markdown_table(*_table(one))]
+        parts += [
+            f"## {_title(one)}",
+            markdown(_sentence(one)),
+            markdown_table(*_table(results, one)),
+        ]
         if one["labels"] == "shuffled":
             parts.append(SHUFFLED)
     parts += [*map(markdown, missing(results)), READ]
@@ -112,7 +119,7 @@ def show(console, results: dict) -> None:
     """Print the tables."""
     for one in results["searches"]:
         title = f"{_title(one)}: accuracy, % (95 % interval)"
-        console.print(drawing.new_table(title, *_table(one)))
+        console.print(drawing.new_table(title, *_table(results, one)))
         drawing.say(console, _sentence(one))
     drawing.say(console, *missing(results), READ, remains(results))
 
