@@ -146,3 +146,27 @@ def test_linear_oracle_of_one_image_repeats_it_and_stays_in_range():
     drawn = linear.draw(train, np.int32([0, 1, 1]), np.int32([0, 0, 1]), np.random.default_rng(0))
     np.testing.assert_allclose(drawn[:2], [[0.5, -1.0]] * 2)
     assert np.abs(drawn).max() <= 1
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_the_linear_oracle_spreads_as_its_training_images_do(count):
+    """Fewer images than pixels, and more: the same covariance, of 30 components."""
+    rng = np.random.default_rng(count)
+    train = 0.02 * rng.normal(size=(count, 40)) @ rng.normal(size=(40, 40))
+    train = np.clip(train, -0.5, 0.5)
+    wanted = np.zeros(200, np.int32)
+    drawn = linear.draw(train, np.zeros(count, np.int32), wanted, np.random.default_rng(1))
+    rank = min(30, count - 1)
+    z = np.random.default_rng(1).standard_normal((200, rank))
+    centred = train - train.mean(axis=0)
+    spread = np.linalg.lstsq(z, drawn - train.mean(axis=0), rcond=None)[0]
+    _, values, vectors = np.linalg.svd(centred, full_matrices=False)
+    kept = vectors[:rank] * (values[:rank] / np.sqrt(count - 1))[:, None]
+    assert np.abs(drawn).max() < 1.0
+    np.testing.assert_allclose(spread.T @ spread, kept.T @ kept, rtol=1e-6, atol=1e-9)
+
+
+def test_the_median_above_the_diagonal():
+    distances = np.array([[0.0, 1.0, 5.0], [1.0, 0.0, 2.0], [5.0, 2.0, 0.0]])
+    assert floors.median_apart(distances) == 2.0
+    assert floors.median_apart(np.zeros((3, 3))) == floors.median_apart(np.zeros((1, 1))) == 1.0

@@ -49,11 +49,32 @@ def nn1(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndar
     return np.eye(num_classes)[label[(thumbnails(test) @ thumbnails(train).T).argmax(axis=1)]]
 
 
+# Rows of a matrix that are worked on at a time, so that no second one as large is made.
+_ROWS = 512
+
+
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Of each row of a [N, F] from each of b [M, F]: [N, M]."""
-    products = a @ b.T
-    square = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2 * products
-    return np.maximum(square, 0.0)
+    found = a @ b.T
+    left, right = np.square(a).sum(axis=1)[:, None], np.square(b).sum(axis=1)[None]
+    for start in range(0, len(a), _ROWS):
+        rows = slice(start, start + _ROWS)
+        found[rows] = np.maximum(left[rows] + right - 2 * found[rows], 0.0)
+    return found
+
+
+def median_apart(distances: np.ndarray) -> float:
+    """The median of a symmetric matrix [N, N] above its diagonal; 1 where there is none or it
+    is 0."""
+    apart = distances[np.triu(np.ones(distances.shape, bool), 1)]
+    median = np.median(apart, overwrite_input=True) if len(apart) else 0.0
+    return float(median) if median > 0 else 1.0
+
+
+def gaussian(distances: np.ndarray, scale: float) -> np.ndarray:
+    """exp(-distances / scale), in the memory of `distances`."""
+    np.divide(distances, -scale, out=distances)
+    return np.exp(distances, out=distances)
 
 
 def ridge(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.ndarray:
@@ -65,12 +86,13 @@ def ridge(train, label: np.ndarray, test: np.ndarray, num_classes: int) -> np.nd
     least-squares estimate of a probability; then `shares`.
     """
     frequency = np.bincount(label, minlength=num_classes) / len(label)
-    distances = squared_distances(train, train)
-    scale = np.median(distances[np.triu_indices(len(train), 1)]) if len(train) > 1 else 1.0
-    scale = scale if scale > 0 else 1.0
-    kernel = np.exp(-distances / scale) + 0.1 * np.diag(frequency[label])
+    kernel = squared_distances(train, train)
+    scale = median_apart(kernel)
+    gaussian(kernel, scale)
+    kernel[np.diag_indices(len(kernel))] += 0.1 * frequency[label]
     targets = 2.0 * (label[:, None] == np.asarray(one_against_rest(num_classes))) - 1.0
-    score = np.exp(-squared_distances(test, train) / scale) @ np.linalg.solve(kernel, targets)
+    across = gaussian(squared_distances(test, train), scale)
+    score = across @ np.linalg.solve(kernel, targets)
     return shares(np.clip((1.0 + score) / 2.0, 0.0, 1.0))
 
 

@@ -27,11 +27,16 @@ def draw(
         own = train[label == k].astype(np.float64)
         mean = own.mean(axis=0)
         centred = own - mean
-        # Of few images of many pixels: their products are the smaller matrix.
-        _, vectors = np.linalg.eigh(centred @ centred.T)
-        rank = min(COMPONENTS, len(own) - 1)
-        # Rows: principal directions, each as long as the standard deviation along it.
-        spread = vectors[:, ::-1][:, :rank].T @ centred / np.sqrt(max(len(own) - 1, 1))
+        rank, count = min(COMPONENTS, len(own) - 1), max(len(own) - 1, 1)
+        # Rows: principal directions, each as long as the standard deviation along it. From
+        # whichever matrix of products is the smaller.
+        if len(own) <= own.shape[1]:
+            _, vectors = np.linalg.eigh(centred @ centred.T)
+            spread = vectors[:, ::-1][:, :rank].T @ centred / np.sqrt(count)
+        else:
+            values, vectors = np.linalg.eigh(centred.T @ centred)
+            length = np.sqrt(np.maximum(values[::-1][:rank], 0.0) / count)
+            spread = vectors[:, ::-1][:, :rank].T * length[:, None]
         place = np.flatnonzero(wanted == k)
         result[place] = mean + rng.standard_normal((len(place), rank)) @ spread
     return np.clip(result, -1.0, 1.0)

@@ -300,6 +300,6 @@ def _kernels(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarra
     scale = np.where(scale > 1e-9, scale, np.inf)
     train, test = (np.clip((x - mean) / scale, -5.0, 5.0) for x in (train, test))
     between = floors.squared_distances(train, train)
-    apart = between[np.triu_indices(len(train), 1)]
-    median = np.median(apart) if len(apart) and np.median(apart) > 0 else 1.0
-    return np.exp(-between / median), np.exp(-floors.squared_distances(test, train) / median)
+    median = floors.median_apart(between)
+    across = floors.gaussian(floors.squared_distances(test, train), median)
+    return floors.gaussian(between, median), across

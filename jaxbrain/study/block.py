@@ -36,9 +36,13 @@ Keep = Callable[..., dict[str, np.ndarray | str]]
 _TOGETHER = 1024
 
 
-def _one_thread():
-    """For matrices of a few hundred rows: more threads only wait for each other."""
-    return threadpool_limits(1, user_api="blas")
+# Training images from which on more threads are worth their waiting for each other.
+_LARGE = 2000
+
+
+def _few_threads(most: int):
+    """BLAS on one thread for matrices of `most` rows, where these are few."""
+    return threadpool_limits(1 if most < _LARGE else None, user_api="blas")
 
 
 def fit_data(real, entry) -> Dataset:
@@ -159,7 +163,7 @@ class Block:
         entries = [self._entry(fit) for fit in self._fits]
         run = shared.program(method, "sample", shared.cfg, _sample)
         if shared.on_host(method):
-            with _one_thread():
+            with _few_threads(max(len(fit.index) for fit in self._fits)):
                 found = [run.function(real, (), entry) for entry in entries]
         else:
             found = np.asarray(run(jax.device_put(real), (), lanes.stacked(entries)))
@@ -286,7 +290,7 @@ class Block:
                 found[name] = f"{name} has no images: {why}"
         cells = [members[name] for name in names if not found[name]]
         if self._shared.on_host(method) and not method.trains:
-            with _one_thread():
+            with _few_threads(max((len(cell.train) for cell in cells), default=0)):
                 answers = [self._on_host(method, cell, synthetic.get(cell.fit)) for cell in cells]
         else:
             answers = self._as_lanes(method, cells, synthetic) if cells else []
