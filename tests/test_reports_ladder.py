@@ -90,3 +90,16 @@ def test_console_and_picture(results, tmp_path):
     report.picture(tmp_path / "ladder.png", results)
     with Image.open(tmp_path / "ladder.png") as picture:
         assert picture.size == (1430, 572)
+
+
+def test_outside_data_has_a_column(results):
+    """Only where a method knows other images; the others say none."""
+    assert "outside data" not in report.page(results)
+    known = {results["cells"][0]["classifier"]: "ImageNet"}
+    page = report.page(results | {"outside": known})
+    tables = [line for line in page.splitlines() if line.startswith("| classifier | generator |")]
+    assert "| outside data |" in tables[0]
+    plain = page.replace("\\", "")
+    row = next(line for line in plain.splitlines() if line.startswith("| cnn_x |"))
+    assert "| ImageNet |" in row
+    assert report.outside(results | {"outside": known}, "another") == ["none"]
