@@ -37,6 +37,8 @@ def head_crop(image: np.ndarray) -> np.ndarray:
 
 
 def _crop(image: np.ndarray) -> np.ndarray:
+    # Otsu's threshold needs black around a head, and a head crop leaves little.
+    image = np.pad(image, image.shape[0] // 4)
     mask = preprocess.head(image, opening=max(1, min(image.shape) // 150))
     rows, columns = ndimage.find_objects(mask.astype(np.uint8))[0]
     most = max(float(np.percentile(image[mask], 99.5)), 1e-6)
