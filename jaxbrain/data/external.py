@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxbrain.data import duplicates
+from jaxbrain.data import duplicates, patients
 from jaxbrain.data.classes import canonical
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, some
@@ -22,9 +22,10 @@ PREFIX = "external:"
 
 
 class Row(NamedTuple):
-    """An external image. name: of its class there, own: in the data; copy_of: the image of
-    the data that it resembles most, by `value` (correlation of thumbnails); tested: 0 if it
-    was taken out, with all that shares a group with it."""
+    """An external image. name: of its class there, own: in the data; value: the largest
+    correlation of its thumbnails, or their mirror images, with an image of the data, which is
+    `copy_of` where it is a copy; tested: 0 if it was taken out, with all that shares a group
+    with it."""
 
     id: str
     name: str
@@ -38,33 +39,36 @@ class External(NamedTuple):
     """What is left to test on.
 
     data: labels are those of the own classes; groups are of these images alone, from 0.
-    records: of the same images, with `PREFIX` before their paths. root: where they lay.
-    rows: every image that was there. threshold: of a copy.
+    records: of the same images, with `PREFIX` before their paths. rows: every image that was
+    there. threshold: of a copy.
     """
 
     data: Dataset
     records: Records
-    root: str
     rows: list[Row]
     threshold: float
 
     def summary(self) -> dict:
         """What a report says of it."""
-        return {"source": self.root, "threshold": self.threshold} | summary(self.rows)
+        about = {"source": self.records.root, "threshold": self.threshold}
+        return about | summary(self.rows)
 
 
 def summary(rows: Sequence[Row]) -> dict:
     """Counts of external images: `found` by their own names and `classes` (their names to
-    ours), `taken_out`, `tested` by our names."""
+    ours), `copies`, `taken_out`, `tested` by our names; and `nearest`, the largest correlation
+    of a tested one with an image of the data; all of it as a `sentence`."""
     classes = {row.name: row.own for row in rows}
     tested = [row.own for row in rows if row.tested]
-    return {
+    said = {
         "found": {name: sum(row.name == name for row in rows) for name in classes},
         "classes": classes,
         "taken_out": len(rows) - len(tested),
         "copies": sum(bool(row.copy_of) for row in rows),
         "tested": {name: tested.count(name) for name in dict.fromkeys(classes.values())},
+        "nearest": max((row.value for row in rows if row.tested), default=None),
     }
+    return said | {"sentence": _sentence(said)}
 
 
 def matched(found: Sequence[str], own: Sequence[str], mapping: Sequence[str] = ()) -> dict:
@@ -114,7 +118,8 @@ def prepared(
     """Other images as a test set for those trained on `data`.
 
     An image is a copy if its pixels are those of one of the data, or if the thumbnails of the
-    whole files or of the head crops correlate at `threshold` or more. Images that share a
+    whole files or of the head crops, as they are or mirrored left to right (to methods that
+    compare mirror places both are the same), correlate at `threshold` or more. Images that share a
     group with a copy (among themselves near-duplicates, or of one patient) go with it. Ids of
     patients are not compared between the two sources: equal names there mean nothing.
 
@@ -153,28 +158,34 @@ def prepared(
         for i, k in enumerate(np.asarray(other.label).tolist())
     ]
     if not len(kept):
+        why = [text for text in other_records.warnings if text.startswith(patients.COVERS)]
         raise DataError(
-            f"external {other_records.root}: all {len(rows)} images are copies of the data's or "
-            "share a group with one: nothing is left to test on"
+            "; ".join(
+                [
+                    f"external {other_records.root}: nothing is left to test on: {copied.sum()} of "
+                    f"{len(rows)} images are copies of the data's, the others share a group with "
+                    "one",
+                    *why,
+                ]
+            )
         )
     left = some(other_records, kept)
     left = dataclasses.replace(left, path=tuple(PREFIX + path for path in left.path))
     _, numbers = np.unique(group[kept], return_inverse=True)
     tested = Dataset(np.asarray(other.image)[kept], label[kept], numbers.astype(np.int32))
-    return External(tested, left, other_records.root, rows, threshold)
+    return External(tested, left, rows, threshold)
 
 
 def _nearest(records: Records, other: Records) -> tuple[np.ndarray, np.ndarray]:
     """For each external image the largest correlation with one of the data, in whole files or
-    head crops, and which; 1 for the same pixels."""
-    views = [(records.small, other.small), (records.small_head, other.small_head)]
-    found = [
-        duplicates.nearest(duplicates.thumbnails(two), duplicates.thumbnails(one))
-        for one, two in views
-    ]
-    (value, index), (head_value, head_index) = found
-    index = np.where(head_value > value, head_index, index)
-    value = np.maximum(value, head_value)
+    head crops, as they are or mirrored, and which; 1 for the same pixels."""
+    value, index = np.full(len(other.digest), -1.0), np.zeros(len(other.digest), np.int64)
+    for one, two in ((records.small, other.small), (records.small_head, other.small_head)):
+        own = duplicates.thumbnails(one)
+        for seen in (np.asarray(two), np.asarray(two)[:, :, ::-1]):
+            found, which = duplicates.nearest(duplicates.thumbnails(seen), own)
+            index = np.where(found > value, which, index)
+            value = np.maximum(value, found)
     first = {digest: i for i, digest in reversed(list(enumerate(records.digest)))}
     for i, digest in enumerate(other.digest):
         if digest in first:
@@ -182,19 +193,22 @@ def _nearest(records: Records, other: Records) -> tuple[np.ndarray, np.ndarray]:
     return value, index
 
 
-def describe(one: External) -> list[str]:
-    """Lines that say what was found, and which copies were taken out."""
-    said = one.summary()
-    found = "  ".join(
-        f"{shown(name)} {n}" + ("" if name == own else f" (as {shown(own)})")
+def _sentence(said: dict) -> str:
+    found = ", ".join(
+        f"{n} {shown(name)}" + (f" (as {shown(own)})" if own != name else "")
         for (name, n), own in zip(said["found"].items(), said["classes"].values(), strict=True)
     )
-    copies = [row for row in one.rows if row.copy_of]
-    lines = [
-        f"other  {shown(one.root)}: {len(one.rows)} images: {found}",
-        f"other  {said['taken_out']} taken out: {len(copies)} are copies of the data's (at "
-        f"{one.threshold:g} or more), {said['taken_out'] - len(copies)} share a group with one; "
-        + "tested "
-        + "  ".join(f"{shown(name)} {n}" for name, n in said["tested"].items()),
-    ]
-    return lines
+    tested = ", ".join(f"{n} {shown(name)}" for name, n in said["tested"].items())
+    return (
+        f"{found}; {said['copies']} are copies of the data's; with what shares a group with one "
+        f"{said['taken_out']} are taken out; tested: {tested}, the nearest to one of the data at "
+        f"{said['nearest']:.3f}"
+    )
+
+
+def describe(one: External) -> list[str]:
+    """Lines that say what was found, and how many copies were taken out."""
+    records = one.records
+    lines = [f"other  {shown(records.root)}: {one.summary()['sentence']}"]
+    kinds = {note: "warn  " if note in records.warnings else "note  " for note in records.notes}
+    return lines + [f"{kind} other: {note}" for note, kind in kinds.items()]

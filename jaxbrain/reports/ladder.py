@@ -31,8 +31,8 @@ _UNKNOWN = (
     "alike cannot be recognised, and P3 is still an upper estimate."
 )
 _INTERVALS = (
-    "Intervals resample groups of near-duplicates with all seeds' answers (one seed of a "
-    "holdout: Wilson); they hold the uncertainty about images, not about other training runs. "
+    "Intervals resample groups of near-duplicates with all seeds' answers (one test without "
+    "copies in it: Wilson); they hold the uncertainty about images, not about other training runs. "
     "Research only: not a medical device."
 )
 
@@ -195,10 +195,17 @@ def heading(results: dict) -> list[str]:
     return [
         f"{data['source']}: {by_class}{positive}; {groups['total']} groups ({of_groups}), "
         f"{audit['distinct']} distinct pictures, {audit['near_pairs']} near pairs, "
-        f"{audit['across_classes']} across classes, {audit['flipped_pairs']} when mirrored",
+        f"{audit['across_classes']} across classes, {audit['flipped_pairs']} when mirrored"
+        + _apart(audit),
         f"{results['split']}, seeds {results['seeds']}, {how}",
         *external_lines(results),
     ]
+
+
+def _apart(audit: dict) -> str:
+    count = audit.get("flipped_apart")
+    known = "which methods that compare mirror places know from one another"
+    return f" ({count} in different groups, {known})" if count else ""
 
 
 def external_lines(results: dict) -> list[str]:
@@ -206,17 +213,18 @@ def external_lines(results: dict) -> list[str]:
     other = results.get("external")
     if not other:
         return []
-    classes = other["classes"]
-    found = ", ".join(
-        f"{n} {name}" + (f" (as {classes[name]})" if classes[name] != name else "")
-        for name, n in other["found"].items()
-    )
-    tested = ", ".join(f"{n} {name}" for name, n in other["tested"].items())
-    return [
-        f"P4, images of another source ({other['source']}): {found}; {other['copies']} are copies "
-        f"of the data's, {other['taken_out']} taken out with what shares a group with them; "
-        f"tested {tested}"
+    tested = other["tested"].values()
+    largest = 100 * max(tested) / sum(tested)
+    lines = [
+        f"P4, images of another source ({other['source']}): {other['sentence']}; always the "
+        f"largest class there: {largest:.1f} %"
     ]
+    if missing := [name for name in results["data"]["found"] if not other["tested"].get(name)]:
+        lines.append(
+            f"P4 tests no image of class {', '.join(missing)}: what metrics say of it is no more "
+            "than 0 or 1"
+        )
+    return lines
 
 
 def page(results: dict) -> str:

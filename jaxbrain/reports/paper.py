@@ -133,8 +133,7 @@ def _external(results: dict) -> list[str]:
     return [
         f"P4, trained on all images and tested on another source's ({other['source']}): "
         f"{percent(other['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) in "
-        f"{other['n']} answers; {other['taken_out']} images of {sum(other['found'].values())} "
-        "taken out, copies of the data's and what shares a group with them"
+        f"{other['n']} answers. {other['sentence']}"
     ]
 
 

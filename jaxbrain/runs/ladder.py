@@ -175,6 +175,7 @@ def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
             "near_pairs": len(found.near),
             "across_classes": len(found.across),
             "flipped_pairs": len(found.flipped),
+            "flipped_apart": found.flipped_apart(),
             "searches": [search._asdict() for search in found.searches],
         },
     }
@@ -251,14 +252,41 @@ def images_again(workdir: Path, saved: dict) -> dict:
     }
     other = saved.get("external")
     if other:
-        with (workdir / EXTERNAL_FILE).open(newline="", encoding="utf-8") as file:
-            found = [external_images.Row(**row) for row in csv.DictReader(file)]
-        other = other | external_images.summary([r._replace(tested=int(r.tested)) for r in found])
+        other = other | external_images.summary(_external_rows(workdir))
     return ({"external": other} if other else {}) | {
         "groups": groups,
         "data": saved["data"] | {"found": {name: len(some) for name, some in own.items()}},
         "audit": saved["audit"] | {"distinct": len({r["sha256"] for r in rows})},
     }
+
+
+def _external_rows(workdir: Path) -> list[external_images.Row]:
+    """The rows of `external.csv`.
+
+    Raises:
+        DataError: if it is not what a study wrote, or a copy, or another image than those of
+            `images.csv`, counts as tested.
+    """
+    path = workdir / EXTERNAL_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = [
+                external_images.Row(**row | {"value": float(row["value"])})._replace(
+                    tested=int(row["tested"])
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not what a study wrote: {error!r}") from error
+    with (workdir / "images.csv").open(newline="", encoding="utf-8") as file:
+        ids = [row["id"] for row in csv.DictReader(file)]
+    known = {name for name in ids if name.startswith(external_images.PREFIX)}
+    tested = [row for row in found if row.tested]
+    if {row.id for row in tested} != known:
+        raise DataError(f"{path}: tested images are others than those of images.csv")
+    if copied := [row.id for row in tested if row.copy_of]:
+        raise DataError(f"{path}: {copied[0]} is a copy and counts as tested")
+    return found
 
 
 def _identical_pairs(records: Records) -> int:
@@ -270,6 +298,11 @@ def copies(found: duplicates.Audit, records: Records) -> list[str]:
         f"copies {_identical_pairs(records)} identical pairs, {len(found.near)} near pairs, "
         f"{len(found.flipped)} when one is mirrored (reported, not grouped)"
     ]
+    if apart := found.flipped_apart():
+        lines.append(
+            f"warn   {apart} mirrored pairs are in different groups, so on both sides of a split: "
+            "methods that compare mirror places (mirror_kernel, cnn.mirror) know one from the other"
+        )
     for one in found.searches:
         beyond = "" if one.next is None else f", the next at {one.next:.3f}"
         lines.append(

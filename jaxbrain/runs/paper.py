@@ -19,7 +19,7 @@ from jaxbrain.data import phantom
 from jaxbrain.data.external import External
 from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
-from jaxbrain.errors import CheckpointError, ConfigError
+from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
 from jaxbrain.nn.layers import compute_dtype
 from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as report
@@ -27,7 +27,7 @@ from jaxbrain.runs import checkpoint, environment, files, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.study import Session
 from jaxbrain.scoring import paper as scoring
-from jaxbrain.study.protocols import Cell, StudyConfig
+from jaxbrain.study.protocols import EXTERNAL, Cell, StudyConfig
 from jaxbrain.training import classifier, devices, gan, loops, streamed
 from jaxbrain.types import Dataset
 
@@ -184,9 +184,7 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
 def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     """Every seed's answers, and the results after each, so that a later failure loses none."""
     log, path, results = opened.log, opened.directory.path, None
-    # A seed has one cell, and with another source's images two.
-    done = len(list((path / "parts").glob("*.npz"))) // (2 if opened.external else 1)
-    num_seeds = opened.study.options.seeds
+    done, num_seeds = len(list((path / "parts").glob("P0*.npz"))), opened.study.options.seeds
     if jax.process_count() == 1 and done > num_seeds:
         raise ConfigError(
             f"seeds is {num_seeds}: expected at least {done}, which this run has done"
@@ -195,8 +193,9 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     for answer in study.predictions(opened):
         cell = answer.cell
         answers.append(answer)
-        if cell.protocol != "P0":
-            results = _save(data, opened, answers, extra, phantoms)
+        if cell.protocol == EXTERNAL:
+            # Without an answer under P0 there is no report.
+            results = _save(data, opened, answers, extra, phantoms) if results else None
             continue
         # With its images come its GAN's reports, where the log has lost them.
         _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
@@ -211,6 +210,8 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
             f"{drawing.percent(seed['accuracy_real'])}  synthetic "
             f"{drawing.percent(seed['accuracy_synthetic'])}"
         )
+    if results is None:
+        raise DivergedError("; ".join(opened.skipped.values()))
     return results
 
 

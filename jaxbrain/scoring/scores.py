@@ -140,14 +140,19 @@ def _bootstrap(answers: dict) -> dict:
 
 def cells(answers: dict[Key, Answers]) -> tuple[list[dict], dict[Key, np.ndarray]]:
     """Accuracies, intervals and metrics of each cell, and [B] draws of its accuracy."""
-    draws = _bootstrap(answers)
+    # Another source's images are drawn apart: without them the others' draws are the same.
+    other = {key: one for key, one in answers.items() if key[0] == "P4"}
+    own = {key: one for key, one in answers.items() if key[0] != "P4"}
+    draws = (_bootstrap(own) if own else {}) | (_bootstrap(other) if other else {})
     return [_cell(key, one, draws[key]) for key, one in answers.items()], draws
 
 
 def _cell(key: Key, one: Answers, draws: np.ndarray) -> dict:
     num_tests = len(set(zip(one.seed.tolist(), one.fold.tolist(), strict=True)))
-    interval = intervals.percentiles(draws)
-    if num_tests == 1:
+    interval, real = intervals.percentiles(draws), one.group[one.group >= 0]
+    # Answers that no two of one group gave, and none twice.
+    alone = num_tests == 1 and len(np.unique(real)) == len(real)
+    if alone:
         interval = intervals.wilson(int(one.hit.sum()), len(one.hit))
     seeds = np.unique(one.seed)
     parts = {
@@ -160,7 +165,7 @@ def _cell(key: Key, one: Answers, draws: np.ndarray) -> dict:
         **dict(zip(COLUMNS[:4], key, strict=True)),
         "accuracy": share(one.hit),
         "interval": list(interval) if interval else None,
-        "interval_kind": "wilson" if num_tests == 1 else "clustered bootstrap",
+        "interval_kind": "wilson" if alone else "clustered bootstrap",
         **{f"accuracy_{name}": share(one.hit[part]) for name, part in parts.items()},
         "n": len(one.hit),
         **{f"n_{name}": int(part.sum()) for name, part in parts.items()},

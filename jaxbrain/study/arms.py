@@ -59,8 +59,8 @@ def parsed(text: str, where: str) -> dict[str, Arm]:
 
     try:
         found = json.loads(text, object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{where}: is no JSON: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where}: is no JSON of arms: {error}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{where}: holds {_kind(found)}: expected {{arm name: {{fields}}}}")
     return found
@@ -79,8 +79,12 @@ def classifiers(cfg: Config, arms: Mapping[str, Arm], weights: str = "") -> list
     if not isinstance(arms, Mapping) or len(arms) < 2:
         found = f"has {len(arms)}" if isinstance(arms, Mapping) else f"is {_kind(arms)}"
         raise ConfigError(f"arms {found}: expected two arms or more, {{name: {{fields}}}}")
-    made = []
+    made, seen = [], {}
     for name, arm in arms.items():
+        same = next((other for other, known in seen.items() if known == arm), None)
+        if same is not None:
+            raise ConfigError(f"arm {name!r}: is the same as {same!r}: expected another one")
+        seen[name] = arm
         try:
             made.append(_classifier(cfg, name, arm, weights))
         except ConfigError as error:
@@ -133,6 +137,8 @@ def _refuse_idle(base: str, changed: Config, fields: dict) -> None:
         raise ConfigError(f"{base} reads no field of cnn, hybrid or classifier: expected none")
     read = networks.network(changed, base)
     for path, value in fields.items():
+        if base == "cnn" and path.startswith("hybrid."):
+            raise ConfigError(f"{path} is {value!r}: expected none, since {base} has no LSTM")
         now = functools.reduce(getattr, path.split("."), read)
         if now != _value(value):
             raise ConfigError(f"{path} is {value!r}: expected none, since {base} makes it {now!r}")

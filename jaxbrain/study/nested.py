@@ -33,7 +33,7 @@ class SearchConfig:
     # see jaxbrain ladder --help
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
     chunk: int = 0  # trainings in one call (on each device); 0 takes 1 on a CPU, else 32
-    # ImageNet weights of VGG-16, .npz or .safetensors; vgg16_transfer needs them.
+    # ImageNet weights of VGG-16, which vgg16_transfer needs: see jaxbrain ladder --help.
     weights: str = ""
 
     def __post_init__(self):

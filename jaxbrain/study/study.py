@@ -111,7 +111,9 @@ class Study:
         num_classes = len(np.unique(label[: len(label) - num_external]))
         cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=num_classes))
         placement = cfg.data.placement
-        if placement == "host" or (placement == "auto" and not streamed.fits(data)):
+        # By the own images: another source's must not change how these are computed.
+        own = Dataset(*(leaf[: len(label) - num_external] for leaf in data))
+        if placement == "host" or (placement == "auto" and not streamed.fits(own)):
             how = "host"
         self.shared = Shared(
             cfg,
