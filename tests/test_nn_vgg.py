@@ -215,3 +215,21 @@ def test_one_logit_is_a_sigmoid():
     np.testing.assert_array_equal(answer[:, 0], 0.0)
     p = jax.nn.softmax(answer)[:, 1]
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-answer[:, 1])), rtol=1e-6)
+
+
+def test_hostile_checkpoints_are_refused_at_once(tmp_path):
+    """Tuples in tuples in place of an array's type; a name that is as long as a file."""
+    tower = b"".join(
+        b"(h" + bytes([i]) + b"h" + bytes([i]) + b"tq" + bytes([i + 1]) for i in range(60)
+    )
+    dtype = b"cnumpy\ndtype\n"
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(b"\x80\x03)q\x00" + tower + dtype + b"h\x3c\x85R.")
+    with pytest.raises(DataError, match="an array of type a tuple"):
+        weights.load(path)
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+    state = b"(K\x01K\x01\x85" + dtype + b"X\x02\x00\x00\x00f4\x85R\x89C\x04\x00\x00\x00\x00tb"
+    name = b"X" + (300).to_bytes(4, "little") + b"n" * 300
+    path.write_bytes(b"\x80\x03}" + name + array + state + b"s.")
+    with pytest.raises(DataError, match="has a name of 300 letters"):
+        weights.load(path)

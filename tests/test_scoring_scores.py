@@ -212,3 +212,23 @@ def test_refuses_other_columns(tmp_path, columns):
 def test_refuses_nothing(tmp_path):
     with pytest.raises(DataError, match="no predictions"):
         scores.scores(*write(tmp_path, []))
+
+
+def test_one_test_with_copies_in_it_takes_the_bootstrap():
+    """Ten answers of one group are not ten; another source's images are drawn apart."""
+    group = np.repeat([0, 1, 2, 3], 10)
+    count = len(group)
+    zeros, names = np.zeros(count, int), np.array([f"{i}" for i in range(count)])
+    right = group != 0
+    p = np.where(right[:, None], [0.9, 0.1], [0.2, 0.8])
+    key = ("P4", "none", "ridge", "true")
+    one = scores.Answers(zeros, zeros, group, names, zeros, zeros, p)
+    (cell,), draws = scores.cells({key: one})
+    assert (cell["accuracy"], cell["interval_kind"]) == (0.75, "clustered bootstrap")
+    assert set(np.round(4 * draws[key])) <= {0, 1, 2, 3, 4}
+    alone = one._replace(group=np.arange(count))
+    (cell,), _ = scores.cells({key: alone})
+    assert cell["interval_kind"] == "wilson"
+    own = {("P3", *key[1:]): alone._replace(fold=np.arange(count) % 2)}
+    before = scores.cells(own)[0]
+    assert scores.cells(own | {key: one._replace(group=group + count)})[0][0] == before[0]

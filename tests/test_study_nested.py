@@ -181,6 +181,7 @@ NET = "cnn_lstm_rows"
         ),
         ({"classifier": "cnn", "classifier.mode": "end_to_end"}, "since cnn makes it 'cnn'"),
         ({"classifier": "ridge", "classifier.epochs": 3}, "ridge reads no field of cnn, hybrid or"),
+        ({"classifier": "cnn", "hybrid.hidden_size": 3}, "expected none, since cnn has no LSTM"),
     ],
 )
 def test_arms_that_cannot_be_are_refused_by_name(arm, message):
@@ -222,3 +223,11 @@ def test_one_arm_is_no_search():
         arms.classifiers(small(), {"ridge": {"classifier": "ridge"}})
     with pytest.raises(ConfigError, match="arms is a list"):
         arms.classifiers(small(), [])
+
+
+def test_equal_arms_and_endless_files_are_refused():
+    net = {"classifier": NET, "classifier.epochs": 3}
+    with pytest.raises(ConfigError, match="arm 'b': is the same as 'a'"):
+        arms.classifiers(small(), {"a": net, "b": dict(net)})
+    with pytest.raises(ConfigError, match="arms f: is no JSON of arms"):
+        arms.parsed("[" * 100_000, "arms f")
