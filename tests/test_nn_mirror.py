@@ -129,7 +129,6 @@ def test_every_mode_trains_a_folded_network(mode, image):
 
 def test_refusals():
     for fields, message in (
-        ({"filters": (6, 8), "norm": "group"}, r"cnn.filters is \(6, 8\): expected multiples of 4"),
         ({"filters": (4, 4, 4), "interleave": False}, "cnn.interleave is False: expected True"),
         ({"norm": "batch"}, "cnn.norm is 'batch'"),
         ({"dropout": 1.0}, "cnn.dropout is 1.0"),

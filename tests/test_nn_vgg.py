@@ -151,7 +151,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(DataError, match="expected VGG-16 in torchvision's layout"):
         weights.load(save(tmp_path / "other.npz", {"a": np.zeros(3)}), NARROW)
     (tmp_path / "vgg.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(DataError, match=r"vgg\.h5: cannot be read .*as \.npz or \.safetensors"):
+    with pytest.raises(DataError, match=r"vgg\.h5: cannot be read .*as \.npz, \.safetensors or"):
         weights.load(tmp_path / "vgg.h5", NARROW)
     short = {k: v for k, v in TENSORS.items() if k != "features.28.bias"}
     with pytest.raises(DataError, match="no bias of block5_conv3"):

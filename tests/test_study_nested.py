@@ -225,9 +225,6 @@ def test_one_arm_is_no_search():
         arms.classifiers(small(), [])
 
 
-def test_equal_arms_and_endless_files_are_refused():
-    net = {"classifier": NET, "classifier.epochs": 3}
-    with pytest.raises(ConfigError, match="arm 'b': is the same as 'a'"):
-        arms.classifiers(small(), {"a": net, "b": dict(net)})
+def test_an_endless_file_is_refused():
     with pytest.raises(ConfigError, match="arms f: is no JSON of arms"):
         arms.parsed("[" * 100_000, "arms f")

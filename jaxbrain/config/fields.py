@@ -215,7 +215,8 @@ class CNNConfig:
     kernel_size: int = 3
     first_kernel_size: int = 0  # of the first convolution; 0 is as the others
     first_stride: int = 1
-    norm: Literal["none", "group"] = "none"  # after each convolution, in four groups
+    # After each convolution; in four groups, or two or one where four do not divide its filters.
+    norm: Literal["none", "group"] = "none"
     pool: Literal["max", "average", "min"] = "max"
     pool_size: int = 3
     pool_stride: int = 2
@@ -241,8 +242,6 @@ class CNNConfig:
             raise ConfigError(
                 f"cnn.filters is {found!r}: expected whole numbers of at least 1, two or more"
             )
-        if self.norm == "group" and any(n % 4 for n in found):
-            raise ConfigError(f"cnn.filters is {found!r}: expected multiples of 4, for cnn.norm")
         if not self.interleave and len(found) > 2:
             raise ConfigError(f"cnn.interleave is False: expected True with {len(found)} filters")
 

@@ -1,5 +1,7 @@
 """The CNN that extracts features and the LSTM hybrid that reads them."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -31,7 +33,9 @@ class CNN(nn.Module):
                 size, stride = cnn.first_kernel_size or size, cnn.first_stride
             setattr(self, f"conv{i + 1}", Conv(filters, size, stride, dtype=dtype))
             if cnn.norm == "group":
-                setattr(self, f"norm{i + 1}", nn.GroupNorm(num_groups=4, dtype=dtype))
+                setattr(
+                    self, f"norm{i + 1}", nn.GroupNorm(num_groups=math.gcd(4, filters), dtype=dtype)
+                )
         self.drop = nn.Dropout(cnn.dropout)
         if cnn.summary == "all":
             self.fc = dense(cnn.features, dtype)

@@ -31,8 +31,9 @@ _UNKNOWN = (
     "alike cannot be recognised, and P3 is still an upper estimate."
 )
 _INTERVALS = (
-    "Intervals resample groups of near-duplicates with all seeds' answers (one test without "
-    "copies in it: Wilson); they hold the uncertainty about images, not about other training runs. "
+    "Intervals resample groups of near-duplicates with all seeds' answers (one seed of a "
+    "holdout, and of P4 without copies in it: Wilson); they hold the uncertainty about images, "
+    "not about other training runs. "
     "Research only: not a medical device."
 )
 

@@ -36,7 +36,7 @@ _MEANING = {
 
 
 def _protocols(results: dict) -> list[str]:
-    return ["P0", "P3", "P4"] if results["external"] else ["P0", "P3"]
+    return ["P0", "P3", "P4"] if results.get("external") else ["P0", "P3"]
 
 
 def _table(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -58,7 +58,7 @@ def _table(results: dict) -> tuple[list[str], list[list[str]]]:
 
 def _read(results: dict) -> str:
     read = (P0_WITHOUT if results["generator"] == "none" else P0) + READ
-    return f"{read} {P4}" if results["external"] else read
+    return f"{read} {P4}" if results.get("external") else read
 
 
 def _notes(results: dict) -> list[str]:

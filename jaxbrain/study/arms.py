@@ -79,12 +79,8 @@ def classifiers(cfg: Config, arms: Mapping[str, Arm], weights: str = "") -> list
     if not isinstance(arms, Mapping) or len(arms) < 2:
         found = f"has {len(arms)}" if isinstance(arms, Mapping) else f"is {_kind(arms)}"
         raise ConfigError(f"arms {found}: expected two arms or more, {{name: {{fields}}}}")
-    made, seen = [], {}
+    made = []
     for name, arm in arms.items():
-        same = next((other for other, known in seen.items() if known == arm), None)
-        if same is not None:
-            raise ConfigError(f"arm {name!r}: is the same as {same!r}: expected another one")
-        seen[name] = arm
         try:
             made.append(_classifier(cfg, name, arm, weights))
         except ConfigError as error:
