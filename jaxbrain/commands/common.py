@@ -364,6 +364,15 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
     return dataclasses.replace(options, cfg=cfg)
 
 
+def verified(run: Path, differences: list[str]) -> None:
+    """Print what a run's numbers differ in from those computed again, and leave the process:
+    with 0 if in nothing."""
+    for text in differences:
+        print(text)
+    print(f"{run}: {len(differences) or 'no'} differences")
+    sys.exit(1 if differences else 0)
+
+
 _READ = (
     "crop square dedup duplicate_threshold frames brain_fraction positive group_by patients"
 ).split()

@@ -14,7 +14,6 @@ are tested. Without --data phantoms with planted copies.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,11 +41,7 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     if options.verify and (options.external or options.map):
         raise ConfigError("verify: expected without --external and --map: the run holds its own")
     if options.verify:
-        differences = ladder.verify(options.verify)
-        for text in differences:
-            print(text)
-        print(f"{options.verify}: {len(differences) or 'no'} differences")
-        sys.exit(1 if differences else 0)
+        common.verified(options.verify, ladder.verify(options.verify))
     options.hardware.start(options.study.mapping)
     if options.shard and not options.workdir:
         raise ConfigError("shard: expected with --workdir, where all shares meet")

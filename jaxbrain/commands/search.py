@@ -19,7 +19,6 @@ one: with `recommended` an estimated 10 CPU minutes for a network, 45 for the ei
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,11 +43,7 @@ class Arguments(common.Study):
 def main(arguments: list[str], prog: str = "jaxbrain search") -> None:
     options = common.parse_study(Arguments, arguments, prog)
     if options.verify:
-        differences = search.verify(options.verify)
-        for text in differences:
-            print(text)
-        print(f"{options.verify}: {len(differences) or 'no'} differences")
-        sys.exit(1 if differences else 0)
+        common.verified(options.verify, search.verify(options.verify))
     arms = search.read_arms(options.arms) if options.arms else None
     if options.shard and not options.workdir:
         raise ConfigError("shard: expected with --workdir, where all shares meet")
