@@ -365,10 +365,8 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
 
 
 def verified(run: Path, differences: list[str]) -> None:
-    """Print what a run's numbers differ in from those computed again, and leave the process:
-    with 0 if in nothing."""
-    for text in differences:
-        print(text)
+    """Print what differs in a run's numbers, computed again; exit with 0 if nothing."""
+    print("".join(f"{text}\n" for text in differences), end="")
     print(f"{run}: {len(differences) or 'no'} differences")
     sys.exit(1 if differences else 0)
 
