@@ -18,7 +18,8 @@ _COLUMNS = (
 )
 _EXTERNAL = (
     "P4: fitted on all images of the data, tested on another source's, those taken out that copy "
-    "one of the data. `external.csv` lists them all."
+    "one of the data. `external.csv` lists them all. Its interval resamples groups too (one seed "
+    "without copies among the tested: Wilson)."
 )
 MEANING = {
     "L2": "P0 - P1: synthetic images in the test set",
@@ -32,8 +33,7 @@ _UNKNOWN = (
 )
 _INTERVALS = (
     "Intervals resample groups of near-duplicates with all seeds' answers (one seed of a "
-    "holdout, and of P4 without copies in it: Wilson); they hold the uncertainty about images, "
-    "not about other training runs. "
+    "holdout: Wilson); they hold the uncertainty about images, not about other training runs. "
     "Research only: not a medical device."
 )
 
