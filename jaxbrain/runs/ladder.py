@@ -113,19 +113,28 @@ def ladder(
 
 def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
-    log, path = opened.log, opened.directory.path
+    path = opened.directory.path
     files.write_json(path / "ladder.json", results)
     files.write_text(path / "report.md", report.page(results))
     report.picture(path / "ladder.png", results)
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
     report.show(console, results)
+    write_seconds(opened, "ladder", started)
+
+
+def write_seconds(opened: Session, verb: str, started: float) -> None:
+    """`env.json`, what the run took among it, and the last lines of its log.
+
+    verb: of the command that verifies it. started: of `time.perf_counter`.
+    """
+    log, path = opened.log, opened.directory.path
     seconds = round(time.perf_counter() - started, 1)
     # Of all parts, also those of earlier calls.
     spent = {name: round(value, 1) for name, value in opened.parts.seconds.items()}
     about = environment.environment() | {"seconds": seconds, "seconds_of": spent}
     files.write_json(path / "env.json", about)
     log.line(f"wrote  {path}  in {seconds:.0f} s")
-    log.line(f"verify python -m jaxbrain ladder --verify {path}")
+    log.line(f"verify python -m jaxbrain {verb} --verify {path}")
 
 
 def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:

@@ -17,8 +17,8 @@ from jaxbrain.config import Config
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.reports import search as report
-from jaxbrain.runs import environment, files
-from jaxbrain.runs.ladder import copies, described, images_again, recomputed
+from jaxbrain.runs import files
+from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
 from jaxbrain.runs.study import (
     Session,
     planned,
@@ -174,17 +174,12 @@ def _scored(workdir: Path, results: dict) -> dict:
 
 def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
-    log, path = opened.log, opened.directory.path
+    path = opened.directory.path
     files.write_json(path / "search.json", results)
     files.write_text(path / "report.md", report.page(results))
     report.picture(path / "search.png", results)
     report.show(console, results)
-    seconds = round(time.perf_counter() - started, 1)
-    spent = {name: round(value, 1) for name, value in opened.parts.seconds.items()}
-    about = environment.environment() | {"seconds": seconds, "seconds_of": spent}
-    files.write_json(path / "env.json", about)
-    log.line(f"wrote  {path}  in {seconds:.0f} s")
-    log.line(f"verify python -m jaxbrain search --verify {path}")
+    write_seconds(opened, "search", started)
 
 
 def verify(workdir: str | Path) -> list[str]:
