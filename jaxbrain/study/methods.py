@@ -28,7 +28,7 @@ from jaxbrain.baselines import methods as table4
 from jaxbrain.config import Config
 from jaxbrain.errors import ConfigError
 from jaxbrain.study import networks
-from jaxbrain.study.protocols import NONE
+from jaxbrain.study.names import NONE
 from jaxbrain.study.views import enlarged, flat, thumbnails
 from jaxbrain.training import streamed
 from jaxbrain.types import Array, Dataset
