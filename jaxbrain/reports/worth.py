@@ -9,7 +9,7 @@ _LEVEL = 0.05
 _READ = (
     "`only`: trained on synthetic images, tested on real ones (TSTR), beside trained and tested on "
     "real ones (TRTR: real alone). p: corrected resampled t, and adjusted by Holm over the rows of "
-    "a protocol. The interval resamples groups of images, not trainings. More than chance may give: "
+    "a protocol. The interval resamples groups of images, not trainings. A gain is one only where "
     "both leave 0 out."
 )
 

@@ -127,6 +127,7 @@ class Parts:
             theirs = (folder / path.relative_to(self.path) for folder in self.others)
             if (made := next(filter(Path.is_file, theirs), None)) is None:
                 return None
+            path.parent.mkdir(exist_ok=True)
             with whole(path, "wb") as file:
                 file.write(made.read_bytes())
         try:

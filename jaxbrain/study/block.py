@@ -60,7 +60,7 @@ class Block:
         self._shared, self._name, self._fits = shared, name, fits
         self._train: Callable[[Training], Finished] = train
         self._keep = keep
-        self._features: dict[tuple, dict] = {}
+        self._seen: dict[tuple, dict] = {}
         self._near: dict[str, dict] = {}
         self._generator = shared.generators[fits[0].generator] if fits else None
         # The cells that asked for the images which are made.
@@ -264,25 +264,41 @@ class Block:
         """What a classifier sees of the synthetic images, by fit; empty without synthesis."""
         if not cell.fit:
             return {}
-        if (kept := (method.name, _filters(cell))) not in self._features:
-            found = self._pictures(method, _filters(cell))
-            if method.features is None:
-                return found
-            self._features[kept] = _of_each(found, partial(method.features, self._shared.cfg))
-        return self._features[kept]
+        return self._shown(method, _filters(cell))
 
-    def _pictures(self, method: Classifier, filters: bool) -> dict[str, np.ndarray | str]:
-        """Of what each fit drew the first [M, ...], or those that the filter chooses."""
-        drawn = self.thumbnails if method.sees == "thumbnails" else self.images
+    def _shown(self, method: Classifier, filters: bool) -> dict[str, np.ndarray | str]:
+        if (kept := (method.name, filters)) not in self._seen:
+            self._seen[kept] = (self._chosen if filters else self._first)(method)
+        return self._seen[kept]
+
+    def _pictures(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        return self.thumbnails if method.sees == "thumbnails" else self.images
+
+    def _look(self, method: Classifier, image: np.ndarray) -> np.ndarray:
+        return method.features(self._shared.cfg, image) if method.features else image
+
+    def _first(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        """What a classifier sees of each fit's images, without those to spare."""
         found = {}
         for fit in self._fits:
-            one, which = drawn[fit.name], slice(len(fit.drawn))
+            one = self._pictures(method)[fit.name]
+            found[fit.name] = (
+                one if isinstance(one, str) else self._look(method, one[: len(fit.drawn)])
+            )
+        return found
+
+    def _chosen(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        """The same with those to spare in the places of near-copies."""
+        found = dict(self._shown(method, False))
+        for fit in self._fits:
+            one, count = found[fit.name], len(fit.drawn)
             if not isinstance(one, str):
-                if filters:
-                    near = self._copies(method)[fit.name]
-                    which = filtering.chosen(*near, np.tile(fit.drawn, 2), len(fit.drawn))
-                one = one[which]
-            found[fit.name] = one
+                near = self._copies(method)[fit.name]
+                which = filtering.chosen(*near, np.tile(fit.drawn, 2), count)
+                one, new = one[np.minimum(which, count - 1)], which >= count
+                if new.any():
+                    one[new] = self._look(method, self._pictures(method)[fit.name][which[new]])
+                found[fit.name] = one
         return found
 
     def _view(self, method: Classifier) -> str:

@@ -67,8 +67,10 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
         raise ConfigError(f"{field} {found}: expected some of {', '.join(known)}")
     found: dict[str, Method] = {}
     names = []
+    # A value stands with modes too, by its name: [mine, "mine@only"].
+    given = {value.name: value for value in values if isinstance(value, kind)}
     for value in values:
-        method, name = _one(field, value, kind, known)
+        method, name = _one(field, value, kind, given | known)
         names.append(name)
         if method is None:
             continue
@@ -84,7 +86,8 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
 def generators(values) -> tuple[tuple[str, ...], dict[str, Generator]]:
     """Names in their order (with their modes, "none" too) and the values by name.
 
-    values: names ("cgan", "cgan@50,only", "none", "module:object": `names`) or `Generator`s.
+    values: names ("cgan", "cgan@50,only", "none", "module:object": `names`) or `Generator`s,
+        whose own names then stand for them ([mine, "mine@only"]).
 
     Raises:
         ConfigError: for what is neither, for two of one name.
