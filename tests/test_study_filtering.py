@@ -135,6 +135,21 @@ def test_who_trains_on_what(images):
     assert len({c.fit for c in planned.cells if c.fit}) == len(planned.fits) == 1 + 3 + 3
 
 
+def test_synthetic_images_alone_meet_another_source(images):
+    """P4: fitted on all images, trained on none of them, tested on the other source's."""
+    names = "linear@only", "linear@5,filtered"
+    options = StudyConfig(**STUDY | dict(protocols=("P3",)), generators=names, classifiers=("nn1",))
+    how = dict(options=options, num_external=4)
+    planned = Study(small(), images, jax.random.key(0), **how)
+    only, filtered = (cell for cell in planned.cells if cell.protocol == "P4")
+    assert only.train.min() == 24 and len(only.train) == 20
+    assert filtered.train[:20].tolist() == list(range(20)) and len(filtered.train) == 30
+    for cell in (only, filtered):
+        assert cell.test.tolist() == [20, 21, 22, 23]
+        (fit,) = (fit for fit in planned.fits if fit.name == cell.fit)
+        assert fit.index.tolist() == list(range(20)) and fit.spare
+
+
 def test_only_has_no_part_in_p0(images):
     with pytest.raises(ConfigError, match="'linear@only', and protocols P0 alone: expected P1"):
         answered(images, "linear@only", classifiers=["nn1"], protocols=("P0",))

@@ -9,8 +9,8 @@ _LEVEL = 0.05
 _READ = (
     "`only`: trained on synthetic images, tested on real ones (TSTR), beside trained and tested on "
     "real ones (TRTR: real alone). p: corrected resampled t, and adjusted by Holm over the rows of "
-    "a protocol. The interval resamples groups of images, not trainings. A gain is one only where "
-    "both leave 0 out."
+    "a protocol. The interval resamples groups of images, not trainings. A gain is claimed where "
+    "Holm's p is under 5 % and the interval above 0."
 )
 
 

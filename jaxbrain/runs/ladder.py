@@ -106,7 +106,7 @@ def ladder(
                 "the same command without --shard joins them"
             )
             return {"shard": how["shard"], "cells": done}
-        rows: dict[tuple, tuple] = {}
+        rows: dict[tuple, list] = {}
         write_predictions(opened, _noted(predictions(opened), rows))
         results = described(cfg, opened, np.asarray(data.label))
         if rows:

@@ -43,7 +43,8 @@ def distances(image: np.ndarray, among: np.ndarray) -> np.ndarray:
     """
     known = duplicates.thumbnails(among)
     both = (duplicates.thumbnails(one) for one in (image, image[:, :, ::-1]))
-    return 1.0 - np.max([duplicates.nearest(one, known)[0] for one in both], axis=0)
+    alike = np.max([duplicates.nearest(one, known)[0] for one in both], axis=0)
+    return np.maximum(1.0 - alike, 0.0)
 
 
 def limit(real: np.ndarray, group: np.ndarray, threshold: float) -> float:

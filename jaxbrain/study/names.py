@@ -3,7 +3,8 @@
     cgan            real images train, and as many synthetic ones as the protocol says
     cgan@50         50 synthetic images of each class
     cgan@only       synthetic images alone train, real ones are tested (TSTR)
-    cgan@filtered   near-copies of the images that the generator saw are left out (`filtering`)
+    cgan@filtered   near-copies of the images that the generator saw give way to others that it
+                    draws (`filtering`)
     none            no synthetic images
 
 Behind the last `@` stand a number, `only` and `filtered`, those that are wanted, in this order and
