@@ -108,14 +108,19 @@ def ladder(
             return {"shard": how["shard"], "cells": done}
         rows: dict[tuple, list] = {}
         write_predictions(opened, _noted(predictions(opened), rows))
-        results = described(cfg, opened, np.asarray(data.label))
-        if rows:
-            whole = [[*key, *value] for key, value in rows.items()]
-            files.write_csv(path / filtered.FILE, filtered.COLUMNS, whole)
-            results["filtered"] = filtered.summary(filtered.read(path / filtered.FILE))
+        results = described(cfg, opened, np.asarray(data.label)) | _filtered(path, rows)
         results |= _scored(path, results)
         _write(results, opened, console, started)
         return results
+
+
+def _filtered(workdir: Path, rows: dict[tuple, list]) -> dict:
+    """What `ladder.json` says of filters, from the file that it writes; nothing without one."""
+    if not rows:
+        return {}
+    path = workdir / filtered.FILE
+    files.write_csv(path, filtered.COLUMNS, ([*key, *value] for key, value in rows.items()))
+    return {"filtered": filtered.summary(filtered.read(path))}
 
 
 def _noted(answers: Iterable[Prediction], rows: dict) -> Iterator[Prediction]:

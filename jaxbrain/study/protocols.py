@@ -185,8 +185,6 @@ def plan(
             wanted = [p for p in options.protocols if labels == "true" or p in ("P0", "P3")]
             for generator in options.generators:
                 for protocol in wanted:
-                    if protocol == "P0" and parted(generator)[1].only:
-                        continue
                     if protocol == EXTERNAL:
                         some, made = _others_tested(draw, generator)
                     elif protocol == "P0" and generator != NONE:
@@ -279,7 +277,9 @@ def _fit_on_all(draw: Draw, generator: str) -> Fit:
 
 
 def _pooled(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
-    """P0 with synthesis: real and synthetic images are tested."""
+    """P0 with synthesis: real and synthetic images are tested. Nothing of synthetic ones alone."""
+    if parted(generator)[1].only:
+        return [], []
     fit = _fit_on_all(draw, generator)
     pool = np.concatenate([draw.index, _first(fit, _asked(generator, draw.filled))])
     label = np.concatenate([draw.label, fit.drawn])
