@@ -232,3 +232,41 @@ def test_one_test_with_copies_in_it_takes_the_bootstrap():
     own = {("P3", *key[1:]): alone._replace(fold=np.arange(count) % 2)}
     before = scores.cells(own)[0]
     assert scores.cells(own | {key: one._replace(group=group + count)})[0][0] == before[0]
+
+
+def test_what_each_generator_is_worth(tmp_path):
+    """Against real images alone and against the same without its filter, under P2 and P3; p
+    values adjusted over a protocol's rows."""
+    rng, rows = np.random.default_rng(0), []
+    modes = {"a": {"unfiltered": ""}, "a@filtered": {"unfiltered": "a"}}
+    right = {"none": 0.6, "a": 0.7, "a@filtered": 0.95}
+    for seed in range(4):
+        for generator, share in right.items():
+            for protocol in ("P1", "P2", "P3"):
+                hits = rng.random(40) < share
+                rows += cell(protocol, generator, hits, seed) if protocol != "P1" else []
+                rows += cell(protocol, generator, hits, seed, "other")
+    arguments = write(tmp_path, rows)
+    assert "worth" not in scores.scores(*arguments)
+    found = scores.scores(*arguments, [["a@filtered", "other"]], modes)["worth"]
+    named = [(r["protocol"], r["classifier"], r["generator"], r["against"]) for r in found]
+    pairs = [("a", "none"), ("a@filtered", "none"), ("a@filtered", "a")]
+    assert set(named) == {
+        (protocol, classifier, *pair)
+        for protocol in ("P2", "P3")
+        for classifier in ("ridge", "other")
+        for pair in pairs
+        if (classifier, pair) != ("other", pairs[1])
+    }
+    by_name = dict(zip(named, found, strict=True))
+    one = by_name["P3", "ridge", "a@filtered", "a"]
+    answers = scores.read(arguments[0], scores.read_groups(arguments[1]))
+    first, second = (answers["P3", name, "ridge", "true"].hit for name in ("a@filtered", "a"))
+    gaps = (1.0 * first - second).reshape(4, 40).mean(axis=1)
+    assert one["difference"] == pytest.approx(gaps.mean())
+    assert one["interval"][0] < gaps.mean() < one["interval"][1]
+    assert one["corrected_t_p"] == pytest.approx(intervals.corrected_t(gaps, 0.25))
+    for protocol in ("P2", "P3"):
+        own = [row for row in found if row["protocol"] == protocol]
+        adjusted = intervals.holm([row["corrected_t_p"] for row in own])
+        assert [row["corrected_t_p_holm"] for row in own] == adjusted

@@ -9,7 +9,9 @@ from conftest import change, small
 
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.study.protocols import StudyConfig, dose, plan, twins
+from jaxbrain.study.cells import twins
+from jaxbrain.study.names import dose
+from jaxbrain.study.protocols import StudyConfig, plan
 
 LABEL = np.repeat([0, 1], [98, 155]).astype(np.int32)
 # Pairs of near-duplicates among the first 40 of each class.

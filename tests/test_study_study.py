@@ -13,7 +13,7 @@ from jaxbrain.baselines import floors, linear
 from jaxbrain.data import phantom
 from jaxbrain.data.preprocess import resized
 from jaxbrain.errors import ConfigError, DataError, DivergedError
-from jaxbrain.study import block, networks, study, views
+from jaxbrain.study import mapped, networks, study, views
 from jaxbrain.study.methods import Classifier, Generator
 from jaxbrain.study.protocols import StudyConfig, plan
 from jaxbrain.study.shared import named_key
@@ -181,7 +181,7 @@ def test_a_fit_sees_the_images_of_its_index(images):
     """In its own order, with the labels that it is told."""
     real = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2, 1)
     index, label = np.int32([4, 0, 4]), np.int32([1, 0, 1])
-    got = block.fit_data(jnp.asarray(real), (index, label, None, None))
+    got = mapped.fit_data(jnp.asarray(real), (index, label, None, None))
     np.testing.assert_array_equal(got.image, real[[4, 0, 4]])
     np.testing.assert_array_equal(got.label, label)
 
@@ -194,7 +194,7 @@ def test_a_pool_gives_each_image_its_place(place):
     drawn = np.uint8(drawn).reshape(3, 6, 1, 1, 1).repeat(4, 2).repeat(4, 3)
     index = np.int32([0, 4, 5, 10, 7, 4])
     for which in range(3):
-        got = block.pool_images(place(real), place(drawn), which, index)
+        got = mapped.pool_images(place(real), place(drawn), which, index)
         assert got.shape == (6, 4, 4, 1)
         first = 100 + 10 * which
         assert np.asarray(got)[:, 3, 3, 0].tolist() == [0, 4, first, first + 5, first + 2, 4]

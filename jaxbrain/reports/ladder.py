@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxbrain.reports import drawing
+from jaxbrain.reports import drawing, worth
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
 
 _CELL = ["protocol", "generator", "classifier", "labels"]
@@ -240,6 +240,7 @@ def page(results: dict) -> str:
     if results["leaks"]:
         parts += ["## What each leak is worth", markdown_table(*_leaks(results))]
         parts.append("\n".join(f"- {leak}: {text}" for leak, text in MEANING.items()))
+    parts += worth.section(results)
     parts += [
         "## What is tested",
         *map(markdown, _identity(results)),
@@ -265,6 +266,7 @@ def show(console, results: dict) -> None:
     if results["leaks"]:
         console.print(drawing.new_table("What each leak is worth, points", *_leaks(results)))
     meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
+    worth.show(console, results)
     drawing.say(console, *missing(results), *meaning, *_identity(results), remains(results))
 
 

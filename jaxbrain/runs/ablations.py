@@ -17,8 +17,9 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import files
 from jaxbrain.runs.ladder import cell_of, ladder
+from jaxbrain.study.names import NONE, base
 from jaxbrain.study.networks import TABLE1
-from jaxbrain.study.protocols import NONE, StudyConfig
+from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.types import Dataset
 
 DOSES = 50, 100, 200, 400
@@ -131,8 +132,8 @@ def ablations(
     Raises:
         ConfigError: for "none"; else see `ladder`.
     """
-    if generator == NONE or "@" in generator:
-        raise ConfigError(f"generator is {generator!r}: expected one that draws, without a dose")
+    if generator == NONE or base(generator) != generator:
+        raise ConfigError(f"generator is {generator!r}: expected one that draws, without a mode")
     workdir, main = Path(workdir), f"cnn_lstm_{cfg.hybrid.sequence}"
     found = {
         name: ladder(own, data, records, workdir / name, options=chosen, **how)

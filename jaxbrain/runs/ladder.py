@@ -8,7 +8,7 @@ import csv
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,10 @@ from jaxbrain.runs.study import (
     write_predictions,
 )
 from jaxbrain.runs.workdir import differences
-from jaxbrain.scoring import doubts, scores
+from jaxbrain.scoring import doubts, filtered, scores
+from jaxbrain.study import names
 from jaxbrain.study.protocols import StudyConfig
+from jaxbrain.study.study import Prediction
 from jaxbrain.types import Dataset
 
 # Images in a row of the sheet of doubtful labels.
@@ -104,11 +106,30 @@ def ladder(
                 "the same command without --shard joins them"
             )
             return {"shard": how["shard"], "cells": done}
-        write_predictions(opened, predictions(opened))
-        results = described(cfg, opened, np.asarray(data.label))
+        rows: dict[tuple, list] = {}
+        write_predictions(opened, _noted(predictions(opened), rows))
+        results = described(cfg, opened, np.asarray(data.label)) | _filtered(path, rows)
         results |= _scored(path, results)
         _write(results, opened, console, started)
         return results
+
+
+def _filtered(workdir: Path, rows: dict[tuple, list]) -> dict:
+    """What `ladder.json` says of filters, from the file that it writes; nothing without one."""
+    if not rows:
+        return {}
+    path = workdir / filtered.FILE
+    files.write_csv(path, filtered.COLUMNS, ([*key, *value] for key, value in rows.items()))
+    return {"filtered": filtered.summary(filtered.read(path))}
+
+
+def _noted(answers: Iterable[Prediction], rows: dict) -> Iterator[Prediction]:
+    """The same answers; what filters did goes into `rows` as they pass."""
+    for one in answers:
+        if one.filtered:
+            cell, (view, *counts) = one.cell, one.filtered
+            rows[cell.protocol, cell.generator, view, cell.labels, cell.seed, cell.fold] = counts
+        yield one
 
 
 def _write(results: dict, opened: Session, console, started: float) -> None:
@@ -153,14 +174,21 @@ def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
 def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
     """What `ladder.json` says beside its scores."""
     records, found, options = opened.records, opened.audit, opened.study.options
-    names = records.class_names
+    classes = records.class_names
+    drawn = [name for name in options.generators if name != names.NONE]
     return {
         "split": options.split,
         "seeds": options.seeds,
         "folds": options.folds if options.split == "kfold" else 1,
         "generators": list(options.generators),
         "classifiers": list(options.classifiers),
-        "other_view": opened.study.shared.other_view(),
+        "modes": {name: {"unfiltered": _unfiltered(name, drawn)} for name in drawn},
+        "other_view": [
+            [name, classifier]
+            for name in drawn
+            for generator, classifier in opened.study.shared.other_view()
+            if generator == names.base(name)
+        ],
         "seeing": [
             one.name for one in opened.study.shared.classifiers.values() if one.sees != "files"
         ],
@@ -172,11 +200,11 @@ def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
         "skipped": [{"name": name, "why": why} for name, why in opened.skipped.items()],
         "data": {
             "source": "phantoms" if records.layout == "arrays" else "folder",
-            "found": {name: int((label == k).sum()) for k, name in enumerate(names)},
+            "found": {name: int((label == k).sum()) for k, name in enumerate(classes)},
             "patient_ids": list(records.ids),
         },
         "positive": records.positive_class(),
-        "groups": found.counts(label, names),
+        "groups": found.counts(label, classes),
         "audit": {
             "threshold": cfg.data.duplicate_threshold,
             "distinct": len(set(records.digest)),
@@ -190,6 +218,12 @@ def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
     }
 
 
+def _unfiltered(name: str, others: list[str]) -> str:
+    """Of a generator with a filter the same without, where the study has it."""
+    found = names.unfiltered(name)
+    return found if found != name and found in others else ""
+
+
 def cell_of(results: dict, *which: str) -> dict | None:
     """What `ladder.json` says of a protocol, generator, classifier and labels; None where all
     trainings of such a cell diverged."""
@@ -199,7 +233,8 @@ def cell_of(results: dict, *which: str) -> dict | None:
 
 
 def _scored(workdir: Path, results: dict) -> dict:
-    view = results["test_over_train"], results["other_view"]
+    # Runs of an earlier version have no modes.
+    view = results["test_over_train"], results["other_view"], results.get("modes")
     own = workdir / "predictions.csv", workdir / "images.csv"
     found = scores.scores(*own, *view)
     if "seeing" in results:  # Runs of an earlier version do not say it.
@@ -218,7 +253,10 @@ def verify(workdir: str | Path) -> list[str]:
     workdir = Path(workdir)
 
     def again(saved: dict) -> dict:
-        return saved | _scored(workdir, saved) | images_again(workdir, saved)
+        found = saved | _scored(workdir, saved) | images_again(workdir, saved)
+        if saved.get("filtered"):
+            found["filtered"] = filtered.summary(filtered.read(workdir / filtered.FILE))
+        return found
 
     return recomputed(workdir, "ladder", ("predictions.csv",), again, report.page)
 

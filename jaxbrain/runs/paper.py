@@ -27,7 +27,8 @@ from jaxbrain.runs import checkpoint, environment, files, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.study import Session
 from jaxbrain.scoring import paper as scoring
-from jaxbrain.study.protocols import EXTERNAL, Cell, StudyConfig
+from jaxbrain.study.cells import Cell
+from jaxbrain.study.protocols import EXTERNAL, StudyConfig
 from jaxbrain.training import classifier, devices, gan, loops, streamed
 from jaxbrain.types import Dataset
 

@@ -79,7 +79,7 @@ class Parts:
         for file, values in files.items():
             self._write(self.path / kind / f"{file}.npz", values, spent / len(files))
         self._forget(made)
-        count = f"{len(names)} fits" if kind == "images" else f"cells {self.done}/{self.num_cells}"
+        count = f"cells {self.done}/{self.num_cells}" if kind == "parts" else f"{len(names)} fits"
         self.log.line(f"{count}  {whole or names[0]}  {spent:.1f} s")
         self.stop.check(f"after {self.done} of {self.num_cells} cells, saved")
         return made
@@ -114,6 +114,7 @@ class Parts:
         arrays = {
             f"value{i}": one for i, one in enumerate(values.values()) if not isinstance(one, str)
         }
+        path.parent.mkdir(exist_ok=True)
         with whole(path, "wb") as file:
             np.savez_compressed(file, about=np.asarray(json.dumps(about)), **arrays)
 
@@ -126,6 +127,7 @@ class Parts:
             theirs = (folder / path.relative_to(self.path) for folder in self.others)
             if (made := next(filter(Path.is_file, theirs), None)) is None:
                 return None
+            path.parent.mkdir(exist_ok=True)
             with whole(path, "wb") as file:
                 file.write(made.read_bytes())
         try:

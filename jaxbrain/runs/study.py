@@ -26,8 +26,10 @@ from jaxbrain.runs.parts import Parts, file_of
 from jaxbrain.runs.samples import Samples
 from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
+from jaxbrain.study.cells import Cell, Fit
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
-from jaxbrain.study.protocols import EXTERNAL, Cell, Fit, StudyConfig
+from jaxbrain.study.names import parted
+from jaxbrain.study.protocols import EXTERNAL, StudyConfig
 from jaxbrain.study.study import Prediction, Study
 from jaxbrain.study.training import Lane
 from jaxbrain.types import Dataset
@@ -292,10 +294,11 @@ def _say_resumed(session: Session) -> None:
 
 def _write_splits(path: Path, fits: list[Fit], cells: list[Cell], num_classes: int) -> None:
     """One JSON object a fit and a split: indices into `images.csv`'s rows, then (from its
-    length on) into what the fit drew."""
+    length on) into what the fit drew, or of that into what the filter chose."""
     with files.whole(path) as file:
         for fit in fits:
-            drawn = np.bincount(fit.drawn, minlength=num_classes).tolist()
+            drawn = np.bincount(fit.drawn, minlength=num_classes)
+            drawn = (drawn * (1 + fit.spare)).tolist()
             entry = {"fit": fit.name, "sees": fit.index.tolist(), "draws": drawn}
             file.write(json.dumps(entry) + "\n")
         written = set()
@@ -310,22 +313,23 @@ def _write_splits(path: Path, fits: list[Fit], cells: list[Cell], num_classes: i
                 file.write(json.dumps(names | split) + "\n")
 
 
-def synthetic_ids(fit: Fit, class_names) -> list[str]:
+def synthetic_ids(fit: Fit, class_names, source: str = "synthetic") -> list[str]:
     """Ids of what a fit draws: synthetic/<class>/<number>, numbered within the class."""
     numbers = [itertools.count() for _ in class_names]
-    return [f"synthetic/{class_names[k]}/{next(numbers[k]):04d}" for k in fit.drawn.tolist()]
+    return [f"{source}/{class_names[k]}/{next(numbers[k]):04d}" for k in fit.drawn.tolist()]
 
 
-def pool_ids(session: Session) -> Callable[[str], list[str]]:
-    """Name of a fit, "" for none -> ids of the real images, then of what it draws."""
+def pool_ids(session: Session) -> Callable[..., list[str]]:
+    """(name of a fit, "" for none; what its images' ids begin with) -> ids of the real images,
+    then of what it draws."""
     fits, records = {fit.name: fit for fit in session.study.fits}, session.records
     others = () if session.external is None else session.external.records.path
 
-    def ids(fit: str) -> list[str]:
+    def ids(fit: str, source: str = "synthetic") -> list[str]:
         return [
             *records.path,
             *others,
-            *(synthetic_ids(fits[fit], records.class_names) if fit else ()),
+            *(synthetic_ids(fits[fit], records.class_names, source) if fit else ()),
         ]
 
     return functools.cache(ids)
@@ -334,9 +338,11 @@ def pool_ids(session: Session) -> Callable[[str], list[str]]:
 def _prediction_rows(session: Session, answers: Iterable[Prediction]) -> Iterator[list]:
     """As `scores.header` names them: one a test image."""
     ids, num_classes = pool_ids(session), len(session.records.class_names)
-    for cell, twin, label, p in answers:
+    for cell, twin, label, p, _ in answers:
         head = [cell.protocol, cell.generator, cell.classifier, cell.labels, cell.seed, cell.fold]
-        own = ids(cell.fit)
+        # The n-th that a filter leaves is not the n-th that was drawn.
+        filters = parted(cell.generator)[1].filtered
+        own = ids(cell.fit, "filtered") if filters else ids(cell.fit)
         for place, index in enumerate(cell.test.tolist()):
             one = ["real", int(twin[place])] if twin[place] >= 0 else ["synthetic", ""]
             values = [repr(float(value)) for value in p[place]]

@@ -21,8 +21,9 @@ from jaxbrain.runs.ladder import cell_of, ladder
 from jaxbrain.scoring import intervals
 from jaxbrain.study import choose
 from jaxbrain.study.methods import CLASSIFIERS
+from jaxbrain.study.names import NONE, base
 from jaxbrain.study.networks import CNN_LSTM
-from jaxbrain.study.protocols import NONE, StudyConfig, base
+from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.types import Dataset
 
 _OUTPUTS = "table4.json", "table4.png", "report.md"

@@ -280,14 +280,46 @@ def _comparisons(answers: dict, other_view: set, test_over_train: float) -> list
         found = _paired(clean[one], clean[two], test_over_train)
         if found:
             rows.append({"first": list(one), "second": list(two)} | found)
+    _adjust(rows)
+    return rows
+
+
+def _adjust(rows: list[dict]) -> None:
+    """Add Holm's p values to the rows that were tested."""
     tested = [row for row in rows if row["corrected_t_p"] is not None]
     adjusted = intervals.holm([row["corrected_t_p"] for row in tested])
     for row, value in zip(tested, adjusted, strict=True):
         row["corrected_t_p_holm"] = value
+
+
+def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float) -> list[dict]:
+    """Under P2 and P3 each generator against real images alone, and what has a filter against
+    the same without; p values adjusted by Holm over the rows of a protocol."""
+    rows = []
+    for protocol in ("P2", "P3"):
+        own = []
+        cells = {key: one for key, one in answers.items() if key[::3] == (protocol, "true")}
+        for classifier in dict.fromkeys(key[2] for key in cells):
+            for generator, mode in modes.items():
+                others = ["none"] if (generator, classifier) not in other_view else []
+                for other in [*others, *filter(None, [mode["unfiltered"]])]:
+                    pair = [(protocol, name, classifier, "true") for name in (generator, other)]
+                    if not cells.keys() >= set(pair):
+                        continue
+                    found = compared(*(cells[key] for key in pair), test_over_train)
+                    gap = _leak(answers, draws, *pair)
+                    if found and gap:
+                        names = {"generator": generator, "classifier": classifier}
+                        own.append({"protocol": protocol} | names | {"against": other} | found)
+                        own[-1] |= gap
+        _adjust(own)
+        rows += own
     return rows
 
 
-def scores(predictions: Path, images: Path, test_over_train: float, other_view=()) -> dict:
+def scores(
+    predictions: Path, images: Path, test_over_train: float, other_view=(), modes=None
+) -> dict:
     """The numbers of a ladder: its cells, what each leak is worth, paired comparisons.
 
     A cell may lack seeds or folds (trainings that diverged): what is compared is compared
@@ -299,6 +331,8 @@ def scores(predictions: Path, images: Path, test_over_train: float, other_view=(
         other_view: pairs [generator, classifier] whose classifier sees real images
             otherwise beside this generator's than without synthesis: those two are not
             compared.
+        modes: generators but "none", {name: {"unfiltered": the same without its filter, or
+            ""}}; with it what each is worth is said too.
 
     Raises:
         DataError: if a file is not what a study wrote.
@@ -308,8 +342,11 @@ def scores(predictions: Path, images: Path, test_over_train: float, other_view=(
         raise DataError(f"{predictions}: no predictions")
     other_view = {tuple(pair) for pair in other_view}
     rows, draws = cells(answers)
-    return {
+    found = {
         "cells": rows,
         "leaks": _leaks(answers, draws, other_view),
         "comparisons": _comparisons(answers, other_view, test_over_train),
     }
+    if modes is not None:
+        found["worth"] = _worth(answers, draws, other_view, modes, test_over_train)
+    return found

@@ -1,8 +1,6 @@
 """Some fits of a study and the cells that use their images: fitted, drawn, trained, predicted.
 
-The functions of lanes are pure: (method, cfg, shared, state, entry), `shared` the arrays that
-all lanes read, `entry` the arrays of one. What a method is fitted on stands first in an entry
-and its key last.
+`mapped` holds what runs over lanes, `filtering` which synthetic images are near-copies.
 """
 
 import functools
@@ -11,31 +9,32 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from jaxbrain.errors import DataError
+from jaxbrain.study import filtering, mapped
+from jaxbrain.study.cells import Cell, Fit
+from jaxbrain.study.filtering import Filtered
 from jaxbrain.study.methods import Classifier
-from jaxbrain.study.protocols import Cell, Fit
+from jaxbrain.study.names import parted
 from jaxbrain.study.shared import Shared, family, named_key
 from jaxbrain.study.training import (
     Finished,
     Lane,
     Training,
+    checked_answer,
     checked_metrics,
     checked_state,
 )
 from jaxbrain.study.views import thumbnails
 from jaxbrain.training import lanes
-from jaxbrain.types import ClassifierState, Dataset, GANState
+from jaxbrain.types import Dataset
 
 # See `study.study`: keep(kind, names, make, whole) -> {name: array, or text of a divergence}.
 Keep = Callable[..., dict[str, np.ndarray | str]]
 # Answers on thumbnails take milliseconds each: many in one file keep a study's files few.
 _TOGETHER = 1024
-
-
 # Training images from which on more threads are worth their waiting for each other.
 _LARGE = 2000
 
@@ -45,73 +44,13 @@ def _few_threads(most: int):
     return threadpool_limits(1 if most < _LARGE else None, user_api="blas")
 
 
-def fit_data(real, entry) -> Dataset:
-    """The real images of a fit. entry: (index [F] int32, label [F] int32, ...)."""
-    index, label = entry[:2]
-    return Dataset(real[index], label, index)
-
-
-def pool_images(real, synthetic, which, index):
-    """Images of a cell's pool: of N real ones [N, ...], then of synthetic [E, M, ...] those
-    of fit `which`; index [L] int32."""
-    count = real.shape[0]
-    if isinstance(real, np.ndarray):
-        return np.concatenate([real, synthetic[which]])[index]
-    ours = synthetic[which, jnp.maximum(index - count, 0)]
-    is_real = (index < count).reshape(-1, *[1] * (real.ndim - 1))
-    return jnp.where(is_real, real[jnp.minimum(index, count - 1)], ours)
-
-
-def cell_data(arrays, entry) -> tuple[Dataset, jax.Array]:
-    """Training images of a cell, and their weights. entry: (which, train [L] int32, label [L]
-    int32, weight [L] float32, ...)."""
-    which, index, label, weight = entry[:4]
-    return Dataset(pool_images(*arrays, which, index), label, index), weight
-
-
-def _fit_only(real, entry) -> tuple[Dataset]:
-    return (fit_data(real, entry),)
-
-
-def _at(state, first):
-    """A lane's state, its step the same array for all lanes: then loops over steps keep their
-    bounds under `vmap`, and no step is computed in vain."""
-    if isinstance(state, GANState | ClassifierState):
-        return state._replace(step=jnp.asarray(first, jnp.int32))
-    return state
-
-
-def _start(given, method, cfg, arrays, _, entry):
-    return method.start(cfg, *given(arrays, entry), entry[-1])
-
-
-def _advance(given, method, cfg, shared, state, entry, **axis):
-    arrays, first, stop = shared
-    own = given(arrays, entry)
-    return method.advance(cfg, *own, entry[-1], _at(state, first), stop, **axis)
-
-
-def _finish_fit(method, cfg, _, state, entry):
-    return method.finish(cfg, state, *entry)
-
-
-def _sample(method, cfg, real, _, entry):
-    return method.fit_sample(cfg, fit_data(real, entry), *entry[2:])
-
-
-def _finish_cell(method, cfg, arrays, state, entry):
-    return method.finish(cfg, state, pool_images(*arrays, *entry))
-
-
-def _predict(method, cfg, arrays, _, entry):
-    which, *_, test, key = entry
-    data, weight = cell_data(arrays, entry)
-    return method.fit_predict(cfg, data, weight, pool_images(*arrays, which, test), key)
-
-
 def _of_each(found: dict, function: Callable) -> dict:
     """`function` of the images of each fit; why a fit has none stays."""
     return {name: one if isinstance(one, str) else function(one) for name, one in found.items()}
+
+
+def _filters(cell: Cell) -> bool:
+    return parted(cell.generator)[1].filtered
 
 
 class Block:
@@ -121,7 +60,8 @@ class Block:
         self._shared, self._name, self._fits = shared, name, fits
         self._train: Callable[[Training], Finished] = train
         self._keep = keep
-        self._features: dict[str, dict] = {}
+        self._seen: dict[tuple, dict] = {}
+        self._near: dict[str, dict] = {}
         self._generator = shared.generators[fits[0].generator] if fits else None
         # The cells that asked for the images which are made.
         self._asked: tuple[Classifier, list[Cell]] | None = None
@@ -130,7 +70,8 @@ class Block:
 
     @functools.cached_property
     def images(self) -> dict[str, np.ndarray | str]:
-        """Synthetic images [M, S, S, 1] uint8 of each fit, or why there are none."""
+        """Synthetic images [M, S, S, 1] uint8 of each fit, and behind them as many to spare
+        where it has these; or why there are none."""
         if self._generator.trains:
             return self._keep("images", [fit.name for fit in self._fits], self._trained_images)
         return self._drawn(self._shared.views.images)
@@ -146,35 +87,51 @@ class Block:
     def _padded(self) -> bool:
         return self._generator.trains or not self._shared.on_host(self._generator)
 
-    def _entry(self, fit: Fit) -> tuple:
-        """(index, label, drawn, key) of a fit."""
-        index, drawn = fit.index.astype(np.int32), fit.drawn
+    def _entry(self, fit: Fit, spare: bool = False) -> tuple:
+        """(index, label, drawn, key) of a fit; drawn with those to spare, or without."""
+        index, drawn = fit.index.astype(np.int32), np.tile(fit.drawn, 1 + spare)
         if self._padded:
             # Some images twice an epoch, where a fold has fewer: a generator knows no weights.
             length, most = self._shared.lengths(fit)
             index = np.resize(index, length)
-            drawn = np.pad(drawn, (0, most - len(drawn)))
+            drawn = np.pad(drawn, (0, most * (1 + spare) - len(drawn)))
         return index, fit.label[index], drawn, named_key(self._shared.key, fit.name)
+
+    def _with_spare(self, fits: list[Fit], draw: Callable[[bool], list]) -> dict:
+        """By the names of fits what `draw(False)` draws, and behind it what `draw(True)`, asked
+        for twice as many with the same keys, draws beyond it: so that the first ones are, to
+        the bit, those of a study without a filter."""
+        found = draw(False)
+        if fits[0].spare:
+            pairs = zip(fits, found, draw(True), strict=True)
+            found = [
+                one if isinstance(one, str) else np.concatenate([one, more[len(fit.drawn) :]])
+                for fit, one, more in pairs
+            ]
+        return {fit.name: one for fit, one in zip(fits, found, strict=True)}
 
     def _drawn(self, real: np.ndarray) -> dict[str, np.ndarray]:
         shared, method, side = self._shared, self._generator, real.shape[1]
         if method.sees == "gan":
             real = shared.views.gan
-        entries = [self._entry(fit) for fit in self._fits]
-        run = shared.program(method, "sample", shared.cfg, _sample)
-        if shared.on_host(method):
-            with _few_threads(max(len(fit.index) for fit in self._fits)):
-                found = [run.function(real, (), entry) for entry in entries]
-        else:
-            found = np.asarray(run(jax.device_put(real), (), lanes.stacked(entries)))
-        return {
-            fit.name: self._checked_images(fit, image, side)
-            for fit, image in zip(self._fits, found, strict=True)
-        }
+        run = shared.program(method, "sample", shared.cfg, mapped.sample)
 
-    def _checked_images(self, fit: Fit, image, side: int) -> np.ndarray:
+        def draw(spare: bool) -> list:
+            entries = [self._entry(fit, spare) for fit in self._fits]
+            if shared.on_host(method):
+                with _few_threads(max(len(fit.index) for fit in self._fits)):
+                    found = [run.function(real, (), entry) for entry in entries]
+            else:
+                found = np.asarray(run(jax.device_put(real), (), lanes.stacked(entries)))
+            pairs = zip(self._fits, found, strict=True)
+            return [self._checked_images(fit, image, side, spare) for fit, image in pairs]
+
+        return self._with_spare(self._fits, draw)
+
+    def _checked_images(self, fit: Fit, image, side: int, spare: bool) -> np.ndarray:
         image = np.asarray(image)
         count = self._shared.lengths(fit)[1] if self._padded else len(fit.drawn)
+        count *= 1 + spare
         if image.dtype != np.uint8 or image.shape[1:] != (side, side, 1):
             raise DataError(
                 f"generator {fit.generator} returned {image.dtype} {list(image.shape)}: expected "
@@ -184,7 +141,7 @@ class Block:
             raise DataError(
                 f"generator {fit.generator} returned {len(image)} images: expected {count}"
             )
-        return image[: len(fit.drawn)]
+        return image[: len(fit.drawn) * (1 + spare)]
 
     def _trained_images(self, names: list[str]) -> dict[str, np.ndarray | str]:
         fits = [fit for fit in self._fits if fit.name in names]
@@ -192,7 +149,7 @@ class Block:
         host = shared.views.gan if method.sees == "gan" else shared.views.images
         entries = lanes.stacked([self._entry(fit) for fit in fits])
         real = host if shared.on_host(method) else jax.device_put(host)
-        run = shared.program(method, "finish", cfg, _finish_fit)
+        run = shared.program(method, "finish", cfg, mapped.finish_fit)
 
         def draw(states, label, key):
             # As many as a fit draws, so that a look needs no program of its own.
@@ -206,20 +163,24 @@ class Block:
             seen=lambda i: Dataset(host[fits[i].index], fits[i].label[fits[i].index], None),
         )
         done = self._train(training)
-        image = np.asarray(run((), done.states, entries[2:]))
-        return {
-            fit.name: done.diverged.get(i)
-            or self._checked_images(fit, image[i], cfg.data.image_size)
-            for i, fit in enumerate(fits)
-        }
+
+        def finish(spare: bool) -> list:
+            some = lanes.stacked([self._entry(fit, spare)[2:] for fit in fits])
+            image, side = np.asarray(run((), done.states, some)), cfg.data.image_size
+            return [
+                done.diverged.get(i) or self._checked_images(fit, image[i], side, spare)
+                for i, fit in enumerate(fits)
+            ]
+
+        return self._with_spare(fits, finish)
 
     def _training(self, method, members: list[Fit] | list[Cell], arrays, entries) -> Training:
         """Fits or cells of one method as lanes; arrays, entries: see the module."""
         shared, cfg = self._shared, self._shared.config(members[0])
         of_fits = isinstance(members[0], Fit)
-        kind, given = ("gan", _fit_only) if of_fits else ("classifier", cell_data)
-        begin = shared.program(method, "start", cfg, partial(_start, given))
-        run = shared.program(method, "advance", cfg, partial(_advance, given))
+        kind, given = ("gan", mapped.fit_only) if of_fits else ("classifier", mapped.cell_data)
+        begin = shared.program(method, "start", cfg, partial(mapped.start, given))
+        run = shared.program(method, "advance", cfg, partial(mapped.advance, given))
         total = method.steps(cfg, shared.lengths(members[0])[0])
         look = partial(checked_metrics, method.name, total)
         step = (lambda n: n) if shared.on_host(method) else np.int32
@@ -229,9 +190,9 @@ class Block:
             states = begin.result_shapes(arrays, (), entries)
             run.ahead((arrays, step(0), step(0)), states, entries)
             if of_fits:
-                last, rest = _finish_fit, ((), states, entries[2:])
+                last, rest = mapped.finish_fit, ((), states, entries[2:])
             else:
-                last, rest = _finish_cell, (arrays, states, (entries[0], entries[4]))
+                last, rest = mapped.finish_cell, (arrays, states, (entries[0], entries[4]))
             shared.program(method, "finish", cfg, last).ahead(*rest)
 
         def go(states, which, first, stop):
@@ -254,9 +215,9 @@ class Block:
 
     def answers(
         self, cells: list[Cell], chunk: int, shard: tuple[int, int] = (0, 1)
-    ) -> Iterator[tuple[Cell, np.ndarray | str]]:
-        """Each cell with its probabilities [T, K], or why it has none. shard: see
-        `Study.predictions`."""
+    ) -> Iterator[tuple[Cell, np.ndarray | str, Filtered | None]]:
+        """Each cell with its probabilities [T, K], or why it has none, and what a filter did
+        for it. shard: see `Study.predictions`."""
         call = itertools.count()
         alike: dict[tuple, dict[str, list[Cell]]] = {}
         for cell in cells:
@@ -279,7 +240,7 @@ class Block:
                 found = self._keep("parts", list(members), make, whole)
                 for name, same in members.items():
                     for cell in same:
-                        yield cell, found[name]
+                        yield cell, found[name], self._filtered(method, cell)
 
     def _made(self, method: Classifier, members: dict[str, Cell], names: list[str]) -> dict:
         self._asked = method, [members[name] for name in names]
@@ -295,21 +256,88 @@ class Block:
         else:
             answers = self._as_lanes(method, cells, synthetic) if cells else []
         for cell, p in zip(cells, answers, strict=True):
-            found[cell.name] = p if isinstance(p, str) else self._checked(method, cell, p)
+            wanted = len(cell.test), self._shared.config(cell).data.num_classes
+            found[cell.name] = p if isinstance(p, str) else checked_answer(method, cell, p, wanted)
         return found
 
     def _synthetic(self, method: Classifier, cell: Cell) -> dict[str, np.ndarray | str]:
         """What a classifier sees of the synthetic images, by fit; empty without synthesis."""
         if not cell.fit:
             return {}
-        found = self.thumbnails if method.sees == "thumbnails" else self.images
-        if method.features is None:
-            return found
-        if method.name not in self._features:
-            self._features[method.name] = _of_each(
-                found, partial(method.features, self._shared.cfg)
+        return self._shown(method, _filters(cell))
+
+    def _shown(self, method: Classifier, filters: bool) -> dict[str, np.ndarray | str]:
+        if (kept := (method.name, filters)) not in self._seen:
+            self._seen[kept] = (self._chosen if filters else self._first)(method)
+        return self._seen[kept]
+
+    def _pictures(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        return self.thumbnails if method.sees == "thumbnails" else self.images
+
+    def _look(self, method: Classifier, image: np.ndarray) -> np.ndarray:
+        return method.features(self._shared.cfg, image) if method.features else image
+
+    def _first(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        """What a classifier sees of each fit's images, without those to spare."""
+        found = {}
+        for fit in self._fits:
+            one = self._pictures(method)[fit.name]
+            found[fit.name] = (
+                one if isinstance(one, str) else self._look(method, one[: len(fit.drawn)])
             )
-        return self._features[method.name]
+        return found
+
+    def _chosen(self, method: Classifier) -> dict[str, np.ndarray | str]:
+        """The same with those to spare in the places of near-copies."""
+        found = dict(self._shown(method, False))
+        for fit in self._fits:
+            one, count = found[fit.name], len(fit.drawn)
+            if not isinstance(one, str):
+                near = self._copies(method)[fit.name]
+                which = filtering.chosen(*near, np.tile(fit.drawn, 2), count)
+                one, new = one[np.minimum(which, count - 1)], which >= count
+                if new.any():
+                    one[new] = self._look(method, self._pictures(method)[fit.name][which[new]])
+                found[fit.name] = one
+        return found
+
+    def _view(self, method: Classifier) -> str:
+        """Which pictures of the synthetic images a classifier is shown."""
+        return method.sees if self._generator.sees == "each" else "images"
+
+    def _copies(self, method: Classifier) -> dict[str, tuple[np.ndarray, float] | str]:
+        """How far from the images of its fit each synthetic one is, those to spare among them,
+        and the distance up to which it is a near-copy."""
+        if (view := self._view(method)) not in self._near:
+            names = [fit.name for fit in self._fits]
+            make = partial(self._distances, view)
+            found = self._keep("filters", names, make, f"{self._name}/{view}")
+            self._near[view] = _of_each(found, lambda one: (one[:-1], float(one[-1])))
+        return self._near[view]
+
+    def _distances(self, view: str, _: list[str]) -> dict[str, np.ndarray | str]:
+        """Each fit's distances, and the limit behind them: one array, as it is kept."""
+        shared, found = self._shared, {}
+        if view == "thumbnails":
+            real, small = shared.views.thumbnails, self.thumbnails
+        else:
+            real, small = shared.views.prepared_thumbnails, _of_each(self.images, thumbnails)
+        for fit in self._fits:
+            if not isinstance(one := small[fit.name], str):
+                seen, group = real[fit.index], shared.groups(fit.index)
+                limit = filtering.limit(seen, group, shared.cfg.data.duplicate_threshold)
+                one = np.append(filtering.distances(one, seen), limit)
+            found[fit.name] = one
+        return found
+
+    def _filtered(self, method: Classifier, cell: Cell) -> Filtered | None:
+        """What the filter did for a cell."""
+        if not _filters(cell) or isinstance(near := self._copies(method)[cell.fit], str):
+            return None
+        (fit,) = (fit for fit in self._fits if fit.name == cell.fit)
+        taken = np.concatenate([cell.train, cell.test]) - len(fit.label)
+        asked = np.bincount(fit.drawn[taken[taken >= 0]])
+        return filtering.counted(self._view(method), *near, np.tile(fit.drawn, 2), asked)
 
     def _begin_cells(self) -> None:
         """Compile what trains the cells that asked for images, while these are made."""
@@ -361,32 +389,10 @@ class Block:
         )
         if method.trains:
             states, diverged = self._train(self._training(method, cells, arrays, entries))
-            run = shared.program(method, "finish", cfg, _finish_cell)
+            run = shared.program(method, "finish", cfg, mapped.finish_cell)
             which, *_, test, _ = entries
             p = np.asarray(run(arrays, states, (which, test)))
         else:
-            run = shared.program(method, "predict", cfg, _predict)
+            run = shared.program(method, "predict", cfg, mapped.predict)
             p, diverged = np.asarray(run(arrays, (), entries)), {}
         return [diverged.get(i) or p[i, : len(cell.test)] for i, cell in enumerate(cells)]
-
-    def _checked(self, method: Classifier, cell: Cell, p) -> np.ndarray | str:
-        try:
-            p = np.float64(p)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"classifier {method.name} returned no array: {error}") from error
-        wanted = len(cell.test), self._shared.config(cell).data.num_classes
-        if p.shape != wanted:
-            raise DataError(
-                f"classifier {method.name} returned {list(p.shape)}: expected {list(wanted)}, "
-                "probabilities of every class for every test image"
-            )
-        if not np.isfinite(p).all():
-            hint = ": lower its learning rate" if method.trains else ""
-            return f"{cell.name} predicts NaN{hint}"
-        if (p < 0).any() or np.abs(p.sum(axis=1) - 1.0).max() > 1e-3:
-            bad = int(np.argmax(np.abs(p.sum(axis=1) - 1.0)))
-            raise DataError(
-                f"classifier {method.name} returned {p[bad].tolist()} for a test image: expected "
-                "probabilities that sum to 1"
-            )
-        return p

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxbrain.errors import ConfigError
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Classifier, Generator, Method
-from jaxbrain.study.protocols import NONE, dose
+from jaxbrain.study.names import NONE, parted
 
 
 def _imported(field: str, text: str, kind: type):
@@ -37,19 +37,18 @@ def _imported(field: str, text: str, kind: type):
 
 
 def _one(field: str, value, kind: type, known: dict):
-    """(value, its name with the dose) of a name, "module:object" or value."""
+    """(value, its name with the modes) of a name, "module:object" or value."""
     if isinstance(value, kind):
         return value, value.name
     if not isinstance(value, str):
         raise ConfigError(
             f"{field} has {value!r}: expected a name or a jaxbrain.study.methods.{kind.__name__}"
         )
-    name, at, number = value, "", ""
+    name = value
     if kind is Generator:
-        dose(value)
+        name, _ = parted(value)
         if value == NONE:
             return None, NONE
-        name, at, number = value.partition("@")
     if ":" in name:
         found = _imported(field, name, kind)
     elif name in known:
@@ -59,7 +58,7 @@ def _one(field: str, value, kind: type, known: dict):
         raise ConfigError(
             f"{field} has {value!r}: expected some of {', '.join(words)}, or module:object"
         )
-    return found, f"{found.name}{at}{number}"
+    return found, found.name + value[len(name) :]
 
 
 def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...], dict]:
@@ -68,8 +67,10 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
         raise ConfigError(f"{field} {found}: expected some of {', '.join(known)}")
     found: dict[str, Method] = {}
     names = []
+    # A value stands with modes too, by its name: [mine, "mine@only"].
+    given = {value.name: value for value in values if isinstance(value, kind)}
     for value in values:
-        method, name = _one(field, value, kind, known)
+        method, name = _one(field, value, kind, given | known)
         names.append(name)
         if method is None:
             continue
@@ -83,9 +84,10 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
 
 
 def generators(values) -> tuple[tuple[str, ...], dict[str, Generator]]:
-    """Names in their order (with doses, "none" too) and the values by name.
+    """Names in their order (with their modes, "none" too) and the values by name.
 
-    values: names ("cgan", "cgan@50", "none", "module:object") or `Generator`s.
+    values: names ("cgan", "cgan@50,only", "none", "module:object": `names`) or `Generator`s,
+        whose own names then stand for them ([mine, "mine@only"]).
 
     Raises:
         ConfigError: for what is neither, for two of one name.

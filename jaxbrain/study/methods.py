@@ -28,7 +28,7 @@ from jaxbrain.baselines import methods as table4
 from jaxbrain.config import Config
 from jaxbrain.errors import ConfigError
 from jaxbrain.study import networks
-from jaxbrain.study.protocols import NONE
+from jaxbrain.study.names import NONE
 from jaxbrain.study.views import enlarged, flat, thumbnails
 from jaxbrain.training import streamed
 from jaxbrain.types import Array, Dataset
@@ -85,7 +85,9 @@ class Generator(Method):
 
     name: in results; letters, digits, `.`, `_`, `-`.
     fit_sample: (cfg, train: Dataset, label [M] int32, key) -> [M, S, S, 1] uint8, one image
-        a label; fitted on `train`, of side S.
+        a label; fitted on `train`, of side S. Where a study has its name with a filter
+        (`names`) it is called again with the same key and the labels twice over: it should
+        draw other images for those behind, and may draw any for the first.
     mapped: a promise that its functions are pure JAX, so that many fits may be one program.
         Their training sets are filled to one length then: some images stand there twice.
     sees: the side S of `train`. "images": `cfg.data.image_size`. "gan":

@@ -17,7 +17,9 @@ from jaxbrain.config import Config
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.study import protocols
-from jaxbrain.study.protocols import INNER, NONE, Cell, Fit, StudyConfig, streams
+from jaxbrain.study.cells import Cell, Fit
+from jaxbrain.study.names import NONE
+from jaxbrain.study.protocols import INNER, StudyConfig, streams
 from jaxbrain.types import Array
 
 

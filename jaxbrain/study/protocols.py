@@ -23,8 +23,9 @@ P4 (none of these, and other images). As P3, but everything is fitted on all rea
     patients) and in how much is trained on: all images, where P3 leaves a test set out.
 
 Each without synthesis too (generator "none"; P0, P1 and P2 are then the same split by
-images). With shuffled labels nothing can be learnt, and an honest protocol gives the
-accuracy of guessing: labels are shuffled by groups before anything is fitted.
+images), or with synthetic images alone to train on ("cgan@only", `names`; not P0, which is
+tested on synthetic images too). With shuffled labels nothing can be learnt, and an honest protocol
+gives the accuracy of guessing: labels are shuffled by groups before anything is fitted.
 
 A study's images are its real ones (0 to N-1 in their data set; the last of these may be
 another source's, which P4 alone looks at) and those that a fit draws (N, N+1, ...): its pool.
@@ -41,28 +42,14 @@ import numpy as np
 from jaxbrain.config import Config, require_name
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
+from jaxbrain.study.cells import Cell, Fit
+from jaxbrain.study.names import NONE, base, dose, parted
 from jaxbrain.types import Array, require_range
 
 PROTOCOLS = "P0", "P1", "P2", "P3"
 EXTERNAL = "P4"
-NONE = "none"
 # What a search (`nested`) calls the cells inside a training set of P3.
 INNER = "inner"
-
-
-def base(generator: str) -> str:
-    """ "cgan@50" -> "cgan"."""
-    return generator.split("@")[0]
-
-
-def dose(generator: str) -> int | None:
-    """Synthetic images per class that a name asks for ("cgan@50" -> 50), or None."""
-    name, at, number = generator.partition("@")
-    if not at:
-        return None
-    if name == NONE or not number.isdecimal() or int(number) < 1:
-        raise ConfigError(f"generators has {generator!r}: expected a name such as cgan@50")
-    return int(number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +62,9 @@ class StudyConfig:
     seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
     folds: int = 5  # of kfold
     protocols: tuple[str, ...] = PROTOCOLS  # with images of another source P4 is added
-    # cgan, linear, none, or module:object, a generator of your own; cgan@50 draws 50
-    # synthetic images per class to train on.
+    # cgan, linear, none, or module:object, a generator of your own. Behind an @: cgan@50 trains
+    # on 50 synthetic images per class, cgan@only on synthetic images alone, cgan@filtered without
+    # near-copies of what it saw; cgan@50,only,filtered all three.
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
@@ -109,63 +97,6 @@ class StudyConfig:
             raise ConfigError(f"protocols is {self.protocols!r}: expected some of {known}")
         if len(set(self.protocols)) < len(self.protocols):
             raise ConfigError(f"protocols is {self.protocols!r}: expected each once")
-
-
-class Fit(NamedTuple):
-    """A generator to fit.
-
-    scope: "all" (P0, P1), "train" (P2), "grouped" (P3), "whole" (P4).
-    labels: "true" or "shuffled".
-    label: [N] int32, of the real images as this fit is told them.
-    index: [F], the real images that it sees; drawn: [M] int32, labels of the synthetic
-        images that it draws, class by class.
-    """
-
-    generator: str
-    scope: str
-    labels: str
-    seed: int
-    fold: int
-    label: np.ndarray
-    index: np.ndarray
-    drawn: np.ndarray
-
-    @property
-    def name(self) -> str:
-        return "/".join(map(str, self[:5]))
-
-    @property
-    def kind(self) -> str:
-        """Fits of one kind see nearly as many images as one another."""
-        return self.scope if self.scope in ("all", "whole") else "fold"
-
-
-class Cell(NamedTuple):
-    """A classifier to train and test; `labels` is "true", "shuffled", or "origin" for the
-    probe, which learns 0 for real and 1 for synthetic images.
-
-    fit: name of the `Fit` that drew its synthetic images, "" for none.
-    label: [N + M] int32 over its pool; train, test: ascending indices into it.
-    """
-
-    protocol: str
-    generator: str
-    classifier: str
-    labels: str
-    seed: int
-    fold: int
-    fit: str
-    label: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """Equal for cells that are one computation: without synthesis P0, P1 and P2."""
-        protocol = self.protocol
-        if self.generator == NONE and protocol in ("P0", "P1"):
-            protocol = "P2"
-        return "/".join(map(str, (protocol, *self[1:6])))
 
 
 class Draw(NamedTuple):
@@ -232,7 +163,7 @@ def plan(
         num_external: how many of the images, the last ones, are another source's.
 
     Raises:
-        ConfigError: for P4 without such images.
+        ConfigError: for P4 without such images, for a generator that has no cell.
         DataError: unless there are two classes or more, each large enough to be split.
     """
     label, group = np.asarray(label), np.asarray(group)
@@ -240,6 +171,7 @@ def plan(
         raise ConfigError(
             f"protocols has {EXTERNAL!r}: expected images of another source with it (--external)"
         )
+    _refuse_empty(options)
     own = len(label) - num_external
     num_classes = len(np.unique(label[:own]))
     if num_classes < 2:
@@ -267,6 +199,15 @@ def plan(
                         if not (cell.fit and name in real_only)
                     ]
     return list(fits.values()), cells
+
+
+def _refuse_empty(options: StudyConfig) -> None:
+    for generator in options.generators:
+        if set(options.protocols) == {"P0"} and parted(generator)[1].only:
+            raise ConfigError(
+                f"generators has {generator!r}, and protocols P0 alone: expected P1, P2 or P3 too, "
+                "since P0 has real images in training and synthetic ones in the test"
+            )
 
 
 def streams(key: Array, seed: int) -> Callable[[str], np.random.Generator]:
@@ -314,11 +255,19 @@ def _first(fit: Fit, counts: np.ndarray) -> np.ndarray:
 
 
 def _fit(draw: Draw, generator, scope, fold, seen, usual: list[np.ndarray]) -> Fit:
-    """The fit that serves all doses of a generator: it draws the most that one asks for."""
-    doses = [name for name in draw.options.generators if base(name) == base(generator)]
-    counts = np.max([_asked(name, one) for name in doses for one in usual], axis=0)
+    """The fit that serves all names of a generator: it draws the most that one asks for."""
+    own = base(generator)
+    names = [name for name in draw.options.generators if base(name) == own]
+    counts = np.max([_asked(name, one) for name in names for one in usual], axis=0)
     drawn = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    return Fit(base(generator), scope, draw.labels, draw.seed, fold, draw.label, seen, drawn)
+    spare = any(parted(name)[1].filtered for name in names)
+    return Fit(own, scope, draw.labels, draw.seed, fold, draw.label, seen, drawn, spare)
+
+
+def _trained_on(real: np.ndarray, fit: Fit, generator: str, usual: np.ndarray) -> np.ndarray:
+    """Pool indices of what a cell's classifier is trained on, of the real images `real`."""
+    ours = _first(fit, _asked(generator, usual))
+    return ours if parted(generator)[1].only else np.concatenate([real, ours])
 
 
 def _fit_on_all(draw: Draw, generator: str) -> Fit:
@@ -328,7 +277,9 @@ def _fit_on_all(draw: Draw, generator: str) -> Fit:
 
 
 def _pooled(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
-    """P0 with synthesis: real and synthetic images are tested."""
+    """P0 with synthesis: real and synthetic images are tested. Nothing of synthetic ones alone."""
+    if parted(generator)[1].only:
+        return [], []
     fit = _fit_on_all(draw, generator)
     pool = np.concatenate([draw.index, _first(fit, _asked(generator, draw.filled))])
     label = np.concatenate([draw.label, fit.drawn])
@@ -362,7 +313,7 @@ def _real_tested(draw: Draw, protocol: str, generator: str) -> tuple[list[Fit], 
             fit = _fit(draw, generator, _INSIDE[protocol], fold, train, [usual])
         if fit is not None:
             fits.append(fit)
-            train = np.concatenate([train, _first(fit, _asked(generator, usual))])
+            train = _trained_on(train, fit, generator, usual)
         cells.append(_cell(draw, fold, fit, train, test))
     return fits, cells
 
@@ -376,16 +327,5 @@ def _others_tested(draw: Draw, generator: str) -> tuple[list[Fit], list[Cell]]:
     if draw.holdout:
         usual = np.full_like(usual, usual.max())
     fit = _fit(draw, generator, "whole", 0, train, [usual])
-    train = np.concatenate([train, _first(fit, _asked(generator, usual))])
+    train = _trained_on(train, fit, generator, usual)
     return [fit], [_cell(draw, 0, fit, train, test)]
-
-
-def twins(cell: Cell, group: np.ndarray) -> np.ndarray:
-    """For each test image of a cell: 1 if the training set holds a real image of its
-    group, 0 if not, -1 for a synthetic one. [T] int8."""
-    count = len(group)
-    seen = group[cell.train[cell.train < count]]
-    real = cell.test < count
-    found = np.full(len(cell.test), -1, np.int8)
-    found[real] = np.isin(group[cell.test[real]], seen)
-    return found

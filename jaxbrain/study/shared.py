@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jaxbrain.config import Config
+from jaxbrain.study.cells import Cell, Fit
 from jaxbrain.study.methods import Classifier, Generator, Method
-from jaxbrain.study.protocols import EXTERNAL, INNER, Cell, Fit
+from jaxbrain.study.protocols import EXTERNAL, INNER
 from jaxbrain.study.views import Views
 from jaxbrain.training.lanes import Lanes
 from jaxbrain.types import Array

@@ -18,7 +18,10 @@ from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.study import choose
 from jaxbrain.study.block import Block, Keep
-from jaxbrain.study.protocols import EXTERNAL, NONE, Cell, Fit, StudyConfig, plan, twins
+from jaxbrain.study.cells import Cell, Fit, twins
+from jaxbrain.study.filtering import Filtered
+from jaxbrain.study.names import NONE
+from jaxbrain.study.protocols import EXTERNAL, StudyConfig, plan
 from jaxbrain.study.shared import Shared
 from jaxbrain.study.training import Finished, Training, straight
 from jaxbrain.study.views import Views
@@ -29,15 +32,16 @@ from jaxbrain.types import Array, Dataset
 class Prediction(NamedTuple):
     """One cell's answers.
 
-    twin: [T] int8, see `protocols.twins`; label: [T] int32 as the cell was told them;
+    twin: [T] int8, see `cells.twins`; label: [T] int32 as the cell was told them;
     p: [T, K] float64, probabilities (of the probe: real, synthetic). Order as in
-    `cell.test`.
+    `cell.test`. filtered: of a generator with a filter, what that did.
     """
 
     cell: Cell
     twin: np.ndarray
     label: np.ndarray
     p: np.ndarray
+    filtered: Filtered | None = None
 
 
 def _now(_kind: str, names: list[str], make: Callable, whole: str = "") -> dict:
@@ -151,11 +155,12 @@ class Study:
                 continue
             block = Block(self.shared, name, fits, train, keep)
             # Cells without a fit are all in one block.
-            for cell, p in block.answers(cells, self.chunk, (0, 1) if fits else shard):
+            for cell, p, filtered in block.answers(cells, self.chunk, (0, 1) if fits else shard):
                 if isinstance(p, str):
                     skip(cell.name, p)
                     continue
-                yield Prediction(cell, twins(cell, self.group), cell.label[cell.test], p)
+                told = cell.label[cell.test]
+                yield Prediction(cell, twins(cell, self.group), told, p, filtered)
 
     def _blocks(self) -> Iterator[tuple[str, list[Fit], list[Cell]]]:
         """What belongs together: fits of one shape, and the cells that use their images, so
@@ -201,7 +206,7 @@ def study(
         train: runs the lanes of a training (`training.straight`, or a loop that saves).
         keep: `keep(kind, names, make, whole)` returns what `make(names)` returns, {name:
             array, or text of a divergence}, or what it kept of an earlier call; `kind` is
-            "images" or "parts"; all answers of one `whole` are kept together.
+            "images", "filters" or "parts"; all answers of one `whole` are kept together.
         skip: called with the name of a cell that has no answer, and why; raises by default.
         which: options, generators, classifiers, records, num_external, planner: see `Study`.
 

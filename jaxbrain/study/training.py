@@ -89,3 +89,27 @@ def checked_metrics(name: str, total: int, returned) -> tuple:
                 f"metrics of shape [{total}], not named {', '.join(sorted(_RESERVED))}"
             )
     return returned[0], metrics
+
+
+def checked_answer(method, cell, p, wanted: tuple[int, int]) -> np.ndarray | str:
+    """The probabilities [T, K] of a cell, or that they are NaN; a DataError unless a classifier
+    gave some. wanted: (T, K)."""
+    try:
+        p = np.float64(p)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"classifier {method.name} returned no array: {error}") from error
+    if p.shape != wanted:
+        raise DataError(
+            f"classifier {method.name} returned {list(p.shape)}: expected {list(wanted)}, "
+            "probabilities of every class for every test image"
+        )
+    if not np.isfinite(p).all():
+        hint = ": lower its learning rate" if method.trains else ""
+        return f"{cell.name} predicts NaN{hint}"
+    if (p < 0).any() or np.abs(p.sum(axis=1) - 1.0).max() > 1e-3:
+        bad = int(np.argmax(np.abs(p.sum(axis=1) - 1.0)))
+        raise DataError(
+            f"classifier {method.name} returned {p[bad].tolist()} for a test image: expected "
+            "probabilities that sum to 1"
+        )
+    return p
