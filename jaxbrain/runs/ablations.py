@@ -17,6 +17,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import files
 from jaxbrain.runs.ladder import cell_of, ladder
+from jaxbrain.study import folders
 from jaxbrain.study.networks import TABLE1
 from jaxbrain.study.protocols import NONE, StudyConfig
 from jaxbrain.types import Dataset
@@ -131,6 +132,11 @@ def ablations(
     Raises:
         ConfigError: for "none"; else see `ladder`.
     """
+    if generator.startswith(folders.PREFIX):
+        raise ConfigError(
+            f"generator is {generator!r}: expected one that is fitted here: ablations change the "
+            "real images, and a folder's were drawn for one kind"
+        )
     if generator == NONE or "@" in generator:
         raise ConfigError(f"generator is {generator!r}: expected one that draws, without a dose")
     workdir, main = Path(workdir), f"cnn_lstm_{cfg.hybrid.sequence}"

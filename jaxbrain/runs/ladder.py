@@ -23,6 +23,7 @@ from jaxbrain.errors import DataError
 from jaxbrain.reports import drawing
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import environment, files
+from jaxbrain.runs import generators as generators_of
 from jaxbrain.runs.study import (
     EXTERNAL_FILE,
     Session,
@@ -94,7 +95,8 @@ def ladder(
     with session(study, audit, data, records, workdir, **how) as opened:
         log, path = opened.log, opened.directory.path
         other = external_images.describe(external) if external else []
-        for text in [*describe(data, records), *copies(audit, records), *other]:
+        first = generators_of.first_lines(study)
+        for text in [*describe(data, records), *copies(audit, records), *other, *first]:
             log.line(text)
         log.line(f"run    {path}")
         if opened.shard != (0, 1):
@@ -106,7 +108,10 @@ def ladder(
             return {"shard": how["shard"], "cells": done}
         write_predictions(opened, predictions(opened))
         results = described(cfg, opened, np.asarray(data.label))
+        results |= generators_of.described(opened)
         results |= _scored(path, results)
+        for text in generators_of.last_lines(results):
+            log.line(text)
         _write(results, opened, console, started)
         return results
 
@@ -205,7 +210,7 @@ def _scored(workdir: Path, results: dict) -> dict:
     if "seeing" in results:  # Runs of an earlier version do not say it.
         answers = scores.read(own[0], scores.read_groups(own[1]))
         found["doubts"] = doubts.doubts(answers, results["seeing"])
-    return found
+    return found | generators_of.again(results)
 
 
 def verify(workdir: str | Path) -> list[str]:

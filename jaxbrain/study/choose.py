@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from jaxbrain.errors import ConfigError
+from jaxbrain.study import folders
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Classifier, Generator, Method
 from jaxbrain.study.protocols import NONE, dose
 
@@ -45,6 +46,11 @@ def _one(field: str, value, kind: type, known: dict):
             f"{field} has {value!r}: expected a name or a jaxbrain.study.methods.{kind.__name__}"
         )
     name, at, number = value, "", ""
+    if kind is Generator and value.startswith(folders.PREFIX):
+        path, suffix = folders.parted(value)
+        found = folders.generator(path)
+        dose(f"{found.name}{suffix}")
+        return found, f"{found.name}{suffix}"
     if kind is Generator:
         dose(value)
         if value == NONE:
@@ -58,6 +64,7 @@ def _one(field: str, value, kind: type, known: dict):
         words = [*known, NONE] if kind is Generator else [*known]
         raise ConfigError(
             f"{field} has {value!r}: expected some of {', '.join(words)}, or module:object"
+            + (" or folder:DIR" if kind is Generator else "")
         )
     return found, f"{found.name}{at}{number}"
 
@@ -73,9 +80,9 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
         names.append(name)
         if method is None:
             continue
-        if found.setdefault(method.name, method) is not method or (
-            known.get(method.name, method) is not method
-        ):
+        # Two mentions of one folder are equal, and not the same.
+        same = found.setdefault(method.name, method) == method
+        if not same or known.get(method.name, method) is not method:
             raise ConfigError(f"{field} has two named {method.name!r}: expected other names")
     if len(set(names)) < len(names):
         raise ConfigError(f"{field} is {tuple(names)!r}: expected each once")
@@ -85,7 +92,7 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
 def generators(values) -> tuple[tuple[str, ...], dict[str, Generator]]:
     """Names in their order (with doses, "none" too) and the values by name.
 
-    values: names ("cgan", "cgan@50", "none", "module:object") or `Generator`s.
+    values: names ("cgan", "cgan@50", "none", "module:object", "folder:DIR") or `Generator`s.
 
     Raises:
         ConfigError: for what is neither, for two of one name.

@@ -75,8 +75,8 @@ class StudyConfig:
     seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
     folds: int = 5  # of kfold
     protocols: tuple[str, ...] = PROTOCOLS  # with images of another source P4 is added
-    # cgan, linear, none, or module:object, a generator of your own; cgan@50 draws 50
-    # synthetic images per class to train on.
+    # cgan, linear, none, or module:object, a generator of your own, or folder:DIR, images that
+    # stand in folders (jaxbrain folds); cgan@50 draws 50 synthetic images per class to train on.
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
