@@ -10,6 +10,7 @@ VERBS = {
     "inspect": "what a set of images is, before anything is trained",
     "paper": "the paper from images to tables, by its own protocol",
     "ladder": "the protocols P0 to P4 beside each other: what each leak is worth",
+    "folds": "the fits of a study as folders, for generators of any kind",
     "table4": "the methods of the paper's Table 4 on the same folds",
     "ablations": "what the GAN and the LSTM are worth",
     "search": "arms chosen inside training folds, and what choosing by test folds adds",

@@ -30,7 +30,8 @@ class Arguments(common.Judged):
     # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own.
     # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
     rows: tuple[str, ...] = ()
-    generator: str = "linear"  # of synthetic images: linear, cgan, none, or module:object
+    # of synthetic images: linear, cgan, none, module:object or folder:DIR (jaxbrain folds)
+    generator: str = "linear"
     seeds: int = 1  # how often the folds are drawn
     folds: int = 5  # every image is tested once a seed
     # VGG-16's ImageNet weights, .npz, .safetensors or .pth (torchvision's or Keras's layout), or

@@ -71,7 +71,8 @@ def link_problem(path: Path, root: Path) -> str | None:
     return None
 
 
-def _is_document(file: Path) -> bool:
+def is_document(file: Path) -> bool:
+    """Whether a file beside images is one that nobody takes for an image, by its name."""
     name = file.name.lower()
     return file.suffix.lower() in _DOCUMENTS or name.split(".")[0] in _PLAIN_DOCUMENTS
 
@@ -85,7 +86,7 @@ def _may_be_image(file: Path) -> bool:
         return False
     if name.endswith(IMAGES + MEDICAL):
         return True
-    if _is_document(file) or not plain(file):
+    if is_document(file) or not plain(file):
         return False
     try:
         with file.open("rb") as opened:
@@ -128,10 +129,10 @@ class _Said(NamedTuple):
             return
         self.notes.append(f"{folder}: {len(entries)} hidden or other entries left out")
         files = [one for one in entries if not one.name.startswith(".") and plain(one)]
-        documents = Counter(file.suffix or file.name for file in files if _is_document(file))
+        documents = Counter(file.suffix or file.name for file in files if is_document(file))
         for kind, count in documents.items():
             self.notes.append(f"{folder}: {kind} {count}, left out")
-        others = [file.suffix or "without a suffix" for file in files if not _is_document(file)]
+        others = [file.suffix or "without a suffix" for file in files if not is_document(file)]
         for kind, count in Counter(others).items():
             self.warnings.append(
                 f"{folder}: {count} files {kind} are of no kind that is read, and are left out"

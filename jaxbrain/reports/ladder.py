@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxbrain.reports import drawing, worth
+from jaxbrain.reports import drawing, findings, worth
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
 
 _CELL = ["protocol", "generator", "classifier", "labels"]
@@ -236,6 +236,7 @@ def page(results: dict) -> str:
         "Accuracy in per cent, 95 % intervals.",
     ]
     parts += [markdown_table(*_ladder(results)), *map(markdown, missing(results))]
+    parts += [*map(markdown, findings.left_out(results)), *findings.page(results)]
     parts += [_EXTERNAL] if results.get("external") else []
     if results["leaks"]:
         parts += ["## What each leak is worth", markdown_table(*_leaks(results))]

@@ -17,6 +17,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import files
 from jaxbrain.runs.ladder import cell_of, ladder
+from jaxbrain.study import folders
 from jaxbrain.study.names import NONE, base
 from jaxbrain.study.networks import TABLE1
 from jaxbrain.study.protocols import StudyConfig
@@ -132,6 +133,11 @@ def ablations(
     Raises:
         ConfigError: for "none"; else see `ladder`.
     """
+    if generator.startswith(folders.PREFIX):
+        raise ConfigError(
+            f"generator is {generator!r}: expected one that is fitted here: ablations change the "
+            "real images, and a folder's were drawn for one kind"
+        )
     if generator == NONE or base(generator) != generator:
         raise ConfigError(f"generator is {generator!r}: expected one that draws, without a mode")
     workdir, main = Path(workdir), f"cnn_lstm_{cfg.hybrid.sequence}"

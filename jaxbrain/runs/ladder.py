@@ -23,6 +23,7 @@ from jaxbrain.errors import DataError
 from jaxbrain.reports import drawing
 from jaxbrain.reports import ladder as report
 from jaxbrain.runs import environment, files
+from jaxbrain.runs import generators as generators_of
 from jaxbrain.runs.study import (
     EXTERNAL_FILE,
     Session,
@@ -96,7 +97,8 @@ def ladder(
     with session(study, audit, data, records, workdir, **how) as opened:
         log, path = opened.log, opened.directory.path
         other = external_images.describe(external) if external else []
-        for text in [*describe(data, records), *copies(audit, records), *other]:
+        first = generators_of.first_lines(study)
+        for text in [*describe(data, records), *copies(audit, records), *other, *first]:
             log.line(text)
         log.line(f"run    {path}")
         if opened.shard != (0, 1):
@@ -109,7 +111,10 @@ def ladder(
         rows: dict[tuple, list] = {}
         write_predictions(opened, _noted(predictions(opened), rows))
         results = described(cfg, opened, np.asarray(data.label)) | _filtered(path, rows)
+        results |= generators_of.described(opened)
         results |= _scored(path, results)
+        for text in generators_of.last_lines(results):
+            log.line(text)
         _write(results, opened, console, started)
         return results
 
@@ -240,7 +245,7 @@ def _scored(workdir: Path, results: dict) -> dict:
     if "seeing" in results:  # Runs of an earlier version do not say it.
         answers = scores.read(own[0], scores.read_groups(own[1]))
         found["doubts"] = doubts.doubts(answers, results["seeing"])
-    return found
+    return found | generators_of.again(results)
 
 
 def verify(workdir: str | Path) -> list[str]:

@@ -27,7 +27,7 @@ class Parts:
     reported; quick answers are kept many to a file.
 
     Args:
-        path: of the run; `images/` and `parts/` are made there.
+        path: of the run; `images/`, `parts/` and what else is kept are made there.
         num_cells: in all, for what is said.
         others: directories of the same study, whose parts count too.
     """
@@ -57,6 +57,7 @@ class Parts:
         found: dict[str, np.ndarray | str] = {}
         whole = file_of(whole)
         files = {whole: names} if whole else {file_of(name): [name] for name in names}
+        (self.path / kind).mkdir(exist_ok=True)
         missing = []
         for file, members in files.items():
             known = self._load(self.path / kind / f"{file}.npz", members)
@@ -80,7 +81,9 @@ class Parts:
             self._write(self.path / kind / f"{file}.npz", values, spent / len(files))
         self._forget(made)
         count = f"cells {self.done}/{self.num_cells}" if kind == "parts" else f"{len(names)} fits"
-        self.log.line(f"{count}  {whole or names[0]}  {spent:.1f} s")
+        # Looking for copies takes a moment.
+        if kind != "copies":
+            self.log.line(f"{count}  {whole or names[0]}  {spent:.1f} s")
         self.stop.check(f"after {self.done} of {self.num_cells} cells, saved")
         return made
 

@@ -26,6 +26,7 @@ from jaxbrain.runs.parts import Parts, file_of
 from jaxbrain.runs.samples import Samples
 from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
+from jaxbrain.study import folders
 from jaxbrain.study.cells import Cell, Fit
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
 from jaxbrain.study.names import parted
@@ -43,7 +44,7 @@ KEY = 0
 class Session(NamedTuple):
     """A study that is open in its directory. audit: of the images' copies; external: another
     source's images, which P4 tests; parts: what is kept; skipped: cells without an answer, and
-    why."""
+    why; copied: see `Study.predictions`."""
 
     study: Study
     records: Records
@@ -53,6 +54,7 @@ class Session(NamedTuple):
     log: Log
     parts: Parts
     skipped: dict[str, str]
+    copied: dict[str, np.ndarray]
     save_every: float
     on_divergence: str
     by_seed: bool
@@ -141,6 +143,8 @@ def session(
         raise ConfigError("fresh: expected without shard: remove the directory of the shares")
     if own := _digests(study):
         settings = settings | {"methods": own}
+    if drawn := _drawn(study):
+        settings = settings | {"synthetic": drawn}
     names, group = records.class_names, audit.group
     every = records
     if external is not None:
@@ -166,7 +170,7 @@ def session(
         if external is not None:
             rows = [list(row) for row in external.rows]
             files.write_csv(directory.path / EXTERNAL_FILE, list(Row._fields), rows)
-        yield Session(study, records, audit, external, directory, log, parts, {}, *watched)
+        yield Session(study, records, audit, external, directory, log, parts, {}, {}, *watched)
 
 
 def parsed_shard(text: str) -> tuple[int, int]:
@@ -187,6 +191,7 @@ def study_settings(cfg: Config, options: StudyConfig) -> dict:
     found = {"config": files.settings(cfg), "study": files.settings(options)}
     # By what the file holds, wherever it lies.
     found["study"]["weights"] = weights.digest(options.weights) if options.weights else ""
+    found["study"]["generators"] = list(map(folders.own_name, options.generators))
     return found
 
 
@@ -203,6 +208,15 @@ def _digests(planned: Study) -> dict[str, str]:
         for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
         for name, method in used.items()
         if name not in known and (path := _source(method)) and _OURS not in path.parents
+    }
+
+
+def _drawn(planned: Study) -> dict[str, dict[str, str]]:
+    """SHA-256 of the synthetic images of each folder's places: others are another study."""
+    return {
+        name: method.fit_sample.sha256
+        for name, method in planned.shared.generators.items()
+        if isinstance(method.fit_sample, folders.Drawn)
     }
 
 
@@ -265,7 +279,9 @@ def predictions(session: Session) -> Iterator[Prediction]:
 
     answered = False
     train = functools.partial(loop.run, watch)
-    for answer in planned.predictions(train, session.parts, skip, session.shard):
+    # One fit a seed that sees all images: there is nothing that it was not given.
+    copied = None if by_seed else session.copied
+    for answer in planned.predictions(train, session.parts, skip, session.shard, copied):
         answered = True
         yield answer
     # A share may hold no cell.

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from jaxbrain.errors import ConfigError
+from jaxbrain.study import folders
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Classifier, Generator, Method
 from jaxbrain.study.names import NONE, parted
 
@@ -44,6 +45,12 @@ def _one(field: str, value, kind: type, known: dict):
         raise ConfigError(
             f"{field} has {value!r}: expected a name or a jaxbrain.study.methods.{kind.__name__}"
         )
+    if kind is Generator and value.startswith(folders.PREFIX):
+        path, suffix = folders.parted(value)
+        found = folders.generator(path)
+        name = f"{found.name}{suffix}"
+        parted(name)
+        return found, name
     name = value
     if kind is Generator:
         name, _ = parted(value)
@@ -57,6 +64,7 @@ def _one(field: str, value, kind: type, known: dict):
         words = [*known, NONE] if kind is Generator else [*known]
         raise ConfigError(
             f"{field} has {value!r}: expected some of {', '.join(words)}, or module:object"
+            + (" or folder:DIR" if kind is Generator else "")
         )
     return found, found.name + value[len(name) :]
 
@@ -74,9 +82,9 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
         names.append(name)
         if method is None:
             continue
-        if found.setdefault(method.name, method) is not method or (
-            known.get(method.name, method) is not method
-        ):
+        # Two mentions of one folder are equal, and not the same.
+        same = found.setdefault(method.name, method) == method
+        if not same or known.get(method.name, method) is not method:
             raise ConfigError(f"{field} has two named {method.name!r}: expected other names")
     if len(set(names)) < len(names):
         raise ConfigError(f"{field} is {tuple(names)!r}: expected each once")
@@ -86,8 +94,8 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
 def generators(values) -> tuple[tuple[str, ...], dict[str, Generator]]:
     """Names in their order (with their modes, "none" too) and the values by name.
 
-    values: names ("cgan", "cgan@50,only", "none", "module:object": `names`) or `Generator`s,
-        whose own names then stand for them ([mine, "mine@only"]).
+    values: names ("cgan", "cgan@50,only", "none", "module:object", "folder:DIR": `names`) or
+        `Generator`s, whose own names then stand for them ([mine, "mine@only"]).
 
     Raises:
         ConfigError: for what is neither, for two of one name.

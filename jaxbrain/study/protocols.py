@@ -62,9 +62,10 @@ class StudyConfig:
     seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
     folds: int = 5  # of kfold
     protocols: tuple[str, ...] = PROTOCOLS  # with images of another source P4 is added
-    # cgan, linear, none, or module:object, a generator of your own. Behind an @: cgan@50 trains
-    # on 50 synthetic images per class, cgan@only on synthetic images alone, cgan@filtered without
-    # near-copies of what it saw; cgan@50,only,filtered all three.
+    # cgan, linear, none, or module:object, a generator of your own, or folder:DIR, images that
+    # stand in folders (jaxbrain folds). Behind an @: cgan@50 trains on 50 synthetic images per
+    # class, cgan@only on synthetic images alone, cgan@filtered without near-copies of what it
+    # saw; cgan@50,only,filtered all three.
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,

@@ -8,6 +8,7 @@ over seeds and folds; index arrays and 0/1 weights make their shapes equal.
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DivergedError
-from jaxbrain.study import choose
+from jaxbrain.study import choose, copies, folders
 from jaxbrain.study.block import Block, Keep
 from jaxbrain.study.cells import Cell, Fit, twins
 from jaxbrain.study.filtering import Filtered
@@ -24,7 +25,7 @@ from jaxbrain.study.names import NONE
 from jaxbrain.study.protocols import EXTERNAL, StudyConfig, plan
 from jaxbrain.study.shared import Shared
 from jaxbrain.study.training import Finished, Training, straight
-from jaxbrain.study.views import Views
+from jaxbrain.study.views import Views, thumbnails
 from jaxbrain.training import devices, streamed
 from jaxbrain.types import Array, Dataset
 
@@ -114,6 +115,12 @@ class Study:
             )
         num_classes = len(np.unique(label[: len(label) - num_external]))
         cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=num_classes))
+        views = Views(cfg, data, records)
+        names = records.class_names if records else None
+        generator, self.without = folders.bound(
+            generator, self.fits, cfg, self.options, lambda: views.images, names
+        )
+        self._leave_out()
         placement = cfg.data.placement
         # By the own images: another source's must not change how these are computed.
         own = Dataset(*(leaf[: len(label) - num_external] for leaf in data))
@@ -122,7 +129,7 @@ class Study:
         self.shared = Shared(
             cfg,
             key,
-            Views(cfg, data, records),
+            views,
             group=self.group,
             generators=generator,
             classifiers=classifier,
@@ -133,6 +140,12 @@ class Study:
         self.shared.refuse_small()
         if of_files:
             _ = self.shared.views.files
+
+    def _leave_out(self) -> None:
+        """Drop the fits without images, and the cells that would use them."""
+        self.left_out = [cell for cell in self.cells if cell.fit in self.without]
+        self.cells = [cell for cell in self.cells if cell.fit not in self.without]
+        self.fits = [fit for fit in self.fits if fit.name not in self.without]
 
     @property
     def chunk(self) -> int:
@@ -147,9 +160,11 @@ class Study:
         keep: Keep,
         skip: Callable[[str, str], None],
         shard: tuple[int, int] = (0, 1),
+        copied: dict[str, np.ndarray] | None = None,
     ) -> Iterator[Prediction]:
         """See `study`. shard: (i, n) makes the i-th of n shares of the cells alone, counted
-        from 0; cells of one fit are in one share."""
+        from 0; cells of one fit are in one share. copied: gets `copies.counted` of every fit
+        with images, by its name, kept as "copies"."""
         for number, (name, fits, cells) in enumerate(self._blocks()):
             if fits and number % shard[1] != shard[0]:
                 continue
@@ -161,6 +176,31 @@ class Study:
                     continue
                 told = cell.label[cell.test]
                 yield Prediction(cell, twins(cell, self.group), told, p, filtered)
+            if fits and copied is not None:
+                names = [fit.name for fit in fits]
+                copied |= keep("copies", names, partial(self._copies, block, fits, cells), name)
+
+    def _copies(self, block: Block, fits: list[Fit], cells: list[Cell], _names) -> dict:
+        """`copies.counted` of each fit; why it has no images stays."""
+        views, small = self.shared.views, "thumbnails" in self._seen
+        real = views.prepared_thumbnails
+        if small and self.shared.generators[fits[0].generator].sees == "each":
+            real = views.thumbnails
+        found: dict[str, np.ndarray | str] = dict(block.thumbnails if small else block.images)
+        threshold = self.shared.cfg.data.duplicate_threshold
+        for fit in fits:
+            if not isinstance(image := found[fit.name], str):
+                others = real[copies.tested(fit, cells)]
+                # Without those to spare.
+                own = thumbnails(image[: len(fit.drawn)])
+                shown = own, real[fit.index], others
+                found[fit.name] = copies.counted(*shown, threshold)
+        return found
+
+    @property
+    def _seen(self) -> set[str]:
+        """What its classifiers see."""
+        return {classifier.sees for classifier in self.shared.classifiers.values()}
 
     def _blocks(self) -> Iterator[tuple[str, list[Fit], list[Cell]]]:
         """What belongs together: fits of one shape, and the cells that use their images, so
@@ -169,10 +209,9 @@ class Study:
         for cell in self.cells:
             using.setdefault(cell.fit, []).append(cell)
         yield "none", [], using.pop("", [])
-        seen = {classifier.sees for classifier in self.shared.classifiers.values()}
         for kind in dict.fromkeys(fit.generator for fit in self.fits):
             trains = self.shared.generators[kind].trains
-            size = self.chunk if trains or "images" in seen else _SMALL
+            size = self.chunk if trains or "images" in self._seen else _SMALL
             alike: dict[tuple, list[Fit]] = {}
             for fit in self.fits:
                 if fit.generator == kind:
