@@ -254,12 +254,15 @@ class GANState(NamedTuple):
     generator, discriminator: their `NetState`s.
     average: exponential moving average of the generator's params and batch_stats
         (`{"params", "batch_stats"}`), or an empty dict where it is off.
+    codes: `training.codes.Codes` of the training images, or an empty dict where
+        `gan.anchor` is 0.
     """
 
     step: Array
     generator: NetState
     discriminator: NetState
     average: Any
+    codes: Any = {}
 
 
 class ClassifierState(NamedTuple):

@@ -168,7 +168,14 @@ class GANConfig:
     r1_every: int = 1
     update: Literal["simultaneous", "alternating"] = "simultaneous"
     flip: float = 0.5  # share of real images called fake in a discriminator update
-    augment: Literal["none", "reflect", "diffaug"] = "reflect"
+    # reflect: real images alone. diffaug, gentle: all that the discriminator sees; gentle
+    # changes less, and reflects real images.
+    augment: Literal["none", "reflect", "diffaug", "gentle"] = "reflect"
+    # Weight of drawing every real image at its code (training/codes.py); 0 is off. With
+    # update alternating.
+    anchor: float = 0.0
+    spread: float = 1.0  # standard deviation of latents
+    patches: bool = False  # the discriminator judges places of its middle maps too
     average_half_life: float = 0.0  # steps, of the averaged generator; 0 is off
     steps: int = 500
     batch_size: int = 128
@@ -182,7 +189,12 @@ class GANConfig:
         _check_int("gan", self, 2, "kernel_size")
         _check_int("gan", self, 14, "image_size")
         _check_float("gan", self, 0.0, 1.0, "dropout", "flip")
-        _check_float("gan", self, 0.0, math.inf, "r1", "average_half_life")
+        _check_float("gan", self, 0.0, math.inf, "r1", "average_half_life", "anchor")
+        _check_float("gan", self, 1e-3, math.inf, "spread")
+        if self.anchor and self.update != "alternating":
+            raise ConfigError(
+                f"gan.anchor is {self.anchor}: expected 0, since gan.update is {self.update!r}"
+            )
         require_optimiser("gan.generator_optim", self.generator_optim)
         require_optimiser("gan.discriminator_optim", self.discriminator_optim)
         if self.start_size > 16 or self.start_size == self.image_size:

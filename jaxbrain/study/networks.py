@@ -47,7 +47,7 @@ def gan_steps(cfg: Config, num_examples: int) -> int:
 
 
 def gan_start(cfg, train, key):
-    return loops.init_gan(cfg, jax.random.split(key)[0])
+    return loops.init_gan(cfg, jax.random.split(key)[0], None, train)
 
 
 def gan_advance(cfg, train, key, state, stop, *, of=loops, **axis):
@@ -62,10 +62,8 @@ def gan_finish(cfg, state, label, key):
 
 def gan_streamed_parts() -> dict:
     """start, advance and finish for images that stay on the host."""
-    # Compiled: one operation after another gives other last bits than one program.
-    start = jax.jit(gan_start, static_argnums=0)
     return {
-        "start": lambda cfg, train, key: start(cfg, None, key),
+        "start": lambda cfg, train, key: streamed.init_gan(cfg, train, jax.random.split(key)[0]),
         "advance": partial(gan_advance, of=streamed),
         "finish": jax.jit(gan_finish, static_argnums=0),
     }

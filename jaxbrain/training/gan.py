@@ -17,7 +17,7 @@ from jaxbrain.config import Config, OptimConfig, require_names
 from jaxbrain.nn import modules
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
-from jaxbrain.training import augment, losses, optim, plans
+from jaxbrain.training import augment, codes, losses, optim, plans
 from jaxbrain.types import Array, Batch, GANState, NetState, Params
 
 
@@ -48,6 +48,8 @@ def _require_images(cfg: Config, image: Array, count: int) -> Array:
 def init(cfg: Config, key: Array, networks: Networks | None = None) -> GANState:
     """A fresh GAN for images of `cfg.gan.image_size`. The key is consumed.
 
+    With `cfg.gan.anchor` its codes are empty: `loops.init_gan` fits them on images.
+
     Raises:
         ConfigError: for networks that are no modules or give other shapes.
     """
@@ -67,7 +69,8 @@ def init(cfg: Config, key: Array, networks: Networks | None = None) -> GANState:
     discriminator = net(judge, gan.discriminator_optim)
     # A copy, so that no buffer appears twice in a state that will be donated.
     average = jax.tree.map(jnp.copy, optim.variables(generator)) if _averages(cfg) else {}
-    return GANState(jnp.int32(0), generator, discriminator, average)
+    found = codes.empty(cfg) if gan.anchor else {}
+    return GANState(jnp.int32(0), generator, discriminator, average, found)
 
 
 def _averages(cfg: Config) -> bool:
@@ -85,6 +88,7 @@ class _Keys(NamedTuple):
     fool: Array
     noise: Array
     fresh_noise: Array
+    code: Array
 
 
 class _Step(NamedTuple):
@@ -120,7 +124,7 @@ class _Step(NamedTuple):
         chex.assert_shape(image, (None, size, size, channels))
         chex.assert_shape(self.label, image.shape[:1])
         chex.assert_type([image, self.label], [jnp.float32, jnp.int32])
-        if self.cfg.gan.augment == "reflect":
+        if self.cfg.gan.augment in ("reflect", "gentle"):
             image = augment.reflect(image, self._image_keys(keys.reflect))
         return image
 
@@ -130,9 +134,11 @@ class _Step(NamedTuple):
         order = jax.random.permutation(key, self._count())
         return self._own(order < int(self.cfg.gan.flip * self._count()))
 
-    def draw(self, key: Array, noise_key: Array, params: Params) -> tuple[Array, Params]:
+    def latents(self, key: Array) -> Array:
+        return self._own(latents(self.cfg, self._count(), key))
+
+    def draw(self, z: Array, noise_key: Array, params: Params) -> tuple[Array, Params]:
         """Synthetic images of the batch's labels, and the generator's batch_stats."""
-        z = self._own(latents(self.cfg, self._count(), key))
         stats = self.state.generator.batch_stats
         image, stats = self._train("generator", params, stats, noise_key, z, self.label)
         return _require_images(self.cfg, image, self.label.shape[0]), stats
@@ -140,8 +146,9 @@ class _Step(NamedTuple):
     def judge(self, key: Array, params: Params, batch_stats: Params, image: Array):
         """Logits [B] of images, and the discriminator's batch_stats."""
         augment_key, dropout_key = jax.random.split(key)
-        if self.cfg.gan.augment == "diffaug":
-            image = augment.diffaug(image, self._image_keys(augment_key))
+        changes = {"diffaug": augment.diffaug, "gentle": augment.gentle}
+        if change := changes.get(self.cfg.gan.augment):
+            image = change(image, self._image_keys(augment_key))
         logits, stats = self._train(
             "discriminator", params, batch_stats, dropout_key, image, self.label
         )
@@ -200,11 +207,22 @@ class _Step(NamedTuple):
         # A user's discriminator may mix the images of a batch.
         return loss, pull_judge((jnp.zeros_like(logits[0]), slope))[1]
 
-    def fool(self, keys: _Keys, discriminator: NetState, params: Params):
+    def fool(self, keys: _Keys, discriminator: NetState, real: Array, params: Params):
         """The generator's loss on images of its own, and its batch_stats."""
-        image, stats = self.draw(keys.fresh, keys.fresh_noise, params)
+        gan, z = self.cfg.gan, self.latents(keys.fresh)
+        if gan.anchor:
+            # Every second image is drawn at the code of a real one.
+            at_code = self._own(jnp.arange(self._count()) % 2 == 1)
+            noise = self._own(jax.random.normal(keys.code, (self._count(), gan.latent_size)))
+            code = codes.of(self.state.codes, real, self.label, noise)
+            z = jnp.where(at_code[:, None], code, z)
+        image, stats = self.draw(z, keys.fresh_noise, params)
         logits, _ = self.judge(keys.fool, *discriminator[:2], image)
-        return losses.generator_loss(self.cfg.gan.loss, logits), stats
+        loss = losses.generator_loss(gan.loss, logits)
+        if gan.anchor:
+            apart = jnp.where(at_code, codes.difference(image, real), 0.0)
+            loss = loss + gan.anchor * 2.0 * apart.mean()
+        return loss, stats
 
     def update(self, options: OptimConfig, net: NetState, grads: Params, batch_stats: Params):
         """The network after one optimiser step."""
@@ -242,7 +260,10 @@ def train_step(
 
     Returns:
         The new state, and sums over the batch: losses, scores (sigmoids of the logits),
-        accuracy (share of real and synthetic images on their side of 0), count.
+        accuracy (share of real and synthetic images on their side of 0), real_sign (signs of
+        the logits of real images: a mean that goes to 1 tells of a discriminator that knows
+        its images by heart; Karras et al., "Training generative adversarial networks with
+        limited data", 2020, their r_t), count.
 
     Raises:
         ConfigError: for unknown names, and networks that give other shapes.
@@ -254,7 +275,7 @@ def train_step(
     # The chain rule is cut at the synthetic images and at the logits, so that the
     # discriminator and the generator share one forward pass.
     fake, pull_generator, stats_g = jax.vjp(
-        partial(once.draw, keys.z, keys.noise), params_g, has_aux=True
+        partial(once.draw, once.latents(keys.z), keys.noise), params_g, has_aux=True
     )
     logits, pull_judge, stats_d = jax.vjp(
         partial(once.judge_both, keys.judge, real), params_d, fake, has_aux=True
@@ -267,14 +288,15 @@ def train_step(
         loss_g, fake_grads = once.other_side(logits, slopes, fake_grads, pull_judge)
         (grads_g,) = pull_generator(fake_grads)
     else:
-        fool = jax.value_and_grad(partial(once.fool, keys, discriminator), has_aux=True)
+        fool = jax.value_and_grad(partial(once.fool, keys, discriminator, real), has_aux=True)
         (loss_g, stats_g), grads_g = fool(params_g)
     generator = once.update(gan.generator_optim, state.generator, grads_g, stats_g)
     average = state.average
     if _averages(cfg):
         average = optim.averaged(average, generator, gan.average_half_life)
     sums = _sums(logits, loss_d, loss_g, axis_name)
-    return GANState(state.step + 1, generator, discriminator, average), sums
+    new = GANState(state.step + 1, generator, discriminator, average, state.codes)
+    return new, sums
 
 
 def _sums(logits: tuple, loss_d: Array, loss_g: Array, axis_name: str | None) -> dict[str, Array]:
@@ -287,14 +309,17 @@ def _sums(logits: tuple, loss_d: Array, loss_g: Array, axis_name: str | None) ->
         "real_score": jax.nn.sigmoid(real).sum(),
         "fake_score": jax.nn.sigmoid(fake).sum(),
         "discriminator_accuracy": right * (0.5 * count),
+        "real_sign": jnp.sign(real).sum(),
         "count": jnp.float32(count),
     }
     return sums if axis_name is None else lax.psum(sums, axis_name)
 
 
 def latents(cfg: Config, num: int, key: Array) -> Array:
-    """Standard normal latent vectors [num, latent_size] float32. The key is consumed."""
-    return jax.random.normal(key, (num, cfg.gan.latent_size))
+    """Normal latent vectors [num, latent_size] float32 of standard deviation `gan.spread`. The
+    key is consumed."""
+    z = jax.random.normal(key, (num, cfg.gan.latent_size))
+    return z if cfg.gan.spread == 1 else cfg.gan.spread * z
 
 
 def generate(

@@ -19,7 +19,8 @@ from jax import lax
 
 from jaxbrain.config import Config
 from jaxbrain.data.preprocess import to_float
-from jaxbrain.training import classifier, gan
+from jaxbrain.errors import ConfigError
+from jaxbrain.training import classifier, codes, gan
 from jaxbrain.training.plans import (
     Plan,
     classifier_plan,
@@ -44,6 +45,7 @@ GAN_METRICS = (
     "real_score",
     "fake_score",
     "discriminator_accuracy",
+    "real_sign",
     "count",
 )
 CLASSIFIER_METRICS = "loss", "correct", "count"
@@ -133,9 +135,31 @@ class Resident(NamedTuple):
         return classifier.standardised(training.cfg, state, read, weight), read
 
 
-def init_gan(cfg: Config, key: Array, networks: gan.Networks | None = None) -> GANState:
-    """The fresh GAN that `train_gan` starts from, given the key of the training."""
+def fresh_gan(cfg: Config, key: Array, networks: gan.Networks | None = None) -> GANState:
+    """`gan.init`, given the key of the training."""
     return gan.init(cfg, split_key(key)[0], networks)
+
+
+def init_gan(
+    cfg: Config,
+    key: Array,
+    networks: gan.Networks | None = None,
+    data: Dataset | None = None,
+) -> GANState:
+    """The fresh GAN that `train_gan` starts from, given the key of the training.
+
+    data: the training images; needed with `cfg.gan.anchor`, whose codes are fitted on them.
+
+    Raises:
+        ConfigError: without data where they are needed.
+    """
+    if cfg.gan.anchor and data is None:
+        raise ConfigError(f"gan.anchor is {cfg.gan.anchor}: expected the training images with it")
+    state = fresh_gan(cfg, key, networks)
+    if not cfg.gan.anchor:
+        return state
+    small = map_batches(codes.small, data.image, cfg.gan.batch_size)
+    return state._replace(codes=codes.fit(cfg, small, data.label))
 
 
 def run_gan(
@@ -192,7 +216,7 @@ def train_gan(
     training = Training(cfg, key, networks, lr_scale, axis_name)
     training.plan("gan", data.label.shape[0])  # refuses before anything is drawn
     start = 0 if state is None else state.step
-    state = init_gan(cfg, key, networks) if state is None else state
+    state = init_gan(cfg, key, networks, data) if state is None else state
     return run_gan(training, Resident(data), state, start, stop)
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.config import Config
-from jaxbrain.training import classifier, gan, loops
+from jaxbrain.training import classifier, codes, gan, loops
 from jaxbrain.types import Array, ClassifierState, Dataset, GANState, History
 
 # Steps that one block of images serves, and images at a time without steps.
@@ -26,7 +26,9 @@ _IMAGES = 1024
 # One compiled program each, found again by every call.
 _order = jax.jit(loops.Plan.order, static_argnums=0)
 _take = jax.jit(loops.Plan.take, static_argnums=0)
-_init_gan = jax.jit(loops.init_gan, static_argnums=(0, 2))
+_fresh_gan = jax.jit(loops.fresh_gan, static_argnums=(0, 2))
+_small = jax.jit(codes.small)
+_codes = jax.jit(codes.fit, static_argnums=0)
 _fitted = jax.jit(loops.fitted, static_argnums=(0, 5))
 _byte_sum = jax.jit(loops.byte_sum)
 _standardised = jax.jit(classifier.standardised, static_argnums=0)
@@ -112,6 +114,16 @@ class OnHost(NamedTuple):
         return _standardised(training.cfg, state, jnp.asarray(read), weight), read
 
 
+def init_gan(cfg: Config, data: Dataset, key: Array, networks=None) -> GANState:
+    """`loops.init_gan` with images on the host."""
+    state = _fresh_gan(cfg, key, networks)
+    if not cfg.gan.anchor:
+        return state
+    parts = [np.asarray(_small(np.asarray(data.image[rows]))) for rows in _slices(len(data.label))]
+    label = np.asarray(data.label, np.int32)
+    return state._replace(codes=_codes(cfg, np.concatenate(parts), label))
+
+
 def train_gan(
     cfg: Config,
     data: Dataset,
@@ -130,7 +142,7 @@ def train_gan(
     data.check(cfg.gan.image_size, cfg.data.num_classes)
     training = loops.Training(cfg, key, networks, lr_scale)
     training.plan("gan", len(data.label))  # refuses before anything is drawn
-    state = _init_gan(cfg, key, networks) if state is None else state
+    state = init_gan(cfg, data, key, networks) if state is None else state
     return loops.run_gan(training, OnHost(data), state, int(state.step), stop)
 
 
