@@ -216,9 +216,9 @@ def _one_class(mode: np.ndarray, trained: np.ndarray, rng, draws: int) -> _Class
     count = (mode[:, None] == there).sum(axis=0)
     elsewhere = total - count.sum()
     again = rng.multinomial(total, np.append(count, elsewhere) / total, size=draws)[:, :-1]
-    share = np.concatenate([count[None], again]) / total
-    overlap = float(np.minimum(share[0], expected).sum())
-    return _Class(there, share >= ENOUGH * expected, share.sum(axis=1) * total, overlap)
+    held = np.concatenate([count[None], again])
+    overlap = float(np.minimum(held[0] / total, expected).sum())
+    return _Class(there, held >= ENOUGH * expected * total, held.sum(axis=1), overlap)
 
 
 def _with_interval(values: np.ndarray) -> dict:
