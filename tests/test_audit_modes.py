@@ -79,6 +79,16 @@ def test_distances_are_those_to_the_nearest():
     np.testing.assert_allclose(audit._nearest(one, other), np.sqrt(gap.min(1)), atol=1e-7)
 
 
+def test_detail_is_what_averages_take_away():
+    """Of a chequered image all at the first, of stripes two pixels wide all at the second."""
+    row = np.arange(16)
+    chequered = ((row[:, None] + row) % 2 * 200).astype(np.uint8)
+    stripes = np.broadcast_to(row // 2 % 2 * 100, (16, 16)).astype(np.uint8)
+    found = np.exp(audit._detail(np.stack([chequered, stripes])[..., None])) - 1e-3
+    expected = [[100 / 255, 0, 0, 0], [0, 50 / 255, 0, 0]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 @pytest.fixture(scope="module")
 def oracle():
     """Little trained: it must know the easy factors."""
@@ -91,7 +101,7 @@ def test_the_oracle_beats_chance_on_every_factor(oracle):
     chance = {"mode": 1 / 30, "label": 1 / 2, "contrast": 1 / 3, "ventricles": 1 / 2}
     for name, share in (chance | {"side": 1 / 2, "half": 1 / 2}).items():
         assert oracle.accuracy[name] > share + 0.6 * (1 - share), name
-    assert oracle.accuracy["none"] < 0.03
+    assert oracle.accuracy["none"] < 0.04
 
 
 def test_the_oracle_names_no_mode_of_what_is_no_phantom(oracle):
@@ -101,6 +111,10 @@ def test_the_oracle_names_no_mode_of_what_is_no_phantom(oracle):
     black = np.zeros((2, 32, 32, 1), np.uint8)
     assert (audit.of_images(oracle, np.concatenate([noise, smooth, black])) == audit.NONE).all()
     data, mode = modes.dataset(jax.random.key(5), 120, 32, 0.2)
+    # As a failed GAN's: right at a glance, chequered when looked at.
+    odd = (np.indices((32, 32)).sum(0) % 2 * 70)[..., None]
+    chequered = np.clip(data.image + odd - 35, 0, 255).astype(np.uint8)
+    assert (audit.of_images(oracle, chequered) == audit.NONE).all()
     found = audit.of_images(oracle, data.image)
     assert found.dtype == np.int32 and (found == mode).mean() > 0.6
 
@@ -111,7 +125,7 @@ def test_the_oracle_names_no_mode_of_what_is_no_phantom(oracle):
 def test_the_oracle_is_right(difficulty, optimised):
     """As the benchmark fits it."""
     oracle = audit.fitted(jax.random.key(1), 64, difficulty)
-    assert oracle.accuracy.pop("none") < 0.03
+    assert oracle.accuracy.pop("none") < 0.04
     assert oracle.accuracy.pop("mode") > 0.95
     assert min(oracle.accuracy.values()) > 0.97
     # Without the modes of one contrast a third is missing, and no more.
@@ -120,3 +134,8 @@ def test_the_oracle_is_right(difficulty, optimised):
     found = audit.of_images(oracle, data.image[kept])
     label = modes.TABLE[mode[kept], 0]
     assert recall(found, label, np.arange(30))["recall"]["value"] == pytest.approx(2 / 3, abs=0.04)
+
+
+def test_an_odd_size_is_refused(key):
+    with pytest.raises(DataError, match="size is 33: expected an even number"):
+        audit.fitted(key, 33)

@@ -2,8 +2,9 @@
 phantoms with known modes (`jaxbrain.data.modes`).
 
 An oracle, a CNN trained on thousands of fresh phantoms, says which mode an image is of. It
-answers "none" for what is far from every phantom and for what it is not sure of, so that
-noise and pictures between two modes count for nothing.
+answers "none" for what is far from every phantom, for what has not their fine detail and
+for what it is not sure of, so that noise, the chequered images of a GAN that failed and
+pictures between two modes count for nothing.
 """
 
 from typing import NamedTuple
@@ -23,8 +24,7 @@ NONE = -1
 # Of a mode's share in the training images, what the samples must hold for it to count as
 # drawn. The oracle's own errors put less than that into a mode that is not there.
 ENOUGH = 0.1
-# Share of fresh phantoms that are farther from the phantoms the oracle knows than it takes,
-# and of those that it is less sure of.
+# Share of fresh phantoms that each of the three reasons for "none" refuses.
 _REFUSED = 0.01
 _SIDE = 32
 _CHECKED = 2000
@@ -36,9 +36,9 @@ _predict = jax.jit(loops.predict, static_argnums=0)
 class Oracle(NamedTuple):
     """Says which mode an image is of; `fitted` makes one.
 
-    cfg, state: of its CNN. known: [R, 1024] float32 thumbnails of the phantoms it has seen.
-    farthest: the largest distance, to the nearest of them, that it takes; surest: the
-    smallest probability of its answer that it takes. accuracy: of its answers on fresh
+    cfg, state: of its CNN. known: [R, 1024] float32 thumbnails of the phantoms it has seen;
+    detail: [R, B] float64, their `_detail`. limits: [3], of `_doubts`, the largest that it
+    takes: the 99 % quantiles of fresh phantoms. accuracy: of its answers on fresh
     phantoms that it took: of the "mode" and of each factor ("label", "contrast",
     "ventricles", and of tumours "side", "half"); "none": share of them that it refused.
     """
@@ -46,8 +46,8 @@ class Oracle(NamedTuple):
     cfg: Config
     state: ClassifierState
     known: np.ndarray
-    farthest: float
-    surest: float
+    detail: np.ndarray
+    limits: np.ndarray
     accuracy: dict[str, float]
 
 
@@ -84,11 +84,30 @@ def _nearest(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.concatenate(found), 0.0) / one.shape[1])
 
 
-def _answers(cfg: Config, state, known: np.ndarray, image: np.ndarray) -> tuple:
-    """The likeliest mode, its probability, the distance to the nearest phantom, [N] each."""
+def _detail(image: np.ndarray) -> np.ndarray:
+    """Logarithms of what averages over 2 x 2 pixels take away from an image, and from what
+    is left, up to four times: [N, S, S, 1] uint8 -> [N, B] float64."""
+    grey, found = image[..., 0] / 255.0, []
+    while len(found) < 4 and grey.shape[1] % 2 == 0:
+        count, half = len(grey), grey.shape[1] // 2
+        cells = grey.reshape(count, half, 2, half, 2)
+        grey = cells.mean(axis=(2, 4))
+        lost = (cells - grey[:, :, None, :, None]).reshape(count, -1).std(axis=1)
+        found.append(np.log(lost + 1e-3))
+    return np.stack(found, axis=1)
+
+
+def _doubts(oracle: Oracle, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest mode [N], and [N, 3] reasons not to believe it, the more the larger: the
+    distance of the thumbnail to the nearest phantom's, Mahalanobis' distance of the detail
+    to that of phantoms, and how unsure the CNN is."""
     small = _small(image)
-    share = np.asarray(_predict(cfg, state, small))
-    return share.argmax(axis=1), share.max(axis=1), _nearest(_flat(small), known)
+    share = np.asarray(_predict(oracle.cfg, oracle.state, small))
+    gap = _detail(np.asarray(image)) - oracle.detail.mean(axis=0)
+    inverse = np.linalg.inv(np.atleast_2d(np.cov(oracle.detail, rowvar=False)))
+    rough = np.sqrt(np.einsum("ni,ij,nj->n", gap, inverse, gap))
+    near = _nearest(_flat(small), oracle.known)
+    return share.argmax(axis=1), np.stack([near, rough, 1.0 - share.max(axis=1)], axis=1)
 
 
 def fitted(
@@ -100,21 +119,25 @@ def fitted(
 
     Args:
         key: of the phantoms and of the CNN. The key is consumed.
-        size: side of the phantoms, pixels. difficulty: in [0, 1].
+        size: side of the phantoms, pixels, even. difficulty: in [0, 1].
         num: of the phantoms it learns from. epochs: how often it sees each.
+
+    Raises:
+        DataError: for an odd size, and fewer than 48 phantoms.
     """
+    if size % 2:
+        raise DataError(f"size is {size}: expected an even number of pixels")
     seen_key, check_key, fit_key = jax.random.split(key, 3)
     seen, mode = modes.dataset(seen_key, num, size, difficulty)
     cfg, small = _config(epochs), _small(seen.image, mode)
     state, _ = _train(cfg, small, fit_key)
-    known = _flat(small)
+    oracle = Oracle(cfg, state, _flat(small), _detail(seen.image), np.full(3, np.inf), {})
     fresh, truth = modes.dataset(check_key, _CHECKED, size, difficulty)
-    found, sure, distance = _answers(cfg, state, known, fresh.image)
-    farthest = float(np.quantile(distance, 1.0 - _REFUSED))
-    surest = float(np.quantile(sure, _REFUSED))
-    taken = (distance <= farthest) & (sure >= surest)
+    found, doubts = _doubts(oracle, fresh.image)
+    limits = np.quantile(doubts, 1.0 - _REFUSED, axis=0)
+    taken = (doubts <= limits).all(axis=1)
     accuracy = _accuracy(found[taken], truth[taken]) | {"none": float(1.0 - taken.mean())}
-    return Oracle(cfg, state, known, farthest, surest, accuracy)
+    return oracle._replace(limits=limits, accuracy=accuracy)
 
 
 def _accuracy(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -129,8 +152,8 @@ def _accuracy(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 def of_images(oracle: Oracle, image: np.ndarray) -> np.ndarray:
     """The mode of each image: [N, S, S, 1] uint8 -> [N] int32, rows of `modes.TABLE`, or
     `NONE`."""
-    found, sure, distance = _answers(oracle.cfg, oracle.state, oracle.known, image)
-    taken = (distance <= oracle.farthest) & (sure >= oracle.surest)
+    found, doubts = _doubts(oracle, image)
+    taken = (doubts <= oracle.limits).all(axis=1)
     return np.where(taken, found, NONE).astype(np.int32)
 
 
