@@ -17,6 +17,7 @@ from benchmarks import (
     common,
     devices,
     input,
+    modes,
     scaling,
     seeds,
     step,
@@ -114,6 +115,45 @@ def test_input(tmp_path):
     options = input.Options(json=tmp_path / "input.json", images=6, size=32, batch=2, rounds=1)
     input.main(options)
     assert result(options.json)["input"]["load_folder, png"]["images_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_modes(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "tiny", tiny)
+    options = modes.Options(
+        json=tmp_path / "modes.json",
+        preset="tiny",
+        images=48,
+        steps=2,
+        samples=50,
+        plain=True,
+        sheet=tmp_path / "sheets" / "modes.png",
+        oracle_images=48,
+        oracle_epochs=1,
+    )
+    modes.main(options)
+    found = result(options.json)
+    assert found["steps"] == 2 and found["size"] == 32 and len(found["seeds"]) == 1
+    assert options.sheet.stat().st_size > 1000
+    assert list(found["seeds"][0]) == ["training images", "fresh phantoms", "tiny", "plain"]
+    for entry in found["seeds"][0].values():
+        for name in ("recall", "precision"):
+            low, high = entry[name]["interval"]
+            assert 0 <= low <= high <= 1 and 0 <= entry[name]["value"] <= 1
+    # Two updates draw nothing yet.
+    assert found["seeds"][0]["tiny"]["recall"]["value"] < 0.3
+    with pytest.raises(ConfigError, match="seeds is 0, samples is 1000: expected at least 1 and"):
+        modes.main(modes.Options(seeds=0))
+
+
+def test_the_plain_gan_is_the_papers_at_the_same_widths():
+    cfg = config.cpu()
+    plain = modes.plain(cfg).gan
+    same = "image_size", "filters", "projection", "batch_size", "steps"
+    for field in dataclasses.fields(plain):
+        other = cfg.gan if field.name in same else config.paper().gan
+        assert getattr(plain, field.name) == getattr(other, field.name), field.name
+    assert plain.loss == "bce" and plain.generator_condition == "concat"
 
 
 @pytest.mark.slow

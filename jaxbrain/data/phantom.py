@@ -27,6 +27,17 @@ _CONTRASTS = (
 _GRID_DRAWS = 1340
 
 
+class Mode(NamedTuple):
+    """What a caller may choose of a slice, each [] int32: contrast 0 (T1-like), 1 (T2-like) or
+    2 (FLAIR-like); ventricles 0 (small) or 1 (large); side of the lesion in the picture 0
+    (left) or 1 (right); half of it 0 (front, above) or 1 (back)."""
+
+    contrast: Array | int
+    ventricles: Array | int
+    side: Array | int
+    half: Array | int
+
+
 class Phantom(NamedTuple):
     """A slice and its ground truth, both [S, S, 1] float32 in [0, 1]."""
 
@@ -107,12 +118,23 @@ class _Lesion(NamedTuple):
     v: Array
 
 
-def _lesion(draws: _Draws, head: _Head, there: Array, difficulty: Array) -> _Lesion:
+def _either(choice: Array | int, zero: tuple, one: tuple) -> tuple[Array, Array]:
+    """The ends (low, high) of a range: `zero` where the choice is 0, `one` where it is 1."""
+    return jnp.where(choice == 0, zero[0], one[0]), jnp.where(choice == 0, zero[1], one[1])
+
+
+def _lesion(draws: _Draws, head: _Head, there: Array, difficulty: Array, mode) -> _Lesion:
     """It sits off the midline, inside the brain, and pushes tissue outward."""
     side = jnp.where(draws.uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
-    lesion_u = side * head.width * draws.uniform(0.18, 0.50)
-    lesion_v = head.height * draws.uniform(-0.50, 0.50)
-    size = draws.uniform(0.20, 0.34) - 0.12 * difficulty * draws.uniform(0.4, 1.0)
+    across, along, sizes = (0.18, 0.50), (-0.50, 0.50), (0.20, 0.34)
+    if mode is not None:
+        # Well off the midline and off the middle, so that it is in one quarter.
+        side = jnp.where(mode.side == 0, -1.0, 1.0)
+        across, along = (0.28, 0.46), _either(mode.half, (-0.44, -0.22), (0.22, 0.44))
+        sizes = (0.26, 0.34)
+    lesion_u = side * head.width * draws.uniform(*across)
+    lesion_v = head.height * draws.uniform(*along)
+    size = draws.uniform(*sizes) - 0.12 * difficulty * draws.uniform(0.4, 1.0)
     stretch = draws.uniform(0.75, 1.3)
     away_u, away_v = head.u - lesion_u, head.v - lesion_v
     distance = jnp.sqrt((away_u * stretch) ** 2 + (away_v / stretch) ** 2)
@@ -120,7 +142,7 @@ def _lesion(draws: _Draws, head: _Head, there: Array, difficulty: Array) -> _Les
     return _Lesion(distance, size, there, head.u - push * away_u, head.v - push * away_v)
 
 
-def _brain(draws: _Draws, soft: float, depth: Array, u: Array, v: Array, tissue):
+def _brain(draws: _Draws, soft: float, depth: Array, u: Array, v: Array, tissue, mode):
     """Folded grey matter, white matter, ventricles and falx: [S, S] grey levels, and the
     ventricles' mask. depth: 1 at the brain's surface."""
     # Folds: thin lines where smooth noise crosses zero, near the brain's surface.
@@ -134,7 +156,10 @@ def _brain(draws: _Draws, soft: float, depth: Array, u: Array, v: Array, tissue)
 
     # Ventricles: two horns that bend away from the midline at both ends.
     length, bend = draws.uniform(0.26, 0.42), draws.uniform(0.5, 1.1)
-    thickness = draws.uniform(0.030, 0.075)
+    sizes = (0.030, 0.075)
+    if mode is not None:
+        sizes = _either(mode.ventricles, (0.030, 0.040), (0.085, 0.100))
+    thickness = draws.uniform(*sizes)
     along = (v + 0.03) / length
     centre = 0.07 + bend * 0.16 * along**2
     horn = thickness * jnp.sqrt(jnp.clip(1.05 - along**2, 0.0, 1.0))
@@ -177,7 +202,11 @@ def _with_lesion(draws, soft, matter, brain, ventricle, lesion: _Lesion, difficu
 
 
 def draw(
-    key: Array, label: Array | int, size: int = 64, difficulty: float | Array = 0.5
+    key: Array,
+    label: Array | int,
+    size: int = 64,
+    difficulty: float | Array = 0.5,
+    mode: Mode | None = None,
 ) -> Phantom:
     """One slice: scalp, skull, folded grey matter, white matter, ventricles, falx; with
     label 1 a lesion with core, rim, oedema and mass effect.
@@ -191,6 +220,8 @@ def draw(
         label: 0 normal, 1 tumour.
         size: side in pixels, 16 or more; static.
         difficulty: in [0, 1].
+        mode: what is chosen for it (`jaxbrain.data.modes`); None leaves it to the key, over
+            wider ranges that run into one another.
 
     Returns:
         A `Phantom`; the lesion's mask is zero everywhere for label 0.
@@ -199,11 +230,13 @@ def draw(
     draws = _Draws(scalar_key, grid_key, size)
     difficulty = jnp.float32(difficulty)
     pick = jax.random.randint(pick_key, (), 0, len(_CONTRASTS))
-    levels = jnp.asarray(_CONTRASTS)[pick] + 0.05 * jax.random.normal(level_key, (len(_TISSUES),))
+    pick = pick if mode is None else mode.contrast
+    vary = 0.05 if mode is None else 0.03
+    levels = jnp.asarray(_CONTRASTS)[pick] + vary * jax.random.normal(level_key, (len(_TISSUES),))
     tissue = dict(zip(_TISSUES, jnp.clip(levels, 0.03, 1.0), strict=True))
 
     head = _head(draws)
-    lesion = _lesion(draws, head, jnp.float32(label), difficulty)
+    lesion = _lesion(draws, head, jnp.float32(label), difficulty, mode)
     skull = draws.uniform(0.05, 0.08)
     scalp_in = 1.0 - draws.uniform(0.04, 0.08)
     bone_in = scalp_in - skull
@@ -213,7 +246,7 @@ def draw(
         for edge in (1.0, scalp_in, bone_in, brain_edge)
     )
     depth = head.radius / brain_edge
-    matter, ventricle = _brain(draws, head.soft, depth, lesion.u, lesion.v, tissue)
+    matter, ventricle = _brain(draws, head.soft, depth, lesion.u, lesion.v, tissue, mode)
     matter = _with_spots(draws, head, matter, difficulty)
     matter, mask = _with_lesion(
         draws, head.soft, matter, brain, ventricle, lesion, difficulty, tissue
@@ -245,24 +278,38 @@ _keys = jax.jit(jax.random.split, static_argnums=1)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _draw_some(keys, label, size, difficulty):
-    one = functools.partial(draw, size=size, difficulty=difficulty)
-    return jnp.round(jax.vmap(one)(keys, label).image * 255.0).astype(jnp.uint8)
+def _draw_some(keys, label, size, difficulty, mode):
+    def one(key, label, mode):
+        return draw(key, label, size, difficulty, mode).image
+
+    return jnp.round(jax.vmap(one)(keys, label, mode) * 255.0).astype(jnp.uint8)
 
 
-def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 0.5) -> Dataset:
-    """A balanced `Dataset` of phantoms: `num_per_class` normal ones, then as many with a
-    tumour, each its own group. The key is consumed."""
-    count = 2 * num_per_class
-    label = np.repeat(np.arange(2, dtype=np.int32), num_per_class)
+def images(key: Array, label: np.ndarray, size: int, difficulty: float, mode=None) -> np.ndarray:
+    """One slice for each label.
+
+    label: [N] int32, N at least 1. mode: a `Mode` of arrays [N], or None. The key is consumed.
+
+    Returns [N, size, size, 1] uint8.
+    """
+    count = len(label)
     words = np.asarray(jax.random.key_data(_keys(key, count)))
     image = []
     for start in range(0, count, _TOGETHER):
         # The last ones are filled up with the first.
         some = np.arange(start, start + _TOGETHER) % count
         keys = jax.random.wrap_key_data(words[some], impl=jax.random.key_impl(key))
-        image.append(np.asarray(_draw_some(keys, label[some], size, difficulty)))
-    arrays = np.concatenate(image)[:count], label, np.arange(count, dtype=np.int32)
+        chosen = jax.tree.map(lambda leaf, some=some: leaf[some], mode)
+        image.append(np.asarray(_draw_some(keys, label[some], size, difficulty, chosen)))
+    return np.concatenate(image)[:count]
+
+
+def dataset(key: Array, num_per_class: int, size: int = 64, difficulty: float = 0.5) -> Dataset:
+    """A balanced `Dataset` of phantoms: `num_per_class` normal ones, then as many with a
+    tumour, each its own group. The key is consumed."""
+    label = np.repeat(np.arange(2, dtype=np.int32), num_per_class)
+    image = images(key, label, size, difficulty)
+    arrays = image, label, np.arange(len(label), dtype=np.int32)
     return Dataset(*map(jax.device_put, arrays))
 
 
