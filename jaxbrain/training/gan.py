@@ -293,7 +293,7 @@ def train_step(
     generator = once.update(gan.generator_optim, state.generator, grads_g, stats_g)
     average = state.average
     if _averages(cfg):
-        average = optim.averaged(average, generator, gan.average_half_life)
+        average = optim.averaged(average, generator, gan.average_half_life, state.step)
     sums = _sums(logits, loss_d, loss_g, axis_name)
     new = GANState(state.step + 1, generator, discriminator, average, state.codes)
     return new, sums

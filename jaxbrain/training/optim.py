@@ -164,8 +164,15 @@ def variables(net: NetState) -> dict:
     return {"params": net.params, "batch_stats": net.batch_stats}
 
 
-def averaged(average: dict, net: NetState, half_life: float) -> dict:
+def averaged(average: dict, net: NetState, half_life: float, step: Array | None = None) -> dict:
     """The moving average of a network's `variables` after one step; an old value counts for
-    half after `half_life` steps."""
+    half after `half_life` steps.
+
+    step: [] int32, updates before; with it the average forgets faster at first, so that it is
+        not of weights that had learnt nothing (a tenth of the steps so far, while that is
+        less).
+    """
     keep = 0.5 ** (1.0 / half_life)
+    if step is not None:
+        keep = jnp.minimum(keep, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
     return jax.tree.map(lambda old, new: old * keep + new * (1.0 - keep), average, variables(net))
