@@ -29,14 +29,15 @@ def from_dict(values: dict, where: str = "config") -> Config:
 
 
 def _read(kind: type, values, where: str):
-    if kind is OptimConfig and isinstance(values, str):
+    hints = get_type_hints(kind)
+    # A user's own dataclass has left its fields, other objects how they print.
+    if kind is OptimConfig and (not isinstance(values, dict) or not hints.keys() & values.keys()):
         raise ConfigError(
-            f"{where} is an optimiser of its own, {values:.100}: it cannot be read back: expected "
-            "the fields of an OptimConfig"
+            f"{where} is an optimiser of its own, {values!r:.100}: it cannot be read back: "
+            "expected the fields of an OptimConfig"
         )
     if not isinstance(values, dict):
         raise ConfigError(f"{where} is {values!r:.100}: expected the fields of a {kind.__name__}")
-    hints = get_type_hints(kind)
     if unknown := [name for name in values if name not in hints]:
         raise ConfigError(f"{where} has {', '.join(unknown)}: no field of this version's")
     if missing := [name for name in hints if name not in values]:
