@@ -16,7 +16,7 @@ def sides(results: dict) -> list[str]:
     """Lines that say how many images are on which side."""
     lines = []
     for name, found in results["data"].items():
-        if name == "source" or not (total := sum(found["images"].values())):
+        if name in ("source", "root") or not (total := sum(found["images"].values())):
             continue
         counts = "  ".join(f"{one} {n}" for one, n in found["images"].items())
         lines.append(f"{name:<9} {total} images of {found['groups']} groups: {counts}")

@@ -2,6 +2,7 @@
 on with as every study is, and there for `sample` and `audit`."""
 
 import functools
+import os
 import time
 from pathlib import Path
 
@@ -128,7 +129,12 @@ def _write_sides(opened: Session, data: Dataset, side: np.ndarray) -> None:
 def _counts(opened: Session, data: Dataset, side: np.ndarray) -> dict:
     """Images and groups of each side, by class."""
     names, label, group = opened.records.class_names, np.asarray(data.label), opened.study.group
-    found = {"source": "phantoms" if opened.records.layout == "arrays" else "folder"}
+    root = opened.records.root
+    found = {
+        "source": "phantoms" if opened.records.layout == "arrays" else "folder",
+        # For `audit`, which reads them again.
+        "root": os.path.abspath(root) if os.path.exists(root) else root,
+    }
     for number, name in enumerate(held.SIDES):
         own = side == number
         counts = {one: int((own & (label == k)).sum()) for k, one in enumerate(names)}
