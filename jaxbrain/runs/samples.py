@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxbrain.audit import generative
+from jaxbrain.audit import watching
 from jaxbrain.data.preprocess import resized
 from jaxbrain.reports import drawing
 from jaxbrain.runs.files import file_name, whole
@@ -46,13 +46,13 @@ class Samples:
         if step == training.total:
             self._draw(lane)
         found = {
-            "sample_spread": generative.spread(image, label),
-            "real_spread": generative.spread(real, real_label),
-            "frechet_thumbnail": generative.frechet(*map(generative.features, (real, image))),
+            "sample_spread": watching.spread(image, label),
+            "real_spread": watching.spread(real, real_label),
+            "frechet_thumbnail": watching.frechet(*map(watching.features, (real, image))),
         }
         if step == training.total:
             events = [*looks(self.log.of(lane.name)), {"step": step} | means | found]
-            for text in generative.warnings(events, found["real_spread"]):
+            for text in watching.warnings(events, found["real_spread"]):
                 self.log.line(f"warning {self.title(lane, '')}: {text}")
         return found
 
@@ -115,5 +115,5 @@ def judgement(events: list[dict]) -> dict:
         "real_spread": real,
         "last": {name: events[-1][name] for name in names},
         "best": {name: best[name] for name in names},
-        "warnings": generative.warnings(events, real),
+        "warnings": watching.warnings(events, real),
     }

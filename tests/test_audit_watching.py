@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxbrain.audit import generative
+from jaxbrain.audit import watching
 
 
 def test_features_are_cell_means():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (5, 32, 32, 1), np.uint8)
     want = image.reshape(5, 8, 4, 8, 4).mean(axis=(2, 4)).reshape(5, 64) / 255.0
-    np.testing.assert_allclose(generative.features(image), want, atol=1e-12)
-    odd = generative.features(rng.integers(0, 256, (3, 42, 42, 1), np.uint8))
+    np.testing.assert_allclose(watching.features(image), want, atol=1e-12)
+    odd = watching.features(rng.integers(0, 256, (3, 42, 42, 1), np.uint8))
     assert odd.shape == (3, 64) and 0.2 < odd.mean() < 0.8
-    flat = generative.features(np.full((2, 42, 42, 1), 51, np.uint8))
+    flat = watching.features(np.full((2, 42, 42, 1), 51, np.uint8))
     np.testing.assert_allclose(flat, 0.2)
 
 
@@ -25,23 +25,23 @@ def test_frechet_against_scipy():
     first, second = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
     root = scipy.linalg.sqrtm(first @ second).real
     want = np.sum((one.mean(0) - two.mean(0)) ** 2) + np.trace(first + second - 2 * root)
-    assert generative.frechet(one, two) == pytest.approx(want, rel=1e-6)
-    assert generative.frechet(one, one) == pytest.approx(0.0, abs=1e-4)
+    assert watching.frechet(one, two) == pytest.approx(want, rel=1e-6)
+    assert watching.frechet(one, one) == pytest.approx(0.0, abs=1e-4)
     # Fewer images than features: covariances without full rank.
     few = rng.normal(size=(20, 64))
-    assert generative.frechet(few, few + 1.0) == pytest.approx(64.0, rel=1e-6)
+    assert watching.frechet(few, few + 1.0) == pytest.approx(64.0, rel=1e-6)
 
 
 def test_spread():
     """The same picture in a class is 0; two grey levels are half their distance."""
     label = np.array([0, 0, 1, 1])
     image = np.zeros((4, 8, 8, 1), np.uint8)
-    assert generative.spread(image, label) == 0.0
+    assert watching.spread(image, label) == 0.0
     image[1] = 255
-    assert generative.spread(image, label) == pytest.approx(0.25)
+    assert watching.spread(image, label) == pytest.approx(0.25)
     # Classes that differ from each other only are alike within.
     image = np.repeat(np.array([10, 10, 200, 200], np.uint8), 64).reshape(4, 8, 8, 1)
-    assert generative.spread(image, label) == 0.0
+    assert watching.spread(image, label) == 0.0
 
 
 def report(step: int, spread: float, accuracy: float) -> dict:
@@ -50,14 +50,14 @@ def report(step: int, spread: float, accuracy: float) -> dict:
 
 def test_a_constant_generator_and_an_oracle_are_seen():
     healthy = [report(i, 0.2, 0.8) for i in range(5)]
-    assert generative.warnings(healthy, 0.2) == []
+    assert watching.warnings(healthy, 0.2) == []
     constant = healthy + [report(i, 0.0, 0.8) for i in range(5, 8)]
-    (text,) = generative.warnings(constant, 0.2)
+    (text,) = watching.warnings(constant, 0.2)
     assert "mode collapse suspected" in text and "to step 7" in text
     oracle = healthy + [report(i, 0.2, 0.999) for i in range(5, 8)]
-    (text,) = generative.warnings(oracle, 0.2)
+    (text,) = watching.warnings(oracle, 0.2)
     assert "discriminator is certain (99.9 %" in text
-    assert len(generative.warnings([report(i, 0.0, 1.0) for i in range(3)], 0.2)) == 2
+    assert len(watching.warnings([report(i, 0.0, 1.0) for i in range(3)], 0.2)) == 2
     # It recovered, or it is too early to say.
-    assert generative.warnings(constant + [report(8, 0.2, 0.8)], 0.2) == []
-    assert generative.warnings(constant[-2:], 0.2) == []
+    assert watching.warnings(constant + [report(8, 0.2, 0.8)], 0.2) == []
+    assert watching.warnings(constant[-2:], 0.2) == []
