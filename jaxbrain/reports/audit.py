@@ -83,15 +83,15 @@ def _membership(results: dict) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             name,
-            measured(found["auroc"]),
-            measured(found["tpr_at_1_fpr"]),
+            measured(found),
+            measured(found["tpr_at"]),
             measured(found.get("control")),
-            f"{found['members']} / {found['others']}",
+            f"{found['positives']} / {found['negatives']}",
         ]
         for name, found in results["membership"].items()
     ]
-    header = ["attack", "AUROC", "TPR at 1 % FPR", "control: training images among themselves"]
-    return [*header, "training / held-out"], rows
+    header = ["attack", "AUROC", "TPR at 1 % FPR", "AUROC of the control"]
+    return [*header, "training / held-out images"], rows
 
 
 def _worst(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -105,8 +105,9 @@ def _worst(results: dict) -> tuple[list[str], list[list[str]]]:
 def _copies(results: dict) -> list[str]:
     found = results["copies"]
     return [
-        f"{found['count']} of {found['of']} synthetic images are at most {found['threshold']:.4f} "
-        "from a training image, the 5 % quantile of held-out images' distances.",
+        f"{found['count']} of {found['synthetic']} synthetic images are at most {found['threshold']:.4f} "
+        f"from a training image; of images like the {found['held_out']} held-out ones "
+        f"{found['expected']:.3f} are expected to be.",
         f"AuthPct (synthetic images further from their nearest training image than that is from "
         f"its own nearest one): {measured(found['authentic'])}.",
     ]
@@ -172,28 +173,15 @@ def pairs(path: Path, synthetic: np.ndarray, nearest: np.ndarray, distance: np.n
     drawing.sheet(path, both)
 
 
-def roc(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve of a score that should be larger for members: false positive and true positive
-    rates, from (0, 0) to (1, 1)."""
-    score = np.concatenate([members, others])
-    levels = np.unique(score)[::-1]
-    rates = [
-        np.concatenate([[0.0], (own[:, None] >= levels[None]).mean(axis=0)])
-        for own in (others, members)
-    ]
-    return rates[0], rates[1]
-
-
-def curves(
-    path: Path, scores: dict[str, tuple], distances: dict[str, np.ndarray], threshold: float
-):
+def curves(path: Path, results: dict, distances: dict[str, np.ndarray]) -> None:
     """`curves.png`: ROC of membership, and cumulative distances to training images.
 
-    scores: attack -> (of training images, of held-out images). distances: set -> [N].
+    distances: set -> [N], to the nearest training image.
     """
     figure, (left, right) = drawing.new_figure(11, 4.6, 2)
-    for name, (members, others) in scores.items():
-        left.plot(*roc(members, others), label=drawing.label(name), drawstyle="steps-post")
+    for name, found in results["membership"].items():
+        fpr, tpr = zip(*found["roc"], strict=True)
+        left.plot(fpr, tpr, label=drawing.label(name), drawstyle="steps-post")
     left.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":")
     left.axvline(0.01, color="0.8", lw=1)
     left.set(xlabel="held-out images called training", ylabel="training images called so")
@@ -201,6 +189,7 @@ def curves(
     for name, values in distances.items():
         ordered = np.sort(values)
         right.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=name)
+    threshold = results["copies"]["threshold"]
     right.axvline(threshold, color="0.6", lw=1, ls=":", label="copied at or below")
     right.set(xlabel="distance to the nearest training image", ylabel="share of images")
     right.set(title="Nearest training images")

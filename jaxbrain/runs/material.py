@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxbrain import config
+from jaxbrain.audit import privacy
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates, load_data, options_of, phantom
 from jaxbrain.data.layout import shown
@@ -49,10 +51,18 @@ class Images(NamedTuple):
     def used(self) -> np.ndarray:
         return self.image[self.use]
 
+    def counts(self, class_names: tuple[str, ...]) -> dict:
+        """How many there are of each class, are left out and why, and are used."""
+        found = np.bincount(self.label, minlength=len(class_names)).tolist()
+        left_out = Counter(why for why in self.why if why)
+        by_class = dict(zip(class_names, found, strict=True))
+        return {"found": by_class, "left_out": dict(left_out), "used": len(self.use)}
+
 
 class Material(NamedTuple):
     """The three sets, and what is known of them. about: JSON values, for `audit.json`; cfg: of
-    what is trained for the audit; saved: the GAN, of a run."""
+    what is trained for the audit; saved: the GAN, of a run; among: what of the real images is
+    used."""
 
     about: dict
     cfg: Config
@@ -61,7 +71,14 @@ class Material(NamedTuple):
     training: Images
     held_out: Images
     warnings: list[str]
+    among: privacy.Kept
     saved: SavedGAN | None = None
+
+    @property
+    def settings(self) -> dict:
+        """What must be the same to go on with an audit, beside the images."""
+        names = ("kind", "size", "options", "seed", "key", "checkpoint")
+        return {name: self.about[name] for name in names if name in self.about}
 
     @property
     def sets(self) -> dict[str, Images]:
@@ -110,14 +127,17 @@ def of_folders(
         names = ("all images",)
         shown_of = "; ".join(f"{n} {', '.join(r.class_names)}" for n, (_, r) in loaded.items())
         warnings.append(f"classes differ ({shown_of}): all images are taken for one class")
-    sets = [
+    drawn, *both = (
         _images(data, records, np.asarray(data.label) * (len(names) > 1))
         for data, records in loaded.values()
-    ]
+    )
+    real = _real(*both)
     about = {"kind": "folders", "size": size, "options": options}
     about |= {name: os.path.abspath(source) for name, source in sources.items()}
-    base = config.cpu()
-    return _checked(Material(about, _sized(base, size, len(names)), names, *sets, warnings))
+    cfg = _sized(config.cpu(), size, len(names))
+    sets = drawn, real.training, real.held_out
+    warnings += real.warnings
+    return _checked(Material(about, cfg, names, *sets, warnings, real.among))
 
 
 def _sized(cfg: Config, size: int, num_classes: int) -> Config:
@@ -157,7 +177,8 @@ def of_run(
 
     Args:
         seed: of the GAN. key: of the latents.
-        n: synthetic images, classes as among training images; 0 draws as many as those.
+        n: synthetic images, classes as among training images; 0 draws as many as there are
+            training images when copies count once.
         data: where its images are now; where they were without it.
 
     Raises:
@@ -177,16 +198,16 @@ def of_run(
     side = np.asarray([rows[files.cell(path)]["side"] for path in records.path])
     small = resized(found, saved.cfg.gan.image_size)
     whole = _images(small, records, np.asarray(small.label))
-    training, held_out = (
-        _some(whole, np.flatnonzero(side == name)) for name in (held.TRAINING, held.HELD_OUT)
-    )
-    counts = np.bincount(training.label, minlength=len(saved.class_names))
+    both = (_some(whole, np.flatnonzero(side == name)) for name in (held.TRAINING, held.HELD_OUT))
+    real = _real(*both)
+    seen = real.training.label[real.training.use]
+    counts = np.bincount(seen, minlength=len(saved.class_names))
     label = np.repeat(np.arange(len(counts), dtype=np.int32), shares(counts, n or counts.sum()))
     drawn = sample.draw(saved, label, jax.random.key(key))
     about = {"kind": "run", "key": key, "size": saved.cfg.gan.image_size} | saved.provenance()
-    synthetic = _drawn(drawn, label, saved.class_names)
-    sets = synthetic, training, held_out
-    return _checked(Material(about, saved.cfg, saved.class_names, *sets, [], saved))
+    sets = _drawn(drawn, label, saved.class_names), real.training, real.held_out
+    known = saved.class_names, *sets, real.warnings, real.among, saved
+    return _checked(Material(about, saved.cfg, *known))
 
 
 def shares(counts: np.ndarray, total: int) -> np.ndarray:
@@ -261,44 +282,58 @@ def _drawn(image: np.ndarray, label: np.ndarray, names: tuple[str, ...]) -> Imag
 # What is compared.
 
 
-def _checked(material: Material) -> Material:
-    """`material` without held-out images that are training images, or near to them, and with
-    one of each group of near-duplicates in use.
+class _Real(NamedTuple):
+    """Training and held-out images with what is in use of them; among: how they were chosen."""
+
+    training: Images
+    held_out: Images
+    among: privacy.Kept
+    warnings: list[str]
+
+
+def _real(training: Images, held_out: Images) -> _Real:
+    """Held-out images that are training images left out, and one of each group of
+    near-duplicates in use (`privacy.kept`).
 
     Raises:
-        DataError: where fewer than 8 images of a set are left.
+        DataError: if no held-out image is left.
     """
-    training, held_out = material.training, material.held_out
-    real = [np.concatenate(both) for both in zip(training[:6], held_out[:6], strict=True)]
-    image, _, _, digest, small, small_head = real
-    count = len(training.label)
-    group = duplicates.groups(small, digest.tolist(), _THRESHOLD, (), small_head)
-    content = [hashlib.sha256(one.tobytes()).hexdigest() for one in image]
-    same = np.isin(digest[count:], digest[:count]) | np.isin(content[count:], content[:count])
-    near = np.isin(group[count:], group[:count]) & ~same
-    why = np.full(len(group), "", object)
-    first = np.isin(np.arange(len(group)), np.unique(group, return_index=True)[1])
-    why[~first] = "a copy of another one"
-    why[count:][near] = "near to a training image"
-    why[count:][same] = "identical with a training image"
-    training = training._replace(use=np.flatnonzero(why[:count] == ""), why=tuple(why[:count]))
-    held_out = held_out._replace(use=np.flatnonzero(why[count:] == ""), why=tuple(why[count:]))
+    same = np.isin(held_out.digest, training.digest) | np.isin(_bytes(held_out), _bytes(training))
+    others = np.flatnonzero(~same)
+    if not len(others):
+        raise DataError(
+            f"all {len(same)} held-out images are identical with training images: expected images "
+            "that the generator never saw"
+        )
+    found = privacy.kept(training.image, held_out.image[others], _THRESHOLD)
+    why = np.full(len(same), "near to a training image or to an earlier held-out one", object)
+    why[same], why[others[found.held_out]] = "identical with a training image", ""
+    first = np.full(len(training.label), "near to an earlier training image", object)
+    first[found.training] = ""
+    warnings = [
+        f"{number} of {len(same)} held-out images are {what} training images, and are left out of "
+        "the held-out ones"
+        for number, what in ((same.sum(), "identical with"), (found.copies, "near copies of"))
+        if number
+    ]
+    training = training._replace(use=found.training, why=tuple(first))
+    held_out = held_out._replace(use=others[found.held_out], why=tuple(why))
+    return _Real(training, held_out, found, warnings)
+
+
+def _bytes(images: Images) -> list[str]:
+    return [hashlib.sha256(one.tobytes()).hexdigest() for one in images.image]
+
+
+def _checked(material: Material) -> Material:
+    """`material` with warnings of sets with few images; a DataError for next to none."""
     warnings = list(material.warnings)
-    for number, what in ((same.sum(), "identical with"), (near.sum(), "near copies of")):
-        if number:
-            warnings.append(
-                f"{number} of {len(same)} held-out images are {what} training images, and are left "
-                "out of the held-out ones"
-            )
-    material = material._replace(training=training, held_out=held_out)
     for name, images in material.sets.items():
         left, found = len(images.use), len(images.label)
         if left < _LEAST:
             raise DataError(
-                f"{name}: {left} images are left of {found} when copies count once"
-                + f" and {same.sum() + near.sum()} are left out as training images"
-                * (name == HELD_OUT)
-                + f": expected at least {_LEAST}"
+                f"{name}: {left} images are left of {found} when copies count once: expected at "
+                f"least {_LEAST}"
             )
         if left < _FEW:
             warnings.append(f"{name}: {left} different images only: intervals are wide")
