@@ -3,6 +3,8 @@ and what they say of a GAN that failed."""
 
 import numpy as np
 
+from jaxbrain.audit.generative import frechet as frechet
+
 _SIDE = 8
 # Reports in a row before something is said.
 _REPORTS = 3
@@ -15,22 +17,6 @@ def features(image: np.ndarray) -> np.ndarray:
     rows = np.add.reduceat(grey, edges[:-1], axis=1) / np.diff(edges)[:, None]
     cells = np.add.reduceat(rows, edges[:-1], axis=2) / np.diff(edges)
     return cells.reshape(len(image), -1)
-
-
-def frechet(one: np.ndarray, two: np.ndarray) -> float:
-    """Frechet distance of two sets of features [N, D], [M, D], each taken for a normal
-    distribution: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
-
-    References:
-        Dowson and Landau, "The Frechet distance between multivariate normal
-        distributions", 1982; the form of FID (Heusel et al., 2017) without its network.
-    """
-    mean = np.sum(np.square(one.mean(axis=0) - two.mean(axis=0)))
-    first, second = (np.cov(x, rowvar=False) for x in (one, two))
-    # The eigenvalues of a product of two covariances are real and not negative.
-    values = np.linalg.eigvals(first @ second).real
-    cross = np.sqrt(np.clip(values, 0.0, None)).sum()
-    return float(max(mean + np.trace(first) + np.trace(second) - 2.0 * cross, 0.0))
 
 
 def spread(image: np.ndarray, label: np.ndarray) -> float:
