@@ -22,7 +22,7 @@ TOP = {
 }
 _JUDGED = "kid", "frechet", "precision", "recall", "density", "coverage"
 _ROW = 10
-_PAIRS = 16
+_PAIRS, _BESIDE = 20, 4
 _MEANS = (
     "What was measured: distances between images, statistics of their features, and how well the "
     "attacks listed tell training images from held-out ones. Other attacks may tell more, and "
@@ -36,10 +36,13 @@ def measured(found: dict | None, digits: int = 3) -> str:
     """{"value", "interval"} as "0.512 (0.401..0.623)", "-" for None."""
     if found is None or found["value"] is None:
         return "-"
-    text = number(found["value"], digits)
-    if found.get("interval"):
-        text += f" ({'..'.join(number(end, digits) for end in found['interval'])})"
-    return text
+    ends = found.get("interval") or ()
+    # Kernel distances of what is no image at all may have ten digits.
+    large = max(map(abs, (found["value"], *ends))) >= 1000
+    shown = [
+        f"{value:.4g}" if large else number(value, digits) for value in (found["value"], *ends)
+    ]
+    return shown[0] + (f" ({shown[1]}..{shown[2]})" if ends else "")
 
 
 def heading(results: dict) -> list[str]:
@@ -105,9 +108,9 @@ def _worst(results: dict) -> tuple[list[str], list[list[str]]]:
 def _copies(results: dict) -> list[str]:
     found = results["copies"]
     return [
-        f"{found['count']} of {found['synthetic']} synthetic images are at most {found['threshold']:.4f} "
-        f"from a training image; of images like the {found['held_out']} held-out ones "
-        f"{found['expected']:.3f} are expected to be.",
+        f"{found['count']} of {found['synthetic']} synthetic images are at most "
+        f"{found['threshold']:.4f} from a training image; of images like the "
+        f"{found['held_out']} held-out ones a share of {found['expected']:.3f} is expected to be.",
         f"AuthPct (synthetic images further from their nearest training image than that is from "
         f"its own nearest one): {measured(found['authentic'])}.",
     ]
@@ -140,7 +143,6 @@ def page(results: dict) -> str:
 
 def show(console, results: dict) -> None:
     """Print the numbers at the top, those of all features, and membership."""
-    drawing.say(console, *heading(results))
     for title, table in (
         ("The audit", _top),
         ("Synthetic against held-out images", _features),
@@ -163,14 +165,18 @@ def sheet(path: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]], class_name
 
 
 def pairs(path: Path, synthetic: np.ndarray, nearest: np.ndarray, distance: np.ndarray) -> None:
-    """`pairs.png`: each synthetic image beside its nearest training image, the nearest first.
+    """`pairs.png`: each synthetic image with its nearest training image on its right, the
+    nearest pairs first, four pairs a row.
+
     synthetic, nearest: [N, S, S, 1] uint8; distance: [N]."""
     worst = np.argsort(distance, kind="stable")[:_PAIRS]
-    both = [
-        (f"{distance[i]:.4f}\nsynthetic,\ntraining", np.stack([synthetic[i], nearest[i]]))
-        for i in worst
-    ]
-    drawing.sheet(path, both)
+    rows = []
+    for start in range(0, len(worst), _BESIDE):
+        some = worst[start : start + _BESIDE]
+        both = np.stack([synthetic[some], nearest[some]], axis=1)
+        text = "\n".join(f"{start + i + 1}: {distance[j]:.4f}" for i, j in enumerate(some))
+        rows.append((text, both.reshape(-1, *synthetic.shape[1:])))
+    drawing.sheet(path, rows)
 
 
 def curves(path: Path, results: dict, distances: dict[str, np.ndarray]) -> None:

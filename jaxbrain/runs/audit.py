@@ -10,17 +10,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxbrain.audit import features, generative, privacy, similarity
+from jaxbrain.audit import features, generative, membership, privacy, shadows, similarity
 from jaxbrain.config import require_name
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import audit as report
 from jaxbrain.runs import environment, files
 from jaxbrain.runs.ladder import recomputed
 from jaxbrain.runs.log import Log
-from jaxbrain.runs.material import HELD_OUT, SETS, SYNTHETIC, TRAINING, Material
+from jaxbrain.runs.material import HELD_OUT, SETS, SYNTHETIC, Material
 from jaxbrain.runs.study import KEY
 from jaxbrain.runs.workdir import IMAGES, Stop, opened
-from jaxbrain.scoring import roc
 from jaxbrain.study.protocols import streams
 from jaxbrain.types import Dataset
 
@@ -41,12 +40,18 @@ class AuditConfig:
     # always there, the numbers at the top are of it.
     features: tuple[str, ...] = ("texture", "pixels")
     draws: int = 500  # resamples of each interval
+    # GANs trained as the run's on halves of all real images, for one attack more, which costs
+    # as many trainings; 0 trains none, 3 are the fewest.
+    shadows: int = 0
 
     def __post_init__(self):
         for name in self.features:
             require_name("features", name, FEATURES)
         if not isinstance(self.draws, int) or self.draws < 20:
             raise ConfigError(f"draws is {self.draws!r}: expected a whole number from 20")
+
+        if not isinstance(self.shadows, int) or self.shadows < 0 or self.shadows in (1, 2):
+            raise ConfigError(f"shadows is {self.shadows!r}: expected 0, or at least 3 GANs")
 
     @property
     def all_features(self) -> list[str]:
@@ -129,6 +134,7 @@ def audit(
             log.line(text)
         stages = _Stages(log, directory.stop)
         measured, details = _measured(material, options, stages)
+        results["warnings"] = [*material.warnings, *_doubts(measured["membership"])]
         results = _top(measured) | results | measured
         log.clock("total", time.perf_counter() - started)
         results |= {"versions": environment.environment(), "jaxbrain": environment.version()}
@@ -151,6 +157,17 @@ def _top(measured: dict) -> dict:
     return found | {"top_features": _TOP_FEATURES, "top_membership": _TOP_MEMBERSHIP}
 
 
+def _doubts(attacks: dict) -> list[str]:
+    """Attacks whose controls find a difference where no generator can have told one."""
+    return [
+        f"membership by {name}: its control's interval leaves .5 out, so training and held-out "
+        "images differ as such: its own number is no sign of memory"
+        for name, found in attacks.items()
+        if (ends := (found.get("control") or {}).get("interval"))
+        if not ends[0] <= 0.5 <= ends[1]
+    ]
+
+
 def _measured(material: Material, options: AuditConfig, stages: _Stages) -> tuple[dict, dict]:
     """What `audit.json` says of the images, and of each image what was found."""
     rng = streams(jax.random.key(KEY), 0)
@@ -163,14 +180,53 @@ def _measured(material: Material, options: AuditConfig, stages: _Stages) -> tupl
         judged[name] = stages(name, generative.judged, function, synthetic, *real, **how)
     variety = stages("variety", _variety, material, rng("variety"), options.draws)
     copies, details = stages("copies", _copies, material, rng, options.draws)
-    scores = stages("membership", _scores, material)
-    positive = np.repeat([True, False], [len(training), len(held_out)])
-    membership = {
-        name: roc.judged(score, positive, rng(f"membership {name}"), draws=options.draws)
-        for name, score in scores.items()
-    }
-    found = {"features": judged, "variety": variety, "copies": copies, "membership": membership}
-    return found, details | {"scores": scores}
+    found = _attacks(material, options, rng, stages)
+    return {"features": judged, "variety": variety, "copies": copies, "membership": found}, details
+
+
+def _attacks(material: Material, options: AuditConfig, rng, stages: _Stages) -> dict:
+    """Attack -> how well it tells training images from held-out ones."""
+    sets = material.synthetic.image, material.training.image, material.held_out.used
+    how = {"among": material.among, "draws": options.draws}
+    found = {}
+    for name, attack in (("distance", membership.by_distance), ("density", membership.by_density)):
+        purpose = rng(f"membership {name}")
+        found[name] = stages(f"membership {name}", attack, *sets, purpose, **how)
+    if material.saved is not None:
+        found["discriminator"] = stages("discriminator", _discriminator, material, rng, options)
+    if options.shadows:
+        found["shadows"] = stages("shadows", _shadows, material, rng, options)
+    return found
+
+
+def _discriminator(material: Material, rng, options: AuditConfig) -> dict:
+    """By what the run's own discriminator thinks of whole images."""
+    saved = material.saved
+    scores = [
+        membership.discriminator_scores(
+            saved.cfg, saved.state, _dataset(own.used, own.label[own.use])
+        )
+        for own in (material.training, material.held_out)
+    ]
+    return membership.judged(*scores, rng("membership discriminator"), draws=options.draws)
+
+
+def _dataset(image: np.ndarray, label: np.ndarray, group: np.ndarray | None = None) -> Dataset:
+    group = np.arange(len(label)) if group is None else group
+    return Dataset(image, np.int32(label), np.int32(group))
+
+
+def _shadows(material: Material, rng, options: AuditConfig) -> dict:
+    """By shadow GANs, trained as the run's was on halves of all real images."""
+    training, held_out = material.training, material.held_out
+    own = material.among.group
+    group = np.concatenate([own, own.max() + 1 + np.arange(len(held_out.use))])
+    label = np.concatenate([training.label, held_out.label[held_out.use]])
+    data = _dataset(np.concatenate([training.image, held_out.used]), label, group)
+    key = jax.random.fold_in(jax.random.key(KEY), 2)
+    found = shadows.train(material.cfg, data, key, options.shadows)
+    judged = shadows.membership(found, group, rng("membership shadows"), draws=options.draws)
+    return judged | {"shadows": options.shadows}
 
 
 def _function(name: str, material: Material) -> features.Features:
@@ -184,8 +240,7 @@ def _function(name: str, material: Material) -> features.Features:
             "features has 'classifier': expected the same two or more classes in all three sets"
         )
     training = material.training
-    label = training.label[training.use]
-    data = Dataset(training.used, label, np.arange(len(label), dtype=np.int32))
+    data = _dataset(training.used, training.label[training.use])
     key = jax.random.fold_in(jax.random.key(KEY), 1)
     return features.of_classifier(material.cfg, data, key)
 
@@ -206,39 +261,28 @@ def _variety(material: Material, rng: np.random.Generator, draws: int) -> dict:
 
 def _copies(material: Material, rng, draws: int) -> tuple[dict, dict]:
     """Near-copies of training images; and of each image its distance."""
-    sets = [one.used for one in material.sets.values()]
-    training = material.training
-    everyone = [np.arange(len(one)) for one in sets[1:]]
-    among = material.among._replace(training=everyone[0], held_out=everyone[1])
-    how = {"among": among, "draws": draws}
-    found = privacy.copied(*sets, rng("copied"), **how)
-    nearest = found.pop("distance"), found.pop("nearest")
-    own = privacy.authentic(*sets[:2], rng("authentic"), found=nearest, draws=draws)
-    order, others = found.pop("order"), found.pop("held_out_distance")
-    copied = nearest[0] <= found["threshold"]
-    names = [training.path[i] for i in training.use[nearest[1]]]
+    training, among = material.training, material.among
+    sets = material.synthetic.image, training.image, material.held_out.used
+    found = privacy.copied(*sets, rng("copied"), among=among, draws=draws)
+    near = found.pop("distance"), found.pop("nearest")
+    how = {"group": among.group, "found": near, "draws": draws}
+    own = privacy.authentic(*sets[:2], rng("authentic"), **how)
+    details = {"distance": near[0], "nearest": near[1], "held_out": found.pop("held_out_distance")}
+    copied = near[0] <= found["threshold"]
+    names = [training.path[i] for i in near[1]]
+    columns = material.synthetic.path, names, near[0], copied, own.pop("authentic")
     rows = [
-        [file, name, float(d), int(c), int(a)]
-        for file, name, d, c, a in zip(
-            material.synthetic.path, names, nearest[0], copied, own.pop("authentic"), strict=True
-        )
+        [file, name, float(d), int(c), int(a)] for file, name, d, c, a in zip(*columns, strict=True)
     ]
+    del found["order"]
     found |= {"count": int(copied.sum()), "authentic": own, "worst": _worst(rows)}
-    details = {"rows": rows, "nearest": nearest[1], "distance": nearest[0], "order": order}
-    return found, details | {"held_out": others}
+    return found, details | {"rows": rows}
 
 
 def _worst(rows: list[list]) -> list[dict]:
     """The nearest pairs, from the rows of `distances.csv`."""
     near = sorted(rows, key=lambda row: row[2])[:_WORST]
     return [dict(zip(("file", "nearest", "distance", "copied"), row, strict=False)) for row in near]
-
-
-def _scores(material: Material) -> dict[str, np.ndarray]:
-    """Attack -> score of each training and held-out image in use, larger for members."""
-    synthetic, *real = (one.used for one in material.sets.values())
-    distance, _ = privacy.distances(np.concatenate(real), synthetic)
-    return {"distance": -distance}
 
 
 # Files.
@@ -254,33 +298,30 @@ def _write(path: Path, results: dict, material: Material, images, details: dict)
     files.write_text(path / "report.md", report.page(results))
     shown = {name: (one.used, one.label[one.use]) for name, one in material.sets.items()}
     report.sheet(path / "sheet.png", shown, material.class_names)
-    near = material.training.used[details["nearest"]]
-    report.pairs(path / "pairs.png", material.synthetic.used, near, details["distance"])
+    near = material.training.image[details["nearest"]]
+    report.pairs(path / "pairs.png", material.synthetic.image, near, details["distance"])
     distances = {SYNTHETIC: details["distance"], HELD_OUT: details["held_out"]}
     report.curves(path / "curves.png", results, distances)
 
 
 def _write_images(path: Path, material: Material, images: list, details: dict) -> None:
-    """`images.csv`: of every image whether it is used, and what attacks say of it."""
-    scores = details["scores"]
-    table = {name: iter(values.tolist()) for name, values in scores.items()}
+    """`images.csv`: of every image whether it is used, and how far a held-out one is
+    from training images."""
     to_training = iter(details["held_out"].tolist())
     rows, row = [], iter(images)
     for name, own in material.sets.items():
         used = set(own.use.tolist())
         for i, why in enumerate(own.why):
-            real = name != SYNTHETIC and i in used
-            distance = next(to_training) if real and name == HELD_OUT else ""
-            values = [next(one) if real else "" for one in table.values()]
-            rows.append([*next(row), int(i in used), why, distance, *values])
+            distance = next(to_training) if name == HELD_OUT and i in used else ""
+            rows.append([*next(row), int(i in used), why, distance])
     header = ["id", "class", "set", "sha256", "used", "why", "to_training"]
-    files.write_csv(path, [*header, *(f"score_{name}" for name in scores)], rows)
+    files.write_csv(path, header, rows)
 
 
 def verify(workdir: str | Path) -> list[str]:
     """Recompute what `distances.csv` and `images.csv` can tell: how many images are copies, the
-    threshold, the numbers of images, AUROC of each attack whose scores are there; and the text
-    of the report. What differs, a line each (none: all as it should be).
+    threshold, the numbers of images; and the text of the report. What differs, a line each
+    (none: all as it should be).
 
     Raises:
         DataError: if a file is missing or is not what an audit wrote.
@@ -300,23 +341,10 @@ def verify(workdir: str | Path) -> list[str]:
         found = {"threshold": threshold, "expected": expected, "count": int(copied.sum())}
         found |= {"value": float(copied.mean()), "worst": _worst(pairs)}
         fresh = saved | {"copies": saved["copies"] | found}
-        fresh["membership"] = {
-            name: one | _area(name, images) for name, one in saved["membership"].items()
-        }
         fresh["counts"] = {name: _counted(images, name, saved) for name in SETS}
         return fresh | _top(fresh)
 
     return recomputed(workdir, KIND, ("distances.csv",), again, report.page)
-
-
-def _area(attack: str, images: list[dict]) -> dict:
-    """AUROC of an attack whose scores `images.csv` has."""
-    rows = [row for row in images if row.get(f"score_{attack}")]
-    if not rows:
-        return {}
-    score = np.asarray([float(row[f"score_{attack}"]) for row in rows])
-    positive = np.asarray([row["set"] == TRAINING for row in rows])
-    return {"value": float(roc.curves(score, positive).auroc()[0])}
 
 
 def _counted(images: list[dict], name: str, saved: dict) -> dict:

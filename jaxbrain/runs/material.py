@@ -308,16 +308,18 @@ def _real(training: Images, held_out: Images) -> _Real:
     found = privacy.kept(training.image, held_out.image[others], _THRESHOLD)
     why = np.full(len(same), "near to a training image or to an earlier held-out one", object)
     why[same], why[others[found.held_out]] = "identical with a training image", ""
-    first = np.full(len(training.label), "near to an earlier training image", object)
-    first[found.training] = ""
+    first = np.full(len(training.label), "near to an earlier training image or a held-out", object)
+    first[found.members] = ""
     warnings = [
         f"{number} of {len(same)} held-out images are {what} training images, and are left out of "
         "the held-out ones"
         for number, what in ((same.sum(), "identical with"), (found.copies, "near copies of"))
         if number
     ]
-    training = training._replace(use=found.training, why=tuple(first))
+    training = training._replace(use=found.members, why=tuple(first))
     held_out = held_out._replace(use=others[found.held_out], why=tuple(why))
+    # Held-out images are from here on those in use.
+    found = found._replace(held_out=np.arange(len(held_out.use)))
     return _Real(training, held_out, found, warnings)
 
 
