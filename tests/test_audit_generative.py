@@ -135,6 +135,9 @@ def test_frechet_of_known_normals():
     base = np.linalg.qr(base)[0] * np.sqrt(399.0)
     assert generative.frechet(base + 1.5, 2.0 * base) == pytest.approx(4 * 1.5**2 + 4, rel=1e-9)
     assert generative.frechet(base, base) == pytest.approx(0.0, abs=1e-9)
+    # Fewer images than features: covariances without full rank.
+    few = rng.normal(size=(20, 64))
+    assert generative.frechet(few, few + 1.0) == pytest.approx(64.0, rel=1e-6)
 
 
 def test_neighbours_of_equal_far_and_repeated_sets():

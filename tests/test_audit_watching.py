@@ -1,8 +1,7 @@
-"""Cheap judgements of a GAN, against references and against failures that were made."""
+"""Cheap judgements of a GAN, against failures that were made."""
 
 import numpy as np
 import pytest
-import scipy.linalg
 
 from jaxbrain.audit import watching
 
@@ -16,20 +15,6 @@ def test_features_are_cell_means():
     assert odd.shape == (3, 64) and 0.2 < odd.mean() < 0.8
     flat = watching.features(np.full((2, 42, 42, 1), 51, np.uint8))
     np.testing.assert_allclose(flat, 0.2)
-
-
-def test_frechet_against_scipy():
-    rng = np.random.default_rng(1)
-    one = rng.normal(size=(200, 6)) @ rng.normal(size=(6, 6))
-    two = rng.normal(size=(150, 6)) @ rng.normal(size=(6, 6)) + 1.0
-    first, second = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
-    root = scipy.linalg.sqrtm(first @ second).real
-    want = np.sum((one.mean(0) - two.mean(0)) ** 2) + np.trace(first + second - 2 * root)
-    assert watching.frechet(one, two) == pytest.approx(want, rel=1e-6)
-    assert watching.frechet(one, one) == pytest.approx(0.0, abs=1e-4)
-    # Fewer images than features: covariances without full rank.
-    few = rng.normal(size=(20, 64))
-    assert watching.frechet(few, few + 1.0) == pytest.approx(64.0, rel=1e-6)
 
 
 def test_spread():

@@ -330,11 +330,13 @@ def judged(
     Intervals (`estimate`) come from resampling both sets of images, neither the features nor
     the generator. Images drawn twice are no pair: the kernel distance of a resample is the
     mean over pairs of different images, weighted by how often both are in it, so its mean
-    over resamples is the value itself. Where two sets are of one distribution its interval is
-    too wide (about twice), elsewhere as wide as it says. The balls of precision, recall, density
-    and coverage stay those of the whole sets; a share of 0 or 1 has Wilson's interval.
+    over resamples is the value itself. Balls stay those of the whole sets; a share of 0 or 1
+    has Wilson's interval. Of 40 normal draws against 40, 93 to 100 % of the intervals hold
+    the mean over fresh sets; that of the kernel distance of two sets of one distribution is
+    1.6 times as wide as it should be.
 
-    Time grows with pairs of images times `draws`, memory with images times `draws`.
+    Time grows with pairs of images times `draws`, memory with images times `draws`: 10,000
+    images against 10,000 of 241 features take 23 s on two cores, and 350 MiB.
 
     Args:
         synthetic, reference: [N, S, S, 1], [M, S', S', 1] uint8, 8 or more each; the

@@ -3,8 +3,6 @@ and what they say of a GAN that failed."""
 
 import numpy as np
 
-from jaxbrain.audit.generative import frechet as frechet
-
 _SIDE = 8
 # Reports in a row before something is said.
 _REPORTS = 3

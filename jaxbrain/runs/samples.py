@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxbrain.audit import watching
+from jaxbrain.audit import generative, watching
 from jaxbrain.data.preprocess import resized
 from jaxbrain.reports import drawing
 from jaxbrain.runs.files import file_name, whole
@@ -48,7 +48,7 @@ class Samples:
         found = {
             "sample_spread": watching.spread(image, label),
             "real_spread": watching.spread(real, real_label),
-            "frechet_thumbnail": watching.frechet(*map(watching.features, (real, image))),
+            "frechet_thumbnail": generative.frechet(*map(watching.features, (real, image))),
         }
         if step == training.total:
             events = [*looks(self.log.of(lane.name)), {"step": step} | means | found]
