@@ -133,7 +133,10 @@ def of_folders(
     )
     real = _real(*both)
     about = {"kind": "folders", "size": size, "options": options}
-    about |= {name: os.path.abspath(source) for name, source in sources.items()}
+    about |= {
+        name: os.path.abspath(source) if os.path.exists(source) else str(source)
+        for name, source in sources.items()
+    }
     cfg = _sized(config.cpu(), size, len(names))
     sets = drawn, real.training, real.held_out
     warnings += real.warnings
@@ -308,7 +311,9 @@ def _real(training: Images, held_out: Images) -> _Real:
     found = privacy.kept(training.image, held_out.image[others], _THRESHOLD)
     why = np.full(len(same), "near to a training image or to an earlier held-out one", object)
     why[same], why[others[found.held_out]] = "identical with a training image", ""
-    first = np.full(len(training.label), "near to an earlier training image or a held-out", object)
+    first = np.full(
+        len(training.label), "near to an earlier training image or a held-out one", object
+    )
     first[found.members] = ""
     warnings = [
         f"{number} of {len(same)} held-out images are {what} training images, and are left out of "
