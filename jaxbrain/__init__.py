@@ -26,8 +26,9 @@ from jaxbrain.types import (
     NetState,
 )
 
-# Whole runs bring checkpoints and figures with them: imported where they are used.
-_RUNS = "ablations", "checkpoint", "ladder", "paper", "search", "table4"
+# Whole runs bring checkpoints and figures with them: imported where they are used. Two more have
+# names that stand for something else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
+_RUNS = "ablations", "checkpoint", "ladder", "paper", "sample", "search", "table4"
 
 __all__ = [
     "Batch",
@@ -63,6 +64,7 @@ __all__ = [
     "paper",
     "phantom",
     "protocols",
+    "sample",
     "search",
     "streamed",
     "study",

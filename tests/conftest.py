@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from jaxbrain import config
-from jaxbrain.commands import paper
+from jaxbrain.commands import paper, train_gan
 
 # Implicit promotions hide mistakes; goldens of random draws rest on these defaults.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -127,6 +127,29 @@ def finished(tmp_path_factory):
     """A finished run of two seeds (to be copied before it is changed), and its output."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     return workdir, command("--seeds", "2", "--save-every", "0", workdir=workdir)
+
+
+GAN = (
+    "--data.n-per-class 40 --data.image-size 16 --gan.image-size 32 --gan.steps 6 "
+    "--gan.filters 4 --gan.projection 8 --gan.kernel-size 3 --gan.batch-size 8 --intervals 2"
+).split()
+
+
+def trained_gan(workdir: Path, *arguments) -> str:
+    """`jaxbrain train_gan` in this process, in seconds; returns what it printed."""
+    out = io.StringIO()
+    cache = jax.config.jax_compilation_cache_dir
+    with contextlib.redirect_stdout(out):
+        train_gan.main([*GAN, "--workdir", str(workdir), "--cache", cache, *arguments])
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A finished run of two GANs with held-out images (to be copied before it is changed), and
+    its output."""
+    workdir = tmp_path_factory.mktemp("train_gan") / "run"
+    return workdir, trained_gan(workdir, "--seeds", "2", "--save-every", "0")
 
 
 def rows(path: Path):

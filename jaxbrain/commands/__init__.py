@@ -14,6 +14,9 @@ VERBS = {
     "table4": "the methods of the paper's Table 4 on the same folds",
     "ablations": "what the GAN and the LSTM are worth",
     "search": "arms chosen inside training folds, and what choosing by test folds adds",
+    "train_gan": "the GAN alone, on all images but a held-out share",
+    "sample": "synthetic images from a GAN of a run",
+    "audit": "what a generator draws, and what it copies: of a run, or of folders",
 }
 
 

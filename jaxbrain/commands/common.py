@@ -21,7 +21,7 @@ import jax
 import tyro
 
 from jaxbrain import config
-from jaxbrain.data import Records, load_data, phantom
+from jaxbrain.data import Records, load_data, options_of, phantom
 from jaxbrain.data.external import External, prepared
 from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
 from jaxbrain.training import devices
@@ -371,11 +371,6 @@ def verified(run: Path, differences: list[str]) -> None:
     sys.exit(1 if differences else 0)
 
 
-_READ = (
-    "crop square dedup duplicate_threshold frames brain_fraction positive group_by patients"
-).split()
-
-
 def load(source: str | None, cfg: config.Config, hardware: Hardware) -> tuple[Dataset, Records]:
     """The images of a folder, an archive or a TFDS data set, or phantoms, at the larger
     size in use."""
@@ -386,8 +381,8 @@ def load(source: str | None, cfg: config.Config, hardware: Hardware) -> tuple[Da
                 raise ConfigError(f"{name} is {getattr(cfg.data, name)!r}: expected with --data")
         return phantom.folder(cfg.data, size)
     cache, _ = hardware.cache_folder()
-    how = {name: getattr(cfg.data, name) for name in _READ}
-    return load_data(source, image_size=size, cache_folder=cache and cache / "images", **how)
+    kept = cache and cache / "images"
+    return load_data(source, image_size=size, cache_folder=kept, **options_of(cfg.data))
 
 
 def new_workdir(name: str) -> Path:

@@ -1,4 +1,5 @@
-"""Every choice of a run (`fields`), and four presets to start from (`presets`)."""
+"""Every choice of a run (`fields`), four presets to start from (`presets`), and a saved
+configuration read back (`saved`)."""
 
 from jaxbrain.config.fields import (
     ClassifierConfig,
@@ -13,6 +14,7 @@ from jaxbrain.config.fields import (
     require_optimiser,
 )
 from jaxbrain.config.presets import cpu, paper, recommended, tiny
+from jaxbrain.config.saved import from_dict
 
 __all__ = [
     "CNNConfig",
@@ -23,6 +25,7 @@ __all__ = [
     "HybridConfig",
     "OptimConfig",
     "cpu",
+    "from_dict",
     "paper",
     "recommended",
     "require_name",

@@ -2,13 +2,24 @@
 
 from pathlib import Path
 
+from jaxbrain.config import DataConfig
 from jaxbrain.data import phantom, tfds
 from jaxbrain.data.collect import Options
 from jaxbrain.data.folder import load_folder
 from jaxbrain.data.records import Records
 from jaxbrain.types import Dataset
 
-__all__ = ["Records", "load_data", "load_folder", "phantom"]
+__all__ = ["Records", "load_data", "load_folder", "options_of", "phantom"]
+
+# How pictures are read, besides their size: fields of a configuration, options of `load_folder`.
+_READ = (
+    "crop square dedup duplicate_threshold frames brain_fraction positive group_by patients"
+).split()
+
+
+def options_of(cfg: DataConfig) -> dict:
+    """The options of `load_data` that a configuration says."""
+    return {name: getattr(cfg, name) for name in _READ}
 
 
 def load_data(source: str | Path, **options) -> tuple[Dataset, Records]:

@@ -69,6 +69,7 @@ def scan(
     *,
     duplicate_threshold: float | None,
     cache_folder: Path | None = None,
+    flat: bool = False,
 ) -> Scan:
     """Read what can be read of a folder or an archive: see `load_folder`.
 
@@ -86,9 +87,9 @@ def scan(
             f"{shown(source)}: {found}: expected a folder of images, or a zip or tar archive of "
             f"one\n{ACCEPTED}"
         )
-    layout = None if packed else find(source, options.positive)
+    layout = None if packed else find(source, options.positive, flat)
     files = [source] if packed else [file for *_, file in layout.files]
-    about_options = dataclasses.asdict(options)
+    about_options = dataclasses.asdict(options) | ({"flat": True} if flat else {})
     if layout:
         # Files that are left out may be others while those that are read are the same.
         about_options |= {"notes": layout.notes, "warnings": layout.warnings}
@@ -102,7 +103,7 @@ def scan(
                 return text.replace(str(root), str(source))
 
             try:
-                layout = layout or find(root, options.positive)
+                layout = layout or find(root, options.positive, flat)
                 kept, bad = _decode(root, layout, options)
             except DataError as error:
                 raise DataError(named(str(error))) from error
@@ -157,6 +158,7 @@ def load_folder(
     dedup: str = "none",
     duplicate_threshold: float = 0.98,
     cache_folder: str | Path | None = None,
+    flat: bool = False,
     **options,
 ) -> tuple[Dataset, Records]:
     """Read a folder of labelled images, or a zip or tar archive of one.
@@ -174,6 +176,8 @@ def load_folder(
             image its own. Images of one patient, volume or film share one either way.
         cache_folder: decoded images are kept there and used again while the files have the
             same names and contents; None keeps none.
+        flat: images outside any class folder are one class ("images"), and a class may be
+            alone.
         options: fields of `Options`, how files become images.
 
     Returns:
@@ -203,6 +207,7 @@ def load_folder(
         Options(**options),
         duplicate_threshold=duplicate_threshold if dedup == "group" else None,
         cache_folder=cache_folder and Path(cache_folder),
+        flat=flat,
     )
     if found.bad:
         raise DataError(

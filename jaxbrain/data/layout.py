@@ -35,6 +35,8 @@ folder around all of it):
   DIR/Training/<class>/*.jpg  DIR/Testing/<class>/*.jpg
   DIR/*.mat (Cheng's set, which holds its labels)"""
 CHENG = ("glioma", "meningioma", "pituitary")
+# The class of images that are in no class folder.
+FLAT = "images"
 
 
 class Layout(NamedTuple):
@@ -218,10 +220,11 @@ def _cheng(root: Path) -> list[Path]:
     return slices if len(matlab) == len(images) and not inside else []
 
 
-def find(root: Path, positive: str = "") -> Layout:
+def find(root: Path, positive: str = "", flat: bool = False) -> Layout:
     """The classes of `root`, or of the one folder that wraps them, and their files.
 
-    positive: see `classes.order`.
+    positive: see `classes.order`. flat: images outside any class folder are one class, and one
+        class is enough.
 
     Raises:
         DataError: for another layout, an empty class, a link to a folder elsewhere.
@@ -241,7 +244,8 @@ def find(root: Path, positive: str = "") -> Layout:
             return Layout("Cheng's set", CHENG, [("", "", file) for file in files], notes, [])
     if inside != root:
         notes.append(f"{root}: read from the one folder in it, {inside.name}")
-    classes = _find(inside, said)
+    alone = flat and _only_images(inside, said)
+    classes = {FLAT: [("", inside)]} if alone else _find(inside, said, 1 if flat else 2)
     names, found = order(classes, positive), []
     for name in names:
         for split, folder in classes[name]:
@@ -253,11 +257,22 @@ def find(root: Path, positive: str = "") -> Layout:
                     notes.append(f"{shown(folder)}: {count} files whose names look alike: {look}")
             found += [(name, split, file) for file in files]
     kind = "split folders" if any(split for _, split, _ in found) else "class folders"
+    kind = "one folder of images" if alone else kind
     return Layout(kind, names, found, list(map(shown, notes)), list(map(shown, said[1])))
 
 
-def _find(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]:
-    """`_class_folders` without a second copy of the same files, each with images."""
+def _only_images(root: Path, said: _Said) -> bool:
+    """Whether a folder holds images and no folder."""
+    folders, images, left_out = _listing(root)
+    if folders or not images:
+        return False
+    said.left_out(root, left_out)
+    return True
+
+
+def _find(root: Path, said: _Said, least: int) -> dict[str, list[tuple[str, Path]]]:
+    """`_class_folders` without a second copy of the same files, each with images; of `least`
+    classes or more."""
     classes = _class_folders(root, said)
     for name, places in list(classes.items()):
         for _, folder in places:
@@ -275,6 +290,6 @@ def _find(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]:
                 break
             names = f", but folders: {', '.join(f.name for f in inner)}" if inner else ""
             raise _refuse(folder, f"no images in it{names}")
-    if len(classes) < 2:
+    if len(classes) < least:
         raise _refuse(root, f"one class only: {', '.join(classes)}")
     return classes

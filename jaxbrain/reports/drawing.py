@@ -103,7 +103,9 @@ def sheet(path: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     canvas = Image.new("L", (width, cell * len(rows) + gap), 255)
     draw = ImageDraw.Draw(canvas)
     for r, (text, images) in enumerate(rows):
-        draw.text((6, gap + r * cell + cell // 2 - 6), text, fill=0)
+        # Lines of 15 pixels, around the middle of the row.
+        half = (15 * (text.count("\n") + 1) - 3) // 2
+        draw.text((6, gap + r * cell + cell // 2 - half), text, fill=0)
         for c, image in enumerate(images):
             picture = Image.fromarray(image[..., 0]).resize(
                 (size * scale, size * scale), Image.Resampling.NEAREST

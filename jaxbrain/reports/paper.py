@@ -50,15 +50,19 @@ def metrics_table(metrics: dict[str, float | None], title: str):
     return drawing.new_table(title, ("metric", "value"), rows, right=(1,))
 
 
+_PANELS = (
+    ("gan", ("discriminator_loss", "generator_loss"), "GAN losses"),
+    ("gan", ("real_score", "fake_score"), "discriminator's scores"),
+    ("classifier", ("loss", "accuracy"), "classifier, training set"),
+)
+
+
 def progress_figure(path: Path, events: list[dict]) -> None:
     """`progress.png` from the rows of `metrics.jsonl`: GAN losses, GAN scores, and the
-    classifier's loss and accuracy against steps; one line per seed."""
-    panels = (
-        ("gan", ("discriminator_loss", "generator_loss"), "GAN losses"),
-        ("gan", ("real_score", "fake_score"), "discriminator's scores"),
-        ("classifier", ("loss", "accuracy"), "classifier, training set"),
-    )
-    figure, axes = drawing.new_figure(13, 3.6, 3)
+    classifier's loss and accuracy, where there is one, against steps; one line per seed."""
+    trained = {"gan", *(event["training"] for event in events)}
+    panels = [panel for panel in _PANELS if panel[0] in trained]
+    figure, axes = drawing.new_figure(13 * len(panels) / 3, 3.6, len(panels))
     for axis, (kind, names, title) in zip(axes, panels, strict=True):
         seeds = sorted({event["seed"] for event in events})
         for index, name in enumerate(names):

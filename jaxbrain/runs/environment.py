@@ -24,6 +24,14 @@ def environment() -> dict:
     }
 
 
+def version() -> str | None:
+    """jaxbrain's own version, where it is installed."""
+    try:
+        return importlib.metadata.version("jaxbrain")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def commit() -> str | None:
     """The commit of the source tree that runs, where it is one."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from jaxbrain.errors import DataError
+
 
 @contextlib.contextmanager
 def whole(path: Path, mode: str = "w", **how) -> Iterator[IO]:
@@ -65,3 +67,16 @@ def write_csv(path: Path, header: list[str], rows: Iterable[list]) -> None:
         writer = csv.writer(file)
         writer.writerow(map(cell, header))
         writer.writerows(map(cell, row) for row in rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file with a header.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error

@@ -275,7 +275,8 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
     name = f"{kind}.json"
     for needed in (name, "report.md", "images.csv", *answers):
         if not (workdir / needed).is_file():
-            raise DataError(f"{workdir / needed}: missing: expected the directory of a {kind} run")
+            run = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+            raise DataError(f"{workdir / needed}: missing: expected the directory of {run} run")
     try:
         saved = json.loads((workdir / name).read_text(encoding="utf-8"))
         fresh = again(saved)

@@ -4,7 +4,6 @@ P0 for each seed, with the paper's report on top: Tables 3 and 4, sheets, curves
 """
 
 import contextlib
-import dataclasses
 import json
 import tempfile
 import time
@@ -101,7 +100,9 @@ def paper(
     from rich.console import Console
 
     started = time.perf_counter()
-    cfg = _with_classes(cfg, records, num_seeds)
+    if num_seeds < 1:
+        raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
+    cfg = study.with_classes(cfg, records.class_names)
     lanes = {"how": "" if how == "none" else how, "num_devices": num_devices}
     planned, audit = _planned(cfg, data, records, num_seeds, external=external, **lanes)
     console = console or Console()
@@ -127,18 +128,6 @@ def _close(results: dict, opened: Session, seconds: float) -> None:
     about = environment.environment() | {"seconds": log.seconds}
     files.write_json(opened.directory.path / "env.json", about)
     log.line(f"wrote  {opened.directory.path}  in {log.seconds['total']:.0f} s")
-
-
-def _with_classes(cfg: Config, records: Records, num_seeds: int) -> Config:
-    names = records.class_names
-    if num_seeds < 1:
-        raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
-    if cfg.data.num_classes not in (2, len(names)):
-        raise ConfigError(
-            f"data.num_classes is {cfg.data.num_classes}: expected {len(names)}, the number "
-            f"of classes found ({', '.join(names)})"
-        )
-    return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
 
 
 def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lanes):

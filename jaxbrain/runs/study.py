@@ -1,6 +1,7 @@
 """A study in a work directory: begun or gone on with, watched, saved; every run's way to it."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -184,6 +185,20 @@ def parsed_shard(text: str) -> tuple[int, int]:
     if not 1 <= number <= of:
         raise ConfigError(f"shard is {text!r}: expected I/N, the I-th of N, such as 1/4")
     return number - 1, of
+
+
+def with_classes(cfg: Config, names: tuple[str, ...]) -> Config:
+    """`cfg` with the number of classes that were found.
+
+    Raises:
+        ConfigError: if it asks for another number, other than the default of two.
+    """
+    if cfg.data.num_classes not in (2, len(names)):
+        raise ConfigError(
+            f"data.num_classes is {cfg.data.num_classes}: expected {len(names)}, the number "
+            f"of classes found ({', '.join(names)})"
+        )
+    return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
 
 
 def study_settings(cfg: Config, options: StudyConfig) -> dict:

@@ -92,12 +92,12 @@ def opened(
                 f"workdir {path}: holds files that are no run: name an empty or new directory"
             )
     elif fresh:
-        with _locked(path), _writing(path.parent):
+        with locked(path), _writing(path.parent):
             say(f"kept   the run that was there: {_keep_old(path)}")
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
         begun = any(path.iterdir())
-    with _locked(path):
+    with locked(path):
         if os.path.isfile(path / CONFIG):
             _compare(path, settings, images, say)
         else:
@@ -122,7 +122,7 @@ def beside(path: Path, own: Path, kind: str, settings: dict, images: list[list],
         _compare(one, settings, images, say)
         if own == path and os.path.isfile(one / LOCK):
             # Refused while its process lives: else what it is at would be computed twice.
-            with _locked(one):
+            with locked(one):
                 pass
     return found
 
@@ -147,7 +147,7 @@ def _keep_old(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the directory's lock, which the system takes back from a process that died."""
     while True:
         with _writing(path):

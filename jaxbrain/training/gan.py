@@ -348,3 +348,15 @@ def sample(
     """
     chex.assert_rank(label, 1)
     return generate(cfg, state, latents(cfg, label.shape[0], key), label, networks)
+
+
+def score(
+    cfg: Config, state: GANState, image: Array, label: Array, networks: Networks | None = None
+) -> Array:
+    """The discriminator's logits [N] float32, large for real, not training.
+
+    image: [N, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size; label: [N] int32. No image's
+    logit depends on the others, as long as ours is the network.
+    """
+    judge = _networks(cfg, networks).discriminator
+    return modules.predict(judge, state.discriminator, image, label)

@@ -1,0 +1,37 @@
+"""The conditional GAN with held-out images: jaxbrain train_gan [--data DIR] [flags].
+
+Trains the GAN on all images but a share that no GAN sees (whole groups of near-duplicates,
+each class in its share), saved and gone on with as every run. `jaxbrain sample RUN` draws
+from it, `jaxbrain audit RUN` judges it. Without --data phantoms with planted copies.
+
+    jaxbrain train_gan
+    jaxbrain train_gan --data DIR --preset cpu --held-out 0.25 --seeds 3
+"""
+
+import dataclasses
+from typing import Literal
+
+from jaxbrain.commands import common
+from jaxbrain.runs import train_gan
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(common.Study):
+    """The paper's GAN alone, on all images but a held-out share."""
+
+    held_out: float = 0.25  # share of the groups of each class that no GAN sees
+    seeds: int = 1  # GANs, with keys 0..N-1, all on the same images
+    # see jaxbrain ladder --help
+    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
+
+
+def main(arguments: list[str], prog: str = "jaxbrain train_gan") -> None:
+    options = common.parse_study(Arguments, arguments, prog)
+    options.hardware.start(options.mapping)
+    train_gan.train_gan(
+        *options.inputs("train_gan"),
+        held_out=options.held_out,
+        num_seeds=options.seeds,
+        mapping=options.mapping,
+        **options.watched(prog, arguments),
+    )

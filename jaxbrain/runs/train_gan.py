@@ -1,0 +1,213 @@
+"""GANs trained on all images but a held-out share, in a work directory: watched, saved, gone
+on with as every study is, and there for `sample` and `audit`."""
+
+import functools
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from jaxbrain.config import Config
+from jaxbrain.data.records import Records, describe
+from jaxbrain.errors import ConfigError
+from jaxbrain.reports import drawing
+from jaxbrain.reports import paper as figures
+from jaxbrain.reports import train_gan as report
+from jaxbrain.runs import environment, files, study
+from jaxbrain.runs.ladder import copies
+from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
+from jaxbrain.runs.study import Session
+from jaxbrain.scoring import intervals, metrics
+from jaxbrain.study import held_out as held
+from jaxbrain.study.protocols import StudyConfig
+from jaxbrain.study.study import Prediction
+from jaxbrain.types import Dataset
+
+KIND = "train_gan"
+# What is asked whether synthetic images are real: a ridge on thumbnails, which takes no time.
+PROBE = "ridge"
+
+
+def train_gan(
+    cfg: Config,
+    data: Dataset,
+    records: Records,
+    workdir: str | Path,
+    *,
+    held_out: float = 0.25,
+    num_seeds: int = 1,
+    mapping: str = "auto",
+    num_devices: int = 0,
+    console=None,
+    **watched,
+) -> dict:
+    """Train the conditional GAN, once per seed 0..num_seeds-1, on all images but a held-out
+    share, and write the run directory.
+
+    Called again with the same arguments it goes on where it was stopped, to the same bits;
+    `num_seeds` may grow. Checkpoints stay, in `checkpoints/seed<N>/gan`.
+
+    Args:
+        cfg: the number of classes is replaced by that of `records`.
+        data, records: from `load_folder`, images at the larger size in use.
+        workdir: new, empty, or of the same run.
+        held_out: share of the groups of near-duplicates of each class that no GAN sees, above
+            0 and below 1; the same for all seeds.
+        mapping: how seeds are mapped, see `StudyConfig`; num_devices: with "devices", how
+            many; 0 takes all.
+        console: a `rich.console.Console`; standard output by default.
+        watched: command, fresh, save_every, on_divergence: see `runs.study.session`.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ConfigError: for settings that do not fit, or a directory of another run (naming what
+            differs) or in use.
+        DataError: if a class cannot be split.
+        CheckpointError, DivergedError: see their messages.
+        StoppedError: after SIGTERM or Ctrl-C, when all is saved.
+    """
+    from rich.console import Console
+
+    started = time.perf_counter()
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = 170
+    cfg = study.with_classes(cfg, records.class_names)
+    options = StudyConfig(
+        seeds=num_seeds,
+        protocols=("P2",),
+        generators=("cgan",),
+        classifiers=(PROBE,),
+        shuffled=False,
+        mapping=mapping,
+    )
+    planner = functools.partial(held.plan, held_out)
+    how = {"options": options, "planner": planner, "num_devices": num_devices}
+    planned, audit = study.planned(cfg, data, records, **how)
+    names = list(records.class_names)
+    settings = {"config": files.settings(cfg), "held_out": held_out, "classes": names}
+    watched |= {"kind": KIND, "settings": settings, "console": console, "by_seed": True}
+    with study.session(planned, audit, data, records, workdir, **watched) as opened:
+        side = held.sides(
+            held_out,
+            cfg.data.n_per_class,
+            np.asarray(data.label),
+            planned.group,
+            planned.shared.key,
+        )
+        _write_sides(opened, data, side)
+        results = {"held_out": held_out, "data": _counts(opened, data, side), "probe": PROBE}
+        for text in [*describe(data, records), *copies(audit, records), *report.sides(results)]:
+            opened.log.line(text)
+        opened.log.line(f"run    {opened.directory.path}")
+        results = _run(results, opened)
+        _close(results, opened, time.perf_counter() - started)
+        return results
+
+
+def _write_sides(opened: Session, data: Dataset, side: np.ndarray) -> None:
+    """`images.csv`, with the side of every image."""
+    records = opened.records
+    rows = [
+        [path, records.class_names[k], int(group), digest, held.SIDES[own]]
+        for path, k, group, digest, own in zip(
+            records.path,
+            np.asarray(data.label),
+            opened.study.group,
+            records.digest,
+            side,
+            strict=True,
+        )
+    ]
+    header = ["id", "class", "group", "sha256", "side"]
+    files.write_csv(opened.directory.path / "images.csv", header, rows)
+
+
+def _counts(opened: Session, data: Dataset, side: np.ndarray) -> dict:
+    """Images and groups of each side, by class."""
+    names, label, group = opened.records.class_names, np.asarray(data.label), opened.study.group
+    root = opened.records.root
+    found = {
+        "source": "phantoms" if opened.records.layout == "arrays" else "folder",
+        # For `audit`, which reads them again.
+        "root": os.path.abspath(root) if os.path.exists(root) else root,
+    }
+    for number, name in enumerate(held.SIDES):
+        own = side == number
+        counts = {one: int((own & (label == k)).sum()) for k, one in enumerate(names)}
+        found[name] = {"images": counts, "groups": len(np.unique(group[own]))}
+    return found
+
+
+def _run(results: dict, opened: Session) -> dict:
+    """Every seed's GAN, and the report after each, so that a later failure loses none."""
+    answers, seeds = [], []
+    done = len(list((opened.directory.path / "images").glob("*.npz")))
+    if done > (wanted := opened.study.options.seeds):
+        raise ConfigError(f"seeds is {wanted}: expected at least {done}, which this run has done")
+    for answer in study.predictions(opened):
+        answers.append(answer)
+        seeds.append(_seed(opened, answer))
+        _sheet(opened, answer)
+        results = results | {"seeds": seeds}
+        if opened.skipped:
+            results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
+        _write(results, opened, answers)
+        last = seeds[-1]
+        opened.log.line(
+            f"seed {last['seed']}  {PROBE} tells held-out images from synthetic ones: "
+            f"{drawing.percent(last['probe']['accuracy'])} %"
+        )
+    return results
+
+
+def _seed(opened: Session, answer: Prediction) -> dict:
+    """What `results.json` says of one GAN."""
+    hit, total = metrics.called(answer.p) == answer.label, len(answer.label)
+    interval = intervals.wilson(float(hit.sum()), total)
+    return {
+        "seed": answer.cell.seed,
+        "gan": judgement(opened.log.of(answer.cell.fit)),
+        "probe": {"accuracy": float(hit.mean()), "interval": list(interval), "n": total},
+    }
+
+
+def _write(results: dict, opened: Session, answers: list[Prediction]) -> None:
+    path = opened.directory.path
+    study.write_predictions(opened, answers)
+    files.write_json(path / "results.json", results)
+    files.write_text(path / "report.md", report.page(results))
+    figures.progress_figure(path / "progress.png", opened.log.events)
+
+
+def _sheet(opened: Session, answer: Prediction) -> None:
+    """Training, held-out and synthetic images of each class in rows."""
+    cell = answer.cell
+    drawn = opened.parts.image(cell.fit)
+    if drawn is None:
+        return
+    real = opened.study.shared.views.images
+    fit = next(fit for fit in opened.study.fits if fit.name == cell.fit)
+    others = cell.test[cell.test < len(real)]
+    rows = []
+    for k, name in enumerate(opened.records.class_names):
+        for side, images, index, label in (
+            (held.TRAINING, real, fit.index, fit.label),
+            (held.HELD_OUT, real, others, fit.label),
+            ("synthetic", drawn, np.arange(len(drawn)), fit.drawn),
+        ):
+            rows.append((f"{name} {side}", images[index[label[index] == k][:SHEET_COLUMNS]]))
+    drawing.sheet(opened.directory.path / "samples" / f"seed{cell.seed}_beside.png", rows)
+
+
+def _close(results: dict, opened: Session, seconds: float) -> None:
+    log, path = opened.log, opened.directory.path
+    report.show(log.console, results)
+    log.clock("total", seconds)
+    files.write_json(path / "env.json", environment.environment() | {"seconds": log.seconds})
+    log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")
+    log.line(f"draw   python -m jaxbrain sample {path}")
+    log.line(f"audit  python -m jaxbrain audit {path}")
