@@ -5,7 +5,9 @@ from jaxbrain.reports.drawing import markdown, markdown_table, number, percent
 
 _MEANS = (
     "The probe learns training images from synthetic ones and is tested on held-out and on "
-    "further synthetic ones, as many of each: 50 % means that it cannot tell them apart. Frechet "
+    "further synthetic ones, as many of each: 50 % means that it cannot tell them apart. KID is "
+    "that of texture, between samples and held-out images; the checkpoint of its least value is "
+    "what `sample` and `audit` draw from (the probe: from the last). Frechet "
     "distances are those of 8 x 8 thumbnails, to the training images; none of these numbers says "
     "whether training images are copied: `jaxbrain audit` measures that. Synthetic images are for "
     "research and are not anonymous."
@@ -24,16 +26,18 @@ def sides(results: dict) -> list[str]:
 
 
 def _seeds(results: dict) -> tuple[list[str], list[list[str]]]:
-    header = ["seed", "thumbnail Frechet", "least, at step", "spread", "spread of real images"]
+    header = ["seed", "held-out KID", "least, at step", "thumbnail Frechet", "spread"]
+    header.append("spread of real images")
     rows = []
     for one in results["seeds"]:
         gan, (low, high) = one["gan"], one["probe"]["interval"]
-        judged = ["-", "-", "-"]
+        judged = ["-"] * 4
         if last := gan["last"]:
-            best = gan["best"]
+            best, score = gan["best"], "kid_held_out"
             judged = [
+                number(last.get(score), 3),
+                f"{number(best.get(score), 3)}, {best['step']}" if score in best else "-",
                 number(last["frechet_thumbnail"], 3),
-                f"{best['frechet_thumbnail']:.3f}, {best['step']}",
                 number(last["sample_spread"], 3),
             ]
         probe = f"{percent(one['probe']['accuracy'])} ({percent(low)}..{percent(high)})"

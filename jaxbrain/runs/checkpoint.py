@@ -76,6 +76,10 @@ def _refuse_damaged(step: Path) -> None:
         raise CheckpointError(f"{', '.join(names)}: not what {MANIFEST} says")
 
 
+# The score of a checkpoint that has none: never the best.
+NO_SCORE = 1e30
+
+
 class Store:
     """The checkpoints of one training, in a directory of their own."""
 
@@ -195,6 +199,24 @@ class Store:
                 f"free): {_first(error)}: free some space; the same command goes on from the "
                 "last step saved"
             ) from error
+
+    def least(self, like) -> Restored | None:
+        """The step of the smallest `best` among those that are as they were saved; the newest
+        where none has one.
+
+        Raises:
+            CheckpointError, ConfigError: as `newest`.
+        """
+        newest = self.newest(like)
+        found = [] if newest is None else [newest]
+        for step in self.steps()[: -1 if found else None]:
+            try:
+                _refuse_damaged(self.path / str(step))
+                found.append(self._read(step, like))
+            except CheckpointError as error:
+                self.say(f"damaged checkpoint {self.path / str(step)}: {error}: left out")
+        scored = [one for one in found if one.meta.get(self.best, NO_SCORE) < NO_SCORE]
+        return min(scored, key=lambda one: one.meta[self.best], default=newest)
 
     def newest(self, like) -> Restored | None:
         """The newest step that is as it was saved; None if there is no step at all.

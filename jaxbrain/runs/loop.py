@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxbrain.errors import ConfigError
 from jaxbrain.runs import checkpoint
+from jaxbrain.runs.checkpoint import NO_SCORE
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
 from jaxbrain.study.training import Finished, Lane, Training
@@ -26,8 +27,6 @@ from jaxbrain.training import devices, lanes
 _CALL = 2.0
 # Reports of a training that look at samples too, at most: drawing some costs many steps.
 _LOOKS = 10
-# The score of a checkpoint between two reports, which has none: never the best.
-_NO_SCORE = 1e30
 
 
 class Watch(NamedTuple):
@@ -41,6 +40,8 @@ class Watch(NamedTuple):
     keep: called with every lane that is saved.
     kept: its checkpoints stay when it is done: the last step is saved too, and every report
         says something.
+    best: name of what is smallest in a generator's best report. chooses: that report's state is
+        what the run is for, and is saved at once.
     """
 
     log: Log
@@ -54,6 +55,8 @@ class Watch(NamedTuple):
     show: Callable[[Training, int, object, int, dict], dict]
     keep: Callable[[Lane], None] = lambda lane: None
     kept: bool = False
+    best: str = "frechet_thumbnail"
+    chooses: bool = False
 
 
 def reports(total: int, intervals: int) -> list[int]:
@@ -240,8 +243,19 @@ class Loop:
             self.done = [training.total] * len(training.lanes)
             return
         self._progress(stop, shown, report=watch.kept)
-        if self._due() or (watch.kept and stop == training.total):
+        if self._due() or (watch.kept and stop == training.total) or self._chosen(stop, fresh):
             self._save()
+
+    def _chosen(self, stop: int, fresh: list[int]) -> bool:
+        """Whether the report at `stop` is the best so far of one of the lanes."""
+        if not self.watch.chooses:
+            return False
+        for i in set(fresh) - set(self.diverged):
+            events = [e for e in self.watch.log.of(self.training.lanes[i].name)]
+            scored = [event for event in events if self.watch.best in event]
+            if scored and min(scored, key=lambda e: e[self.watch.best])["step"] == stop:
+                return True
+        return False
 
     def _progress(self, step: int, shown: dict, *, report: bool) -> None:
         training, count = self.training, len(self.training.lanes)
@@ -268,7 +282,7 @@ class Loop:
                 continue
             events = log.of(lane.name)
             latest = bool(events) and events[-1]["step"] == self.done[i]
-            score = events[-1].get(store.best, _NO_SCORE) if latest else _NO_SCORE
+            score = events[-1].get(store.best, NO_SCORE) if latest else NO_SCORE
             partial = {name: list(values) for name, values in self.parts[i].items()}
             meta = {"partial": partial, "reports": events, store.best: score}
             jobs.append((lane, store, self.done[i], lanes.lane(states, i), meta))
@@ -334,7 +348,7 @@ def run(watch: Watch, training: Training) -> Finished:
     with contextlib.ExitStack() as stack:
         stores: list[checkpoint.Store | None] = [None] * len(training.lanes)
         if devices.first_process():
-            best = "frechet_thumbnail" if training.kind == "gan" else "loss"
+            best = watch.best if training.kind == "gan" else "loss"
             for i, lane in enumerate(training.lanes):
                 path = watch.path / watch.folder(lane, training.kind)
                 store = checkpoint.Store(path, best=best, about=watch.about, say=watch.log.line)

@@ -17,6 +17,7 @@ from jaxbrain.config import Config
 from jaxbrain.data.classes import order
 from jaxbrain.errors import CheckpointError, ConfigError, DataError
 from jaxbrain.runs import checkpoint, environment, files
+from jaxbrain.runs.samples import KID
 from jaxbrain.runs.workdir import CONFIG, IMAGES, differences, locked
 from jaxbrain.study import networks
 from jaxbrain.training import gan
@@ -63,7 +64,8 @@ class SavedGAN(NamedTuple):
 
 
 def load(run: str | Path, seed: int = 0, say=print) -> SavedGAN:
-    """The GAN of a seed of a run (`train_gan`, `paper`).
+    """The GAN of a seed of a run (`train_gan`, `paper`): of its last checkpoint, or where
+    held-out images judged them, of the one nearest to these.
 
     Args:
         say: called with a line for every checkpoint that is damaged and left out.
@@ -85,8 +87,8 @@ def load(run: str | Path, seed: int = 0, say=print) -> SavedGAN:
     like = jax.eval_shape(lambda: gan.init(cfg, jax.random.key(0)))
     # What sweeps up after a save that was cut off must not meet a save in work.
     alone = locked(run) if os.access(run, os.W_OK) else contextlib.nullcontext()
-    with alone, checkpoint.Store(folder, say=say) as store:
-        found = store.newest(like)
+    with alone, checkpoint.Store(folder, best=KID, say=say) as store:
+        found = store.least(like)
         if found is None:
             raise CheckpointError(f"{folder}: no checkpoint there: it was not saved yet")
         manifest = (folder / str(found.step) / checkpoint.MANIFEST).read_bytes()

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxbrain.audit import generative, watching
+from jaxbrain.audit import features, generative, watching
 from jaxbrain.data.preprocess import resized
 from jaxbrain.reports import drawing
 from jaxbrain.runs.files import file_name, whole
@@ -14,6 +14,8 @@ from jaxbrain.study.training import Training
 from jaxbrain.types import Dataset
 
 SHEET_COLUMNS = 10
+# Kernel distance of samples and held-out images, of texture (`audit.generative`).
+KID = "kid_held_out"
 # Samples of each class that a report looks at, and the largest side of one on a sheet.
 _JUDGED, _SIDE = 50, 96
 
@@ -22,13 +24,15 @@ class Samples:
     """The samples of a run's generators, by lane; `show` is called to look at them, `keep` at
     every save.
 
-    names: of the classes; key: of the latents. folder: lane, kind -> where its checkpoints
-    are; title: lane, kind -> what it is called.
+    names: of the classes; key: of the latents. folder: lane, kind -> where its checkpoints are;
+    title: lane, kind -> what it is called. held_out: [N, S, S, 1] uint8, images that no
+    generator sees, which samples are then compared with, or None.
     """
 
-    def __init__(self, log: Log, names, key, folder, title):
+    def __init__(self, log: Log, names, key, folder, title, held_out=None):
         self.path, self.log, self.names, self.key = log.workdir, log, names, key
         self.folder, self.title = folder, title
+        self.held_out = None if held_out is None else features.texture(held_out)
         self.rows: dict[str, dict[int, np.ndarray]] = {}
         (self.path / "samples").mkdir(exist_ok=True)
 
@@ -50,6 +54,9 @@ class Samples:
             "real_spread": watching.spread(real, real_label),
             "frechet_thumbnail": generative.frechet(*map(watching.features, (real, image))),
         }
+        if self.held_out is not None:
+            pair = generative.standardised(self.held_out, features.texture(image))
+            found[KID] = generative.kernel_distance(*pair[::-1])
         if step == training.total:
             events = [*looks(self.log.of(lane.name)), {"step": step} | means | found]
             for text in watching.warnings(events, found["real_spread"]):
@@ -108,12 +115,13 @@ def judgement(events: list[dict]) -> dict:
     if not (events := looks(events)):
         lost = "its reports are lost: whether it collapsed is not known"
         return {"real_spread": None, "last": None, "best": None, "warnings": [lost]}
-    best = min(events, key=lambda event: event["frechet_thumbnail"])
-    names = "step", "frechet_thumbnail", "sample_spread"
+    score = KID if KID in events[-1] else "frechet_thumbnail"
+    best = min(events, key=lambda event: event.get(score, np.inf))
+    names = [n for n in ("step", KID, "frechet_thumbnail", "sample_spread") if n in events[-1]]
     real = events[-1]["real_spread"]
     return {
         "real_spread": real,
         "last": {name: events[-1][name] for name in names},
-        "best": {name: best[name] for name in names},
+        "best": {name: best[name] for name in names},  # of its first name that is a score
         "warnings": watching.warnings(events, real),
     }

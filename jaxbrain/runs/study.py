@@ -24,7 +24,7 @@ from jaxbrain.errors import ConfigError, DataError, DivergedError
 from jaxbrain.runs import files, loop
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.parts import Parts, file_of
-from jaxbrain.runs.samples import Samples
+from jaxbrain.runs.samples import KID, Samples
 from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
 from jaxbrain.study import folders
@@ -244,8 +244,11 @@ def _source(method: Method) -> Path | None:
     return None
 
 
-def predictions(session: Session) -> Iterator[Prediction]:
+def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterator[Prediction]:
     """The study's answers as they are made or read.
+
+    held_out: [N, S, S, 1] uint8, images that no generator sees: its best state is the one whose
+        samples are nearest to them.
 
     Raises:
         StoppedError: after a signal, when the training in work is saved.
@@ -268,7 +271,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         return (f"{kind} of seed {lane.seed}" if kind else f"seed {lane.seed}") + part
 
     sheet_key = jax.random.fold_in(planned.shared.key, np.uint32(2**31 - 1))
-    samples = Samples(log, names, sheet_key, folder, title)
+    samples = Samples(log, names, sheet_key, folder, title, held_out)
     watch = loop.Watch(
         log,
         session.directory.stop,
@@ -281,6 +284,7 @@ def predictions(session: Session) -> Iterator[Prediction]:
         samples.show,
         samples.keep,
         kept=by_seed,
+        **({} if held_out is None else {"best": KID, "chooses": True}),
     )
 
     def skip(name: str, problem: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxbrain.audit import generative
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError
@@ -103,7 +104,7 @@ def train_gan(
         for text in [*describe(data, records), *copies(audit, records), *report.sides(results)]:
             opened.log.line(text)
         opened.log.line(f"run    {opened.directory.path}")
-        results = _run(results, opened)
+        results = _run(results, opened, side == held.SIDES.index(held.HELD_OUT))
         _close(results, opened, time.perf_counter() - started)
         return results
 
@@ -142,13 +143,17 @@ def _counts(opened: Session, data: Dataset, side: np.ndarray) -> dict:
     return found
 
 
-def _run(results: dict, opened: Session) -> dict:
-    """Every seed's GAN, and the report after each, so that a later failure loses none."""
+def _run(results: dict, opened: Session, held_out: np.ndarray) -> dict:
+    """Every seed's GAN, and the report after each, so that a later failure loses none.
+
+    held_out: [N] bool, which images choose the checkpoint, where they are enough."""
+    judges = opened.study.shared.views.images[held_out]
+    judges = judges if len(judges) >= generative.LEAST else None
     answers, seeds = [], []
     done = len(list((opened.directory.path / "images").glob("*.npz")))
     if done > (wanted := opened.study.options.seeds):
         raise ConfigError(f"seeds is {wanted}: expected at least {done}, which this run has done")
-    for answer in study.predictions(opened):
+    for answer in study.predictions(opened, judges):
         answers.append(answer)
         seeds.append(_seed(opened, answer))
         _sheet(opened, answer)

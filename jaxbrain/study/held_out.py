@@ -12,7 +12,8 @@ import numpy as np
 from jaxbrain.config import Config
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.study.protocols import Cell, Fit, StudyConfig, streams
+from jaxbrain.study.cells import Cell, Fit
+from jaxbrain.study.protocols import StudyConfig, streams
 from jaxbrain.types import Array
 
 PROTOCOL = "held-out"

@@ -174,5 +174,6 @@ def averaged(average: dict, net: NetState, half_life: float, step: Array | None 
     """
     keep = 0.5 ** (1.0 / half_life)
     if step is not None:
-        keep = jnp.minimum(keep, (1.0 + step) / (10.0 + step)).astype(jnp.float32)
+        done = step.astype(jnp.float32)
+        keep = jnp.minimum(keep, (1.0 + done) / (10.0 + done))
     return jax.tree.map(lambda old, new: old * keep + new * (1.0 - keep), average, variables(net))
