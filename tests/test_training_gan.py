@@ -194,9 +194,11 @@ def test_what_is_sometimes_due_is_skipped_for_all_lanes_at_once():
 def test_average_halves_after_its_half_life(key):
     cfg = plain(average_half_life=2.0)
     state = INIT(cfg, key)
-    keep = 0.5**0.5
     want = jax.tree.map(lambda p: p, state.average)
-    for _ in range(2):
+    for done in (0, 1, 50):
+        # At first a tenth of the steps so far, not half a life that nothing was learnt in.
+        keep = min(0.5**0.5, (1 + done) / (10 + done))
+        state = state._replace(step=jnp.int32(done))
         state, _ = STEP(cfg, state, batch(), key)
         now = {"params": state.generator.params, "batch_stats": state.generator.batch_stats}
         want = jax.tree.map(lambda a, b: keep * a + (1 - keep) * b, want, now)
