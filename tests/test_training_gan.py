@@ -201,7 +201,7 @@ def test_average_halves_after_its_half_life(key):
         state = state._replace(step=jnp.int32(done))
         state, _ = STEP(cfg, state, batch(), key)
         now = {"params": state.generator.params, "batch_stats": state.generator.batch_stats}
-        want = jax.tree.map(lambda a, b: keep * a + (1 - keep) * b, want, now)
+        want = jax.tree.map(lambda a, b, k=keep: k * a + (1 - k) * b, want, now)
     close(state.average, want)
     # Samples come from the average.
     label = jnp.zeros((2,), jnp.int32)

@@ -122,7 +122,7 @@ def cpu() -> Config:
             kernel_size=4,
             latent_size=32,
             anchor=5.0,
-            spread=0.7,
+            spread=0.55,
             patches=True,
             augment="gentle",
             steps=2400,
