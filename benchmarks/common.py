@@ -39,18 +39,9 @@ def preset(name: str) -> config.Config:
     cfg = getattr(config, name)()
     if name != "cpu":
         return cfg
-    small, adam = config.tiny(), config.OptimConfig("adam", 5e-4, b1=0.5, l2=0.0)
-    narrow = dataclasses.replace(
-        config.recommended().gan,
-        filters=16,
-        projection=256,
-        steps=2400,
-        batch_size=16,
-        average_half_life=200.0,
-        r1_every=1,
-        generator_optim=adam,
-        discriminator_optim=adam,
-    )
+    small = config.tiny()
+    size = {"image_size": 64, "projection": 256, "steps": 2400}
+    narrow = dataclasses.replace(small.gan, augment="diffaug", r1_every=1, **size)
     return dataclasses.replace(cfg, gan=narrow, cnn=small.cnn, classifier=small.classifier)
 
 

@@ -137,7 +137,10 @@ def cpu() -> Config:
 
 def tiny() -> Config:
     """The paper's CNN, narrow and trained end to end with the reading `rows`, and the GAN of
-    `cpu`, at 48 px on 300 easy phantoms per class: what runs without any data.
+    `recommended`, narrow, at 48 px on 300 easy phantoms per class: what runs without any data.
+
+    (On so many phantoms the GAN of `cpu` keeps the classes apart less well: with it fresh phantoms
+    were told apart in 93 %.)
 
     Expected: at least 90 % on fresh phantoms. Cost: about two minutes on two cores
     (README.md's results table has the figures).
@@ -146,6 +149,7 @@ def tiny() -> Config:
         python -m experiments.paper
     """
     base = cpu()
+    adam = OptimConfig("adam", 5e-4, b1=0.5, l2=0.0)
     return dataclasses.replace(
         base,
         data=dataclasses.replace(
