@@ -155,7 +155,18 @@ def tiny() -> Config:
         data=dataclasses.replace(
             base.data, n_per_class=300, image_size=48, difficulty=0.2, square="pad"
         ),
-        gan=dataclasses.replace(base.gan, image_size=48, projection=128, steps=2000),
+        gan=dataclasses.replace(
+            recommended().gan,
+            image_size=48,
+            filters=16,
+            projection=128,
+            augment="reflect",
+            steps=2000,
+            batch_size=16,
+            average_half_life=200.0,
+            generator_optim=adam,
+            discriminator_optim=adam,
+        ),
         cnn=CNNConfig(filters=(16, 32)),
         classifier=ClassifierConfig(
             mode="end_to_end",
