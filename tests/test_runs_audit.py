@@ -208,7 +208,7 @@ def test_refusals(root, phantoms, quick, tmp_path):
         run("--synthetic", root / "third")
     with pytest.raises(ConfigError, match="expected a run of train_gan, or"):
         run(root, "--synthetic", root / "third")
-    with pytest.raises(ConfigError, match="training and held-out are both"):
+    with pytest.raises(ConfigError, match="one holds the other: expected as held-out"):
         same = root / "training"
         run("--synthetic", root / "third", "--training", same, "--held-out", same)
     shutil.copytree(root / "training", tmp_path / "held_out")

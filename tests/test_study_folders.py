@@ -25,7 +25,8 @@ from jaxbrain.study.study import Study, study
         ("folder:c:/x:y", "c:/x:y", ""),
         ("folder:a@50/", "a@50/", ""),
         ("folder:a@50/@20", "a@50/", "@20"),
-        ("folder:a@50@only", "a", "@50@only"),
+        ("folder:a@50,only,filtered", "a", "@50,only,filtered"),
+        ("folder:a@50@only", "a@50", "@only"),
         ("folder:a@b@filtered", "a@b", "@filtered"),
     ],
 )
@@ -49,8 +50,8 @@ def test_names_in_results(tmp_path):
         choose.generators([f"folder:{at}", f"folder:{at}/"])
     with pytest.raises(ConfigError, match="expected a folder after it"):
         choose.generators(["folder:"])
-    with pytest.raises(ConfigError, match="expected a name such as cgan@50"):
-        choose.generators(["folder:a@0"])
+    # No dose: a path that holds an @.
+    assert choose.generators(["folder:a@0"])[0] == ("folder_a_0",)
 
 
 OPTIONS = StudyConfig(

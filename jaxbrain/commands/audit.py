@@ -27,7 +27,7 @@ from jaxbrain.runs.audit import AuditConfig
 class Arguments:
     """Synthetic images beside held-out ones; near-copies of training images; membership."""
 
-    run: Annotated[Path | None, tyro.conf.Positional] = None  # of train_gan; or three folders:
+    run: Path | None = None  # of train_gan, also without the flag's name; or three folders:
     synthetic: str | None = None  # what a generator drew
     training: str | None = None  # what it was fitted on
     held_out: str | None = None  # images of the same kind that it never saw
@@ -49,7 +49,23 @@ class Arguments:
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
 
 
+_OF_RUN = "seed", "n", "key", "data"
+_OF_FOLDERS = "size", "crop", "square", "frames"
+
+
+def _refuse_other(options: Arguments) -> None:
+    """Refuse flags that would be of no use."""
+    names, kind = (_OF_FOLDERS, "folders") if options.run else (_OF_RUN, "a run")
+    for name in names:
+        if getattr(options, name) != getattr(Arguments(), name):
+            raise ConfigError(f"{name} is {getattr(options, name)!r}: it is a flag of {kind} alone")
+
+
 def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
+    command = shlex.join([*prog.split(), *arguments])
+    if arguments and not arguments[0].startswith("-"):
+        # As a positional argument it would take the values of flags that are not known.
+        arguments = ["--run", *arguments]
     options = common.parse(Arguments, arguments, default=Arguments(), prog=prog)
     if options.verify:
         common.verified(options.verify, audit.verify(options.verify))
@@ -59,20 +75,18 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         raise ConfigError(
             "expected a run of train_gan, or --synthetic, --training and --held-out, all three"
         )
+    _refuse_other(options)
     options.hardware.start()
     cache, _ = options.hardware.cache_folder()
     kept = cache and cache / "images"
     if options.run:
-        names = "seed", "n", "key", "data"
-        how = {name: getattr(options, name) for name in names}
+        how = {name: getattr(options, name) for name in _OF_RUN}
         found = material.of_run(options.run, cache_folder=kept, **how)
         name = "audit" if not options.seed else f"audit_seed{options.seed}"
         workdir = options.workdir or options.run / name
     else:
-        names = "size", "crop", "square", "frames"
-        how = {name: getattr(options, name) for name in names}
+        how = {name: getattr(options, name) for name in _OF_FOLDERS}
         found = material.of_folders(**folders, cache_folder=kept, **how)
         workdir = options.workdir or common.new_workdir("audit")
-    command = shlex.join([*prog.split(), *arguments])
     how = {"options": options.study, "command": command, "fresh": options.fresh}
     audit.audit(found, workdir, **how)

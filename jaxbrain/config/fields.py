@@ -191,6 +191,8 @@ class GANConfig:
         _check_float("gan", self, 0.0, 1.0, "dropout", "flip")
         _check_float("gan", self, 0.0, math.inf, "r1", "average_half_life", "anchor")
         _check_float("gan", self, 1e-3, math.inf, "spread")
+        if self.anchor and self.batch_size < 2:
+            raise ConfigError(f"gan.batch_size is {self.batch_size}: expected 2 with gan.anchor")
         if self.anchor and self.update != "alternating":
             raise ConfigError(
                 f"gan.anchor is {self.anchor}: expected 0, since gan.update is {self.update!r}"

@@ -30,6 +30,8 @@ SYNTHETIC, TRAINING, HELD_OUT = SETS = "synthetic", "training", "held-out"
 _THRESHOLD = 0.98
 # Fewer say nothing: see `audit.generative`.
 _LEAST, _FEW = 8, 40
+# Held-out images from which on one is a twentieth or less.
+_TWENTIETH = 19
 
 
 class Images(NamedTuple):
@@ -124,6 +126,7 @@ def of_folders(
     known = {records.class_names for _, records in loaded.values()}
     names = known.pop()
     if known:
+        _refuse_fewer(loaded)
         names = ("all images",)
         shown_of = "; ".join(f"{n} {', '.join(r.class_names)}" for n, (_, r) in loaded.items())
         warnings.append(f"classes differ ({shown_of}): all images are taken for one class")
@@ -143,6 +146,17 @@ def of_folders(
     return _checked(Material(about, cfg, names, *sets, warnings, real.among))
 
 
+def _refuse_fewer(loaded: dict) -> None:
+    """Refuse synthetic images of some of the classes only that the real ones are of."""
+    own, *real = (set(records.class_names) for _, records in loaded.values())
+    if real[0] == real[1] and own < real[0]:
+        raise DataError(
+            f"synthetic: has only {', '.join(sorted(own))} of {', '.join(sorted(real[0]))}: "
+            "expected the same classes in all three: give the folders of these classes as "
+            "training and held-out"
+        )
+
+
 def _sized(cfg: Config, size: int, num_classes: int) -> Config:
     data = dataclasses.replace(cfg.data, image_size=size, num_classes=max(num_classes, 2))
     return dataclasses.replace(cfg, data=data)
@@ -151,10 +165,11 @@ def _sized(cfg: Config, size: int, num_classes: int) -> Config:
 def _same(sources: dict[str, str]) -> list[str]:
     """Sets that are one folder: refused, or a warning for each."""
     where = {name: os.path.realpath(source) for name, source in sources.items()}
-    if where[TRAINING] == where[HELD_OUT]:
+    both = [Path(where[name]) for name in (TRAINING, HELD_OUT)]
+    if both[0] == both[1] or both[0] in both[1].parents or both[1] in both[0].parents:
         raise ConfigError(
-            f"training and held-out are both {shown(sources[TRAINING])}: expected images that the "
-            "generator never saw as held-out"
+            f"training {shown(sources[TRAINING])}, held-out {shown(sources[HELD_OUT])}: one holds "
+            "the other: expected as held-out images those that the generator never saw"
         )
     return [
         f"synthetic images are the {name} images themselves: {shown(sources[name])}"
@@ -188,6 +203,9 @@ def of_run(
         DataError: for another run, and images that are not those of its `images.csv`.
         CheckpointError, ConfigError: see `sample.load`.
     """
+    if n < 0:
+        raise ConfigError(f"n is {n}: expected images, or 0 for as many as training images")
+    sample.require_key(key)
     saved = sample.load(run, seed, say)
     if saved.about.get("kind") != "train_gan":
         raise DataError(
@@ -209,7 +227,13 @@ def of_run(
     drawn = sample.draw(saved, label, jax.random.key(key))
     about = {"kind": "run", "key": key, "size": saved.cfg.gan.image_size} | saved.provenance()
     sets = _drawn(drawn, label, saved.class_names), real.training, real.held_out
-    known = saved.class_names, *sets, real.warnings, real.among, saved
+    warnings = real.warnings
+    if saved.chosen:
+        warnings.append(
+            f"step {saved.step} was chosen by the kernel distance of texture to these held-out "
+            "images: that distance is a little too small"
+        )
+    known = saved.class_names, *sets, warnings, real.among, saved
     return _checked(Material(about, saved.cfg, *known))
 
 
@@ -344,4 +368,9 @@ def _checked(material: Material) -> Material:
             )
         if left < _FEW:
             warnings.append(f"{name}: {left} different images only: intervals are wide")
+        if name == HELD_OUT and left < _TWENTIETH:
+            warnings.append(
+                f"copied_fraction: the nearest of {left} held-out images is the threshold, so "
+                f"{100 / (left + 1):.0f} % are expected where nothing is copied, not 5"
+            )
     return material._replace(warnings=warnings)

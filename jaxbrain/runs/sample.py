@@ -30,11 +30,11 @@ _DRAW = "run", "seed", "checkpoint", "key"
 
 
 class SavedGAN(NamedTuple):
-    """A GAN of a run, at its last checkpoint that is as it was saved.
+    """A GAN of a run, at its last checkpoint that is as it was saved, or the chosen one.
 
     run: the run's directory. cfg: its configuration; images are drawn at the GAN's size.
     class_names: index = label. about: what its `config.json` holds. digest: SHA-256 of the
-    checkpoint's manifest.
+    checkpoint's manifest. chosen: whether held-out images chose the checkpoint.
     """
 
     run: Path
@@ -45,6 +45,7 @@ class SavedGAN(NamedTuple):
     step: int
     digest: str
     state: GANState
+    chosen: bool
 
     def provenance(self) -> dict:
         """Where an image drawn from it is from."""
@@ -94,7 +95,8 @@ def load(run: str | Path, seed: int = 0, say=print) -> SavedGAN:
         manifest = (folder / str(found.step) / checkpoint.MANIFEST).read_bytes()
     names = _class_names(run, about, cfg)
     digest = hashlib.sha256(manifest).hexdigest()
-    return SavedGAN(run, cfg, names, about, seed, found.step, digest, found.state)
+    chosen = found.meta.get(KID, checkpoint.NO_SCORE) < checkpoint.NO_SCORE
+    return SavedGAN(run, cfg, names, about, seed, found.step, digest, found.state, chosen)
 
 
 def _native(cfg: Config) -> Config:
@@ -134,6 +136,12 @@ def draw(saved: SavedGAN, label: np.ndarray, key: jax.Array) -> np.ndarray:
     return np.asarray(draws(saved.cfg, saved.state, np.asarray(label, np.int32), key))
 
 
+def require_key(key: int) -> None:
+    """Raise a ConfigError for what is no key of latents."""
+    if not 0 <= key < 2**32:
+        raise ConfigError(f"key is {key}: expected a whole number from 0, below 2 ** 32")
+
+
 def sample(
     run: str | Path,
     *,
@@ -163,8 +171,7 @@ def sample(
     """
     if n < 1:
         raise ConfigError(f"n is {n}: expected at least 1 image of each class")
-    if not 0 <= key < 2**32:
-        raise ConfigError(f"key is {key}: expected a whole number from 0, below 2 ** 32")
+    require_key(key)
     saved = load(run, seed, say)
     names = saved.class_names
     if only and only not in names:

@@ -20,13 +20,12 @@ from jaxbrain.data.collect import Options
 from jaxbrain.data.filled import Place
 from jaxbrain.data.layout import shown
 from jaxbrain.errors import ConfigError, DataError
+from jaxbrain.study import names as grammar
 from jaxbrain.study.cells import Fit
 from jaxbrain.study.methods import Generator
 from jaxbrain.study.protocols import StudyConfig
 
-PREFIX = "folder:"
-# What may follow a generator's name. A path that itself ends so is given with a / at its end.
-_SUFFIX = re.compile(r"(@(\d+|only|filtered))*$")
+PREFIX = grammar.FOLDER
 # Where images are kept changes no fit; a study sets the number of classes itself.
 _FREE = "placement", "num_classes"
 # Lines of an error, at most.
@@ -34,10 +33,15 @@ _MOST = 10
 
 
 def parted(text: str) -> tuple[str, str]:
-    """ "folder:my images@home@50" -> ("my images@home", "@50"): the path, and what follows."""
-    path = text.removeprefix(PREFIX)
-    at = _SUFFIX.search(path).start()
-    return path[:at], path[at:]
+    """The path, and the modes that follow (`names`). A path that itself ends as they do is given
+    with a / at its end.
+
+    Example:
+        >>> parted("folder:my images@home@50,only")
+        ('my images@home', '@50,only')
+    """
+    own, _ = grammar.parted(text)
+    return own.removeprefix(PREFIX), text[len(own) :]
 
 
 def own_name(text) -> str:

@@ -1,8 +1,8 @@
 """Codes of real images: where in the generator's latent space an image stands.
 
 A code holds an image's principal components within its class, at 16 x 16 pixels, in standard
-deviations, so that codes of real images have the mean and the variances of the latents that
-samples are drawn from. A generator that must also draw every real image at its code
+deviations; latents that samples are drawn from have the same mean and `gan.spread` times the
+deviation. A generator that must also draw every real image at its code
 (`gan.anchor`) learns anatomy from pixels, within a few hundred updates, and leaves to the
 discriminator what pixels cannot teach. The idea that latents of training images are given, and
 the rest of the space is what lies between them, is that of:
@@ -72,15 +72,15 @@ def fit(cfg: Config, small: Array, label: Array) -> Codes:
     return Codes(mean, jnp.pad(basis, ((0, 0), (0, missing))))
 
 
-def of(codes: Codes, image: Array, label: Array, noise: Array) -> Array:
+def of(codes: Codes, image: Array, label: Array, noise: Array, spread: float = 1.0) -> Array:
     """Latents [B, L] float32 of images [B, S, S, C] float32 in [-1, 1] of classes label [B].
 
-    noise: [B, L] standard normal; a little of it is added, and it alone stands where there are
-    no components.
+    noise: [B, L] standard normal; a little of it is added, and `spread` times it alone stands
+    where there are no components.
     """
     code = jnp.einsum("bd,dl->bl", _flat(image) - codes.mean[label], codes.basis)
     known = (codes.basis != 0.0).any(axis=0)
-    return jnp.where(known[None], code + _JITTER * noise, noise)
+    return jnp.where(known[None], code + _JITTER * noise, spread * noise)
 
 
 def difference(one: Array, two: Array) -> Array:

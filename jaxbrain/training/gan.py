@@ -214,14 +214,15 @@ class _Step(NamedTuple):
             # Every second image is drawn at the code of a real one.
             at_code = self._own(jnp.arange(self._count()) % 2 == 1)
             noise = self._own(jax.random.normal(keys.code, (self._count(), gan.latent_size)))
-            code = codes.of(self.state.codes, real, self.label, noise)
+            code = codes.of(self.state.codes, real, self.label, noise, gan.spread)
             z = jnp.where(at_code[:, None], code, z)
         image, stats = self.draw(z, keys.fresh_noise, params)
         logits, _ = self.judge(keys.fool, *discriminator[:2], image)
         loss = losses.generator_loss(gan.loss, logits)
         if gan.anchor:
             apart = jnp.where(at_code, codes.difference(image, real), 0.0)
-            loss = loss + gan.anchor * 2.0 * apart.mean()
+            count = self._count()
+            loss = loss + gan.anchor * (count / (count // 2)) * apart.mean()
         return loss, stats
 
     def update(self, options: OptimConfig, net: NetState, grads: Params, batch_stats: Params):
