@@ -254,11 +254,15 @@ def test_a_run(trained, quick, tmp_path):
     assert audit.verify(tmp_path / "audit") == []
 
 
-def test_a_run_whose_images_are_others(trained, finished, tmp_path):
-    with pytest.raises(DataError, match="is a run of paper, whose GAN held no image out"):
-        run(finished[0])
+def test_a_run_whose_images_are_others(trained, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(trained[0], copy)
+    config = copy / "config.json"
+    about = json.loads(config.read_text())
+    config.write_text(json.dumps(about | {"kind": "paper"}))
+    with pytest.raises(DataError, match="is a run of paper, whose GAN held no image out"):
+        run(copy)
+    config.write_text(json.dumps(about))
     table = (copy / "images.csv").read_text().splitlines()
     first = table[1].split(",")
     table[1] = ",".join([*first[:3], "0" * 64, *first[4:]])
