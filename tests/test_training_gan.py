@@ -12,7 +12,7 @@ from conftest import change, small
 from jaxbrain.config import OptimConfig
 from jaxbrain.nn.discriminator import Discriminator
 from jaxbrain.nn.generator import Generator
-from jaxbrain.training import augment, devices, gan, plans
+from jaxbrain.training import augment, codes, devices, gan, plans
 from jaxbrain.types import Batch
 
 STEP = jax.jit(gan.train_step, static_argnums=0)
@@ -52,28 +52,31 @@ def by_hand(cfg, state, data, key):
     """The step as its two losses written out, each with a gradient of its own: the losses,
     their gradients, the generator's batch_stats."""
     options = cfg.gan
-    keys = jax.random.split(jax.random.fold_in(key, state.step), 6)
-    z_key, fresh_key, flip_key, reflect_key, judge_key, fool_key = keys
+    keys = jax.random.split(jax.random.fold_in(key, state.step), 9)
+    z_key, fresh_key, flip_key, reflect_key, judge_key, fool_key, *_, code_key = keys
     real_key, fake_key, penalty_key = jax.random.split(judge_key, 3)
     real = data.image
-    if options.augment == "reflect":
+    if options.augment in ("reflect", "gentle"):
         real = augment.reflect(real, jax.random.split(reflect_key, 8))
     flip = jax.random.permutation(flip_key, 8) < int(options.flip * 8)
 
-    def draw(params, key):
-        z = jax.random.normal(key, (8, options.latent_size))
+    def latents(key):
+        return options.spread * jax.random.normal(key, (8, options.latent_size))
+
+    def draw(params, z):
         variables = {"params": params, "batch_stats": state.generator.batch_stats}
         return Generator(cfg).apply(variables, z, data.label, True, mutable=["batch_stats"])
 
     def judge(params, image, key):
         augment_key, dropout_key = jax.random.split(key)
-        if options.augment == "diffaug":
-            image = augment.diffaug(image, jax.random.split(augment_key, 8))
+        if options.augment in ("diffaug", "gentle"):
+            change = getattr(augment, options.augment)
+            image = change(image, jax.random.split(augment_key, 8))
         rngs = {"dropout": dropout_key}
         return Discriminator(cfg).apply({"params": params}, image, data.label, True, rngs=rngs)
 
     def loss_d(params):
-        fake, _ = draw(state.generator.params, z_key)
+        fake, _ = draw(state.generator.params, latents(z_key))
         real_logits, fake_logits = judge(params, real, real_key), judge(params, fake, fake_key)
         signed = jnp.where(flip, -real_logits, real_logits)
         if options.loss == "bce":
@@ -88,17 +91,24 @@ def by_hand(cfg, state, data, key):
         return loss + weight / 2 * (slope**2).sum((1, 2, 3)).mean(), loss
 
     grads_d, value_d = jax.grad(loss_d, has_aux=True)(state.discriminator.params)
-    judge_params, draw_key = state.discriminator.params, z_key
+    judge_params, z = state.discriminator.params, latents(z_key)
     judged_key = fake_key
     if options.update == "alternating":
         # SGD at a rate of 1.
         judge_params = jax.tree.map(lambda p, g: p - g, judge_params, grads_d)
-        draw_key, judged_key = fresh_key, fool_key
+        z, judged_key = latents(fresh_key), fool_key
+    if options.anchor:
+        noise = jax.random.normal(code_key, (8, options.latent_size))
+        code = codes.of(state.codes, real, data.label, noise, options.spread)
+        z = jnp.stack([code[i] if i % 2 else z[i] for i in range(8)])
 
     def loss_g(params):
-        fake, stats = draw(params, draw_key)
+        fake, stats = draw(params, z)
         logits = judge(judge_params, fake, judged_key)
         loss = -jax.nn.log_sigmoid(logits).mean() if options.loss == "bce" else -logits.mean()
+        if options.anchor:
+            # The mean over the four images that were drawn at a code.
+            loss += options.anchor * codes.difference(fake[1::2], real[1::2]).mean()
         return loss, stats["batch_stats"]
 
     (value_g, stats), grads_g = jax.value_and_grad(loss_g, has_aux=True)(state.generator.params)
@@ -108,6 +118,8 @@ def by_hand(cfg, state, data, key):
 # As the preset `paper` trains, dropout, flips and reflections included.
 PAPER = dict(dropout=0.75, flip=0.5, augment="reflect")
 ALTERNATING = dict(loss="hinge", update="alternating", r1=0.3, augment="diffaug")
+
+ANCHORED = dict(anchor=3.0, spread=0.5, patches=True, augment="gentle")
 
 
 @pytest.mark.parametrize(
@@ -121,8 +133,9 @@ ALTERNATING = dict(loss="hinge", update="alternating", r1=0.3, augment="diffaug"
         # Of the step taken, 3, one is a multiple, the other not.
         (ALTERNATING | dict(r1_every=3), 0.0),
         (ALTERNATING | dict(r1_every=2), 0.0),
+        (ALTERNATING | ANCHORED, 0.0),
     ],
-    ids=["paper", "sure", "certain", "hinge", "alternating", "lazy", "between"],
+    ids=["paper", "sure", "certain", "hinge", "alternating", "lazy", "between", "anchored"],
 )
 def test_a_step_takes_the_gradients_of_two_plain_losses(options, bias):
     """On networks and images drawn here, to 1e-4 of a tensor's largest gradient. "sure" and
@@ -136,6 +149,9 @@ def test_a_step_takes_the_gradients_of_two_plain_losses(options, bias):
     params["label_map"]["bias"] = 0.3 * noise[0].reshape(-1)
     params["logit"]["bias"] += bias
     state = state._replace(step=jnp.int32(3))
+    if cfg.gan.anchor:
+        seen = jnp.round((data.image + 1.0) * 127.5).astype(jnp.uint8)
+        state = state._replace(codes=codes.fit(cfg, codes.small(seen), data.label))
     new, metrics = STEP(cfg, state, data, keys[3])
     value_d, grads_d, value_g, grads_g, stats = by_hand(cfg, state, data, keys[3])
     assert min(float(jnp.abs(g["kernel"]).max()) for g in grads_g.values() if "kernel" in g) > 1e-4
