@@ -26,7 +26,9 @@ from jaxbrain.commands import common, hardware, paper
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import environment as about
+from jaxbrain.runs import paper as runs_paper
 from jaxbrain.runs import workdir
+from jaxbrain.training import devices
 
 ROOT = Path(__file__).parents[1]
 
@@ -127,7 +129,7 @@ def test_the_verbs_are_listed(monkeypatch, capsys):
 
 def test_the_command_is_kept_as_it_was_typed(monkeypatch):
     kept = []
-    monkeypatch.setattr(paper.paper, "paper", lambda *_, command, **__: kept.append(command))
+    monkeypatch.setattr(runs_paper, "paper", lambda *_, command, **__: kept.append(command))
     flags = arguments(*SMALL, "--workdir", "a b")
     for argv in (["/bin/jaxbrain", "paper"], ["/lib/jaxbrain/__main__.py", "paper"]):
         monkeypatch.setattr(sys, "argv", [*argv, *flags])
@@ -178,15 +180,15 @@ def no_home(kind: str, tmp_path: Path, monkeypatch) -> str:
 def test_without_a_home_there_is_no_cache_and_one_note(kind, tmp_path, monkeypatch, capsys):
     reason = no_home(kind, tmp_path, monkeypatch)
     changed = {}
-    monkeypatch.setattr(hardware.jax.config, "update", changed.__setitem__)
+    monkeypatch.setattr(jax.config, "update", changed.__setitem__)
     caches = []
 
     def load(source, *, cache_folder, **_):
         caches.append(cache_folder)
         return None, None
 
-    monkeypatch.setattr(common, "load_data", load)
-    monkeypatch.setattr(paper.paper, "paper", lambda *_, **__: None)
+    monkeypatch.setattr("jaxbrain.data.load_data", load)
+    monkeypatch.setattr(runs_paper, "paper", lambda *_, **__: None)
     paper.main(["--data", "set"])
     assert capsys.readouterr().out == (
         f"note   no cache: ~/.cache/jaxbrain cannot be written ({reason}); "
@@ -207,7 +209,7 @@ def test_a_home_is_used(tmp_path, monkeypatch):
     hardware.Hardware(cache=Path("~/other")).cache_folder()
     assert (tmp_path / "other").is_dir()
     changed = {}
-    monkeypatch.setattr(hardware.jax.config, "update", changed.__setitem__)
+    monkeypatch.setattr(jax.config, "update", changed.__setitem__)
     hardware.Hardware().start()
     assert changed["jax_compilation_cache_dir"] == str(path)
     assert "MPLCONFIGDIR" not in os.environ
@@ -329,7 +331,7 @@ def without(error: Exception, platforms: str | None):
     ],
 )
 def test_devices_that_are_not_there(error, platforms, message, monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "jax", without(error, platforms))
+    monkeypatch.setitem(sys.modules, "jax", without(error, platforms))
     with pytest.raises(SystemExit) as stop:
         common.main(hardware.start_devices)
     assert stop.value.code == 2
@@ -346,7 +348,7 @@ def test_a_fault_of_ours_is_no_message():
 
 def test_processes_meet_before_jax_looks_for_devices(monkeypatch):
     calls = mock.Mock()
-    monkeypatch.setattr(hardware.devices, "start", calls.meet)
+    monkeypatch.setattr(devices, "start", calls.meet)
     monkeypatch.setattr(hardware, "start_devices", calls.devices)
     cache = Path(jax.config.jax_compilation_cache_dir)
     hardware.Hardware(coordinator="a:1", num_processes=2, process_id=1, cache=cache).start()
@@ -359,7 +361,7 @@ def test_flags_for_a_gpu_are_set_where_one_may_be_and_said(environment, monkeypa
     installed = ["jax_plugins.xla_cuda13"]
     monkeypatch.setattr(hardware, "_installed", lambda module: module in installed)
     without_gpu = SimpleNamespace(config=SimpleNamespace(jax_platforms=None))
-    monkeypatch.setattr(hardware, "jax", without_gpu)
+    monkeypatch.setitem(sys.modules, "jax", without_gpu)
     environment["XLA_FLAGS"] = "--xla_dump_to=x"
     hardware._set_xla_flags()
     assert environment["XLA_FLAGS"] == f"--xla_dump_to=x {flag}=1"
@@ -372,7 +374,7 @@ def test_flags_for_a_gpu_are_set_where_one_may_be_and_said(environment, monkeypa
     # Of the processor alone none is set; XLA, which ends at flags it does not know, knows these.
     installed.append("jax_plugins.xla_cuda13")
     del environment["XLA_FLAGS"]
-    hardware.jax.config.jax_platforms = "cpu"
+    without_gpu.config.jax_platforms = "cpu"
     hardware._set_xla_flags()
     assert "XLA_FLAGS" not in environment
     known = os.environ | {"XLA_FLAGS": " ".join(hardware._GPU_FLAGS), "JAX_PLATFORMS": "cpu"}

@@ -8,17 +8,19 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from jaxbrain import config
 from jaxbrain.commands.hardware import Hardware
 from jaxbrain.commands.parsing import parse
-from jaxbrain.data import Records, load_data, options_of, phantom
-from jaxbrain.data.external import External, prepared
 from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
-from jaxbrain.types import Dataset
+
+if TYPE_CHECKING:
+    from jaxbrain.data import Records
+    from jaxbrain.data.external import External
+    from jaxbrain.types import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Study(Start):
             "num_devices": self.hardware.devices,
         }
 
-    def inputs(self, verb: str) -> tuple[config.Config, Dataset, Records, Path]:
+    def inputs(self, verb: str) -> "tuple[config.Config, Dataset, Records, Path]":
         """The configuration, the images, and the work directory."""
         if self.data is None:
             # Imports took a moment, and drawing takes another.
@@ -77,8 +79,10 @@ class Judged(Study):
     external: str | None = None
     map: tuple[str, ...] = ()  # old=new each: a class of --external is this one of --data
 
-    def other(self, data: Dataset, records: Records) -> External | None:
+    def other(self, data: "Dataset", records: "Records") -> "External | None":
         """The images of `external`, as `runs` take them."""
+        from jaxbrain.data.external import prepared
+
         if self.external is None:
             if self.map:
                 raise ConfigError(f"map is {' '.join(self.map)}: expected with --external")
@@ -143,9 +147,11 @@ def verified(run: Path, differences: list[str]) -> None:
     sys.exit(1 if differences else 0)
 
 
-def load(source: str | None, cfg: config.Config, hardware: Hardware) -> tuple[Dataset, Records]:
+def load(source: str | None, cfg: config.Config, hardware: Hardware) -> "tuple[Dataset, Records]":
     """The images of a folder, an archive or a TFDS data set, or phantoms, at the larger
     size in use."""
+    from jaxbrain.data import load_data, options_of, phantom
+
     size = max(cfg.data.image_size, cfg.gan.image_size)
     if source is None:
         for name in ("positive", "group_by"):

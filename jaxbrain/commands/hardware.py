@@ -10,10 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-import jax
-
 from jaxbrain.errors import ConfigError
-from jaxbrain.training import devices
 
 NO_HOME = "the home directory is not known here"
 
@@ -64,6 +61,10 @@ class Hardware:
         mapping: of a study, whose trainings may be spread over devices; None where only the
             batches of one are.
         """
+        import jax
+
+        from jaxbrain.training import devices
+
         spread = mapping == "devices"
         if mapping and self.parallel != "none":
             raise ConfigError(
@@ -105,6 +106,8 @@ _GPU_FLAGS = ("--xla_gpu_graph_min_graph_size=1",)
 def _set_xla_flags() -> None:
     """Set, where a GPU's plugin is installed, the flags that the user has not set, and say so;
     before JAX looks for devices."""
+    import jax
+
     plugins = "jax_plugins.xla_cuda12", "jax_plugins.xla_cuda13", "jax_plugins.xla_rocm"
     if (jax.config.jax_platforms or "").startswith("cpu") or not any(map(_installed, plugins)):
         return
@@ -153,6 +156,8 @@ def start_devices() -> None:
     Raises:
         ConfigError: if it finds none, or not those that JAX_PLATFORMS names.
     """
+    import jax
+
     try:
         jax.devices()
     # Of a GPU that is not there JAX says no more than an assertion.
