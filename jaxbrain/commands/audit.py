@@ -26,25 +26,32 @@ from jaxbrain.errors import ConfigError
 class Arguments:
     """Synthetic images beside held-out ones; near-copies of training images; membership."""
 
+    first = (
+        "run synthetic training held-out workdir fresh verify features shadows seed n data size "
+        "cache"
+    )
+
     run: Path | None = None  # of train_gan, also without the flag's name; or three folders:
-    synthetic: str | None = None  # what a generator drew
-    training: str | None = None  # what it was fitted on
-    held_out: str | None = None  # images of the same kind that it never saw
-    # New, empty, or of the same audit; of a run RUN/audit without it.
+    synthetic: str | None = None  # folder or archive of what a generator drew
+    training: str | None = None  # folder or archive of what it was fitted on
+    held_out: str | None = None  # folder or archive of images of the same kind it never saw
+    # what the audit writes: new, empty, or of the same audit; of a run RUN/audit without it
     workdir: Path | None = None
     fresh: bool = False  # keep an audit that is there under another name
-    verify: Path | None = None  # an audit: recompute what its files can tell
+    verify: Path | None = None  # an audit: recompute what its files can tell, and stop
     study: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
     # Of a run.
-    seed: int = 0  # which GAN
+    seed: int = 0  # which GAN of the run
     n: int = 0  # synthetic images, classes as in training; 0: as many as training images
-    key: int = 0  # of the latents
+    key: int = 0  # of the latents: another key draws other images
     data: str | None = None  # where the run's images are now, if they were moved
     # Of folders.
-    size: int = 64  # side that all images are brought to
-    crop: Literal["none", "head"] = "none"
+    size: int = 64  # side that all images of folders are brought to, in pixels
+    crop: Literal["none", "head"] = "none"  # head: images of folders are cut to the head
+    # images of folders that are not square: stretched, or padded with black edges
     square: Literal["stretch", "pad"] = "stretch"
-    frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
+    # films and files of several pages: error refuses them, first takes a page, all takes all
+    frames: Literal["error", "first", "all"] = "error"
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
 
 

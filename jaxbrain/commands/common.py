@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxbrain import config
+from jaxbrain.commands import mistakes
+from jaxbrain.commands.flags import flags
 from jaxbrain.commands.hardware import Hardware
-from jaxbrain.commands.parsing import parse
+from jaxbrain.commands.parsing import parse, parse_some, wants_help
 from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
 
 if TYPE_CHECKING:
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 class Start:
     """The flags that choose the defaults of all others."""
 
-    # Folder, zip or tar of images, or tfds:NAME[:SPLIT]; phantoms without it.
+    # folder, zip or tar of images, or tfds:NAME[:SPLIT]; phantoms without it
     data: str | None = None
-    # Whose defaults the other flags take (README.md); by itself tiny, with data cpu.
+    # whose values the other flags start from; by itself tiny, with --data cpu
     preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
     # How --data is read: the same as --data.positive, --data.group-by, --data.patients.
     positive: str = ""  # of two classes the positive one; by their names without it
@@ -41,12 +43,12 @@ class Start:
 class Study(Start):
     """The flags that all runs in a work directory share."""
 
-    # runs/<date>_<time>_<name> without it; an unfinished study there goes on.
+    # what the run writes; runs/<date>_<time>_<verb> without it; an unfinished run there goes on
     workdir: Path | None = None
     fresh: bool = False  # keep what is there under another name, and begin anew
     save_every: float = 60.0  # seconds between two saves of a training
-    # A training that diverges: stop ends the run when the others are saved, skip goes on
-    # without it; the report names it.
+    # a training that diverges: stop ends the run when the others are saved, skip goes on
+    # without it, and the report names it
     on_divergence: Literal["stop", "skip"] = "stop"
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
@@ -74,10 +76,10 @@ class Study(Start):
 class Judged(Study):
     """The flags of runs that may be tested on another source's images."""
 
-    # Folder, archive or tfds:NAME of another source: P4 trains on all of --data and tests on
-    # these, copies of --data's images taken out. It is read as --data is (--group-by too).
+    # images of another source, a folder, an archive or tfds:NAME, read as --data is: P4 trains
+    # on all of --data and tests on these, copies of --data's images taken out
     external: str | None = None
-    map: tuple[str, ...] = ()  # old=new each: a class of --external is this one of --data
+    map: tuple[str, ...] = ()  # old=new each: class old of --external is class new of --data
 
     def other(self, data: "Dataset", records: "Records") -> "External | None":
         """The images of `external`, as `runs` take them."""
@@ -127,13 +129,20 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
     copies: of phantoms few and hard ones, so that a copy is worth something, and a third of
     them copies.
     """
-    start = parse(Start, arguments, add_help=False)
+    if not wants_help(arguments):
+        mistakes.check(arguments, list(flags(kind())), prog)
+    start = parse_some(Start, arguments)
     preset = start.preset or ("cpu" if start.data else "tiny")
     cfg = getattr(config, preset)()
     if copies and not start.data:
         phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
         cfg = dataclasses.replace(cfg, data=phantoms)
     options = parse(kind, arguments, default=kind(preset=preset, cfg=cfg), prog=prog)
+    # Of seeds a study may be without, and says so itself: sooner here than after its images.
+    if getattr(options, "seeds", 1) < 1:
+        raise ConfigError(f"seeds is {options.seeds}: expected at least 1")
+    if getattr(options, "save_every", 0) < 0:
+        raise ConfigError(f"save_every is {options.save_every}: expected seconds, 0 or more")
     names = "positive", "group_by", "patients"
     given = {name: getattr(options, name) for name in names if getattr(options, name)}
     cfg = dataclasses.replace(options.cfg, data=dataclasses.replace(options.cfg.data, **given))

@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, nearest
 from jaxbrain.study import folders
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Classifier, Generator, Method
 from jaxbrain.study.names import NONE, parted
@@ -65,6 +65,7 @@ def _one(field: str, value, kind: type, known: dict):
         raise ConfigError(
             f"{field} has {value!r}: expected some of {', '.join(words)}, or module:object"
             + (" or folder:DIR" if kind is Generator else "")
+            + nearest(name, words)
         )
     return found, found.name + value[len(name) :]
 
