@@ -16,11 +16,11 @@ from rich.console import Console
 
 import jaxbrain
 from jaxbrain.commands import search as entry
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data import phantom
 from jaxbrain.data.records import from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.runs import search
-from jaxbrain.study.nested import SearchConfig
 
 FAST = (
     "--seeds 2 --folds 4 --inner-folds 2 --shuffled --data.n-per-class 30 --data.image-size 32 "

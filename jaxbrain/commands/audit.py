@@ -18,9 +18,8 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxbrain.commands import common
+from jaxbrain.config import AuditConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import audit, material
-from jaxbrain.runs.audit import AuditConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +66,8 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         # As a positional argument it would take the values of flags that are not known.
         arguments = ["--run", *arguments]
     options = common.parse(Arguments, arguments, default=Arguments(), prog=prog)
+    from jaxbrain.runs import audit, material
+
     if options.verify:
         common.verified(options.verify, audit.verify(options.verify))
     folders = {name: getattr(options, name) for name in ("synthetic", "training", "held_out")}

@@ -1,5 +1,5 @@
-"""Every choice of a run (`fields`), four presets to start from (`presets`), and a saved
-configuration read back (`saved`)."""
+"""Every choice of a run (`fields`), four presets to start from (`presets`), a saved
+configuration read back (`saved`), and the choices of studies around it (`studies`)."""
 
 from jaxbrain.config.fields import (
     ClassifierConfig,
@@ -15,8 +15,10 @@ from jaxbrain.config.fields import (
 )
 from jaxbrain.config.presets import cpu, paper, recommended, tiny
 from jaxbrain.config.saved import from_dict
+from jaxbrain.config.studies import AuditConfig, SearchConfig, StudyConfig
 
 __all__ = [
+    "AuditConfig",
     "CNNConfig",
     "ClassifierConfig",
     "Config",
@@ -24,6 +26,8 @@ __all__ = [
     "GANConfig",
     "HybridConfig",
     "OptimConfig",
+    "SearchConfig",
+    "StudyConfig",
     "cpu",
     "from_dict",
     "paper",

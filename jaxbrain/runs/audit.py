@@ -1,7 +1,6 @@
 """An audit in a work directory: what synthetic images are beside held-out ones, which of them
 are near-copies of training images, and how well training images are told from held-out ones."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxbrain.audit import features, generative, membership, privacy, shadows, similarity
-from jaxbrain.config import require_name
+from jaxbrain.config.studies import TOP_FEATURES, AuditConfig
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import audit as report
 from jaxbrain.runs import environment, files
@@ -24,38 +23,10 @@ from jaxbrain.study.protocols import streams
 from jaxbrain.types import Dataset
 
 KIND = "audit"
-FEATURES = "texture", "pixels", "classifier", "pretrained"
-# What the numbers at the top of audit.json are of.
-_TOP_FEATURES, _TOP_MEMBERSHIP = "texture", "distance"
+# What the numbers at the top of audit.json are of, beside TOP_FEATURES.
+_TOP_MEMBERSHIP = "distance"
 # Of the nearest pairs, those that the report names.
 _WORST = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class AuditConfig:
-    """What an audit computes."""
-
-    # texture, pixels, classifier (the project's own, trained on the training images),
-    # pretrained (ImageNet's EfficientNet-lite0; needs the extra `pretrained`); texture is
-    # always there, the numbers at the top are of it.
-    features: tuple[str, ...] = ("texture", "pixels")
-    draws: int = 500  # resamples of each interval
-    # GANs trained as the run's on halves of all real images, for one attack more, which costs
-    # as many trainings; 0 trains none, 3 are the fewest.
-    shadows: int = 0
-
-    def __post_init__(self):
-        for name in self.features:
-            require_name("features", name, FEATURES)
-        if not isinstance(self.draws, int) or self.draws < 20:
-            raise ConfigError(f"draws is {self.draws!r}: expected a whole number from 20")
-
-        if not isinstance(self.shadows, int) or self.shadows < 0 or self.shadows in (1, 2):
-            raise ConfigError(f"shadows is {self.shadows!r}: expected 0, or at least 3 GANs")
-
-    @property
-    def all_features(self) -> list[str]:
-        return [name for name in FEATURES if name in (_TOP_FEATURES, *self.features)]
 
 
 _DEFAULT = AuditConfig()
@@ -147,14 +118,14 @@ def audit(
 
 def _top(measured: dict) -> dict:
     """The numbers that stand first."""
-    chosen = measured["features"][_TOP_FEATURES]
+    chosen = measured["features"][TOP_FEATURES]
     names = "kid", "precision", "recall", "density", "coverage"
     found = {name: chosen[name] for name in names}
     found["copied_fraction"] = measured["copies"]
     found["membership_auroc"] = measured["membership"][_TOP_MEMBERSHIP]
     kept = "value", "interval"
     found = {name: {part: one[part] for part in kept} for name, one in found.items()}
-    return found | {"top_features": _TOP_FEATURES, "top_membership": _TOP_MEMBERSHIP}
+    return found | {"top_features": TOP_FEATURES, "top_membership": _TOP_MEMBERSHIP}
 
 
 def _doubts(attacks: dict) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxbrain.config import Config
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.reports import search as report
@@ -31,7 +32,6 @@ from jaxbrain.scoring import nested as scoring
 from jaxbrain.study import arms as study_arms
 from jaxbrain.study import nested
 from jaxbrain.study.arms import CHOSEN, Arm
-from jaxbrain.study.nested import SearchConfig
 from jaxbrain.study.protocols import INNER
 from jaxbrain.study.study import Prediction
 from jaxbrain.types import Dataset
