@@ -146,25 +146,27 @@ def _every(blocks: tuple[Block, ...]) -> Iterator[Block]:
 
 
 def with_pictures(page: Page, directory: Path) -> Page:
-    """The page with the pictures that are there: a pattern becomes one figure for each file it
-    finds, with the file's name in the caption; what is not there is left out."""
-    return dataclasses.replace(page, blocks=tuple(_pictures(page.blocks, directory)))
+    """The page with the pictures that are there, each once: a pattern becomes one figure for
+    each file that it finds, with the file's name in the caption; what is not there is left
+    out."""
+    return dataclasses.replace(page, blocks=tuple(_pictures(page.blocks, directory, set())))
 
 
-def _pictures(blocks: tuple[Block, ...], directory: Path) -> Iterator[Block]:
+def _pictures(blocks: tuple[Block, ...], directory: Path, shown: set) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, Details):
-            yield dataclasses.replace(block, blocks=tuple(_pictures(block.blocks, directory)))
+            inner = tuple(_pictures(block.blocks, directory, shown))
+            yield dataclasses.replace(block, blocks=inner)
         elif not isinstance(block, Figure):
             yield block
-        elif "*" not in block.path:
-            if (directory / block.path).is_file():
-                yield block
         else:
             for path in sorted(directory.glob(block.path)):
-                caption = f"{block.caption}: {path.stem.replace('_', ' ')}"
-                own = path.relative_to(directory).as_posix()
-                yield dataclasses.replace(block, path=own, caption=caption)
+                own, caption = path.relative_to(directory).as_posix(), block.caption
+                if own not in shown:
+                    shown.add(own)
+                    name = path.stem.replace("_", " ")
+                    caption += f": {name}" if "*" in block.path else ""
+                    yield dataclasses.replace(block, path=own, caption=caption)
 
 
 def code_parts(text: str) -> list[tuple[bool, str]]:
