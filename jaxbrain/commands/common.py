@@ -53,6 +53,9 @@ class Study(Start):
 
     def watched(self, prog: str, arguments: list[str]) -> dict:
         """How the run is watched, as `runs.study.session` names it."""
+        if self.preset and not any(text.startswith("--preset") for text in arguments):
+            # Whatever the default will be, the saved command is of this one.
+            arguments = [*arguments, "--preset", self.preset]
         return {
             "command": shlex.join([*prog.split(), *arguments]),
             "fresh": self.fresh,

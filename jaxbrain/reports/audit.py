@@ -6,7 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import markdown, markdown_table, number
+from jaxbrain.reports.drawing import number
+from jaxbrain.reports.page import (
+    Facts,
+    Figure,
+    Heading,
+    Page,
+    Prose,
+    Text,
+    Warnings,
+    new_table,
+)
 
 # The numbers at the top of `audit.json`, and what each says.
 TOP = {
@@ -116,29 +126,43 @@ def _copies(results: dict) -> list[str]:
     ]
 
 
-def page(results: dict) -> str:
-    """`report.md`."""
-    parts = [
-        "# What was drawn, and what was copied",
-        "\n".join(f"- {markdown(text)}" for text in heading(results)),
-        markdown_table(*_top(results)),
-        "## Warnings",
-        "\n".join(f"- {markdown(text)}" for text in results["warnings"]) or "None.",
-        "## Synthetic against held-out images",
-        "Beside each the same of training images against held-out ones, which is what real images "
-        "reach. With as many synthetic as training images the rows compare.",
-        markdown_table(*_features(results)),
-        markdown_table(*_variety(results)),
-        "An MS-SSIM above that of real images says that synthetic ones are more alike.",
-        "## Copies of training images",
-        *map(markdown, _copies(results)),
-        markdown_table(*_worst(results)),
-        "`pairs.png` shows the nearest pairs, `distances.csv` has them all.",
-        "## Membership",
-        markdown_table(*_membership(results)),
-        _MEANS,
+def page(results: dict) -> Page:
+    """The audit's report: what was drawn, and what was copied."""
+    blocks = (
+        Facts(tuple(_facts(results))),
+        Heading("Warnings"),
+        Warnings(tuple(results["warnings"])),
+        Heading("The numbers"),
+        new_table("The audit", _top(results), "audit"),
+        Text(_MEANS),
+        Heading("Synthetic against held-out images"),
+        Text(
+            "Beside each the same of training images against held-out ones, which is what real "
+            "images reach. With as many synthetic as training images the rows compare."
+        ),
+        new_table("By features (95 % intervals)", _features(results), "features"),
+        new_table("Variety (95 % intervals)", _variety(results), "variety"),
+        Text("An MS-SSIM above that of real images says that synthetic ones are more alike."),
+        Figure("sheet.png", "Images of each set, evenly chosen", pixels=True),
+        Heading("Copies of training images"),
+        *map(Text, _copies(results)),
+        new_table("The nearest pairs", _worst(results), "nearest"),
+        Figure("pairs.png", "The nearest pairs: synthetic, then training image", pixels=True),
+        Prose("`distances.csv` has all pairs."),
+        Heading("Membership"),
+        new_table("Attacks (95 % intervals)", _membership(results), "membership"),
+        Figure("curves.png", "Membership, and distances to training images"),
+    )
+    return Page("What was drawn, and what was copied", tuple(heading(results)), blocks)
+
+
+def _facts(results: dict) -> list[tuple[str, str, str]]:
+    """The numbers at the top that are read first."""
+    named = {"features": results["top_features"], "membership": results["top_membership"]}
+    shown = {"kid": "KID", "copied_fraction": "Copied", "membership_auroc": "Membership AUROC"}
+    return [
+        (title, measured(results[name]), TOP[name].format(**named)) for name, title in shown.items()
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def show(console, results: dict) -> None:

@@ -39,16 +39,14 @@ def bar(value: float, interval) -> tuple[float, list[list[float]]]:
     return 100 * value, [[max(100 * (value - low), 0)], [max(100 * (high - value), 0)]]
 
 
-def markdown(text) -> str:
-    """Text as it stands in a Markdown table, whatever it holds."""
-    escaped = "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in str(text))
-    return escaped.replace("\n", " ")
+def p_value(value: float | None) -> str:
+    """A p value with three digits, never as 0; "-" for None.
 
-
-def markdown_table(header, rows) -> str:
-    """A Markdown table; every cell is shown as it stands."""
-    lines = ["| " + " | ".join(map(markdown, row)) + " |" for row in (header, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+    Example:
+        >>> p_value(0.0304), p_value(0.0002)
+        ('0.030', '< .001')
+    """
+    return "< .001" if value is not None and value < 0.001 else number(value, 3)
 
 
 def new_table(title: str, header, rows, right=()):

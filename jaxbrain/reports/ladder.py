@@ -5,7 +5,19 @@ from pathlib import Path
 import numpy as np
 
 from jaxbrain.reports import drawing, findings, worth
-from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
+from jaxbrain.reports.drawing import accuracy, number, p_value, percent, points
+from jaxbrain.reports.page import (
+    Block,
+    Bullets,
+    Facts,
+    Figure,
+    Heading,
+    Page,
+    Prose,
+    Text,
+    Warnings,
+    new_table,
+)
 
 _CELL = ["protocol", "generator", "classifier", "labels"]
 # Heading, protocol, generator (None: the row's own), labels.
@@ -130,7 +142,7 @@ def _comparisons(results: dict) -> tuple[list[str], list[list[str]]]:
         values = one["mcnemar_p_median"], one["corrected_t_p"], one.get("corrected_t_p_holm")
         first, second = (" + ".join(reversed(one[name])) for name in ("first", "second"))
         tests = f"{one['num_tests']} of {one['num_tests'] + one['num_tests_of_one']}"
-        shown = (number(value, 3) for value in values)
+        shown = map(p_value, values)
         rows.append([first, second, tests, points(one["difference"]), *shown])
     header = ["first", "second", "tests of both", "points", "McNemar p (median of seeds)"]
     return [*header, "corrected t p", "Holm"], rows
@@ -150,25 +162,29 @@ def _identity(results: dict) -> list[str]:
     return lines
 
 
-def _doubts(results: dict) -> list[str]:
+def _doubts(results: dict) -> list[Block]:
     """Labels to look at, for the page."""
     found = results.get("doubts")
     if not found or not found["images"]:
         return []
     names = list(results["data"]["found"])
     all_wrong = sum(one["wrong"] == one["answers"] for one in found["images"])
+    header = ["image", "label", "mean probability of it", "wrong"]
     rows = [
         [one["id"], names[one["label"]], number(one["belief"], 2), f"{one['wrong']} of {n}"]
         for one in found["images"]
         for n in (one["answers"],)
     ]
     return [
-        "## Look at these labels",
-        "Real images whose labels the methods that look at pixels "
-        f"({markdown(', '.join(found['classifiers']))}) believe least under {found['protocol']}: "
-        f"{all_wrong} of them wrong in every answer. A hard image and a wrong label look alike "
-        "here; `doubts.png` shows them.",
-        markdown_table(["image", "label", "mean probability of it", "wrong"], rows),
+        Heading("Look at these labels"),
+        Text(
+            "Real images whose labels the methods that look at pixels "
+            f"({', '.join(found['classifiers'])}) believe least under {found['protocol']}: "
+            f"{all_wrong} of them wrong in every answer. A hard image and a wrong label look "
+            "alike here."
+        ),
+        new_table("The least believed labels", (header, rows), "doubts"),
+        Figure("doubts.png", "These images, the least believed first", pixels=True),
     ]
 
 
@@ -228,37 +244,78 @@ def external_lines(results: dict) -> list[str]:
     return lines
 
 
-def page(results: dict) -> str:
-    """`report.md`."""
-    parts = [
-        "# The ladder",
-        *map(markdown, heading(results)),
-        "Accuracy in per cent, 95 % intervals.",
+def page(results: dict) -> Page:
+    """The study's report: the ladder, what each leak is worth, what is tested, comparisons."""
+    blocks = [
+        Facts(tuple(_facts(results))),
+        Heading("Warnings"),
+        Warnings(tuple(_warnings(results))),
+        Heading("The ladder"),
+        new_table("Accuracy, % (95 % interval)", _ladder(results), "ladder"),
+        *([Prose(_EXTERNAL)] if results.get("external") else []),
+        Figure("ladder.png", "Accuracy down the ladder, and what each leak is worth"),
+        *findings.page(results),
     ]
-    parts += [markdown_table(*_ladder(results)), *map(markdown, missing(results))]
-    parts += [*map(markdown, findings.left_out(results)), *findings.page(results)]
-    parts += [_EXTERNAL] if results.get("external") else []
     if results["leaks"]:
-        parts += ["## What each leak is worth", markdown_table(*_leaks(results))]
-        parts.append("\n".join(f"- {leak}: {text}" for leak, text in MEANING.items()))
-    parts += worth.section(results)
-    parts += [
-        "## What is tested",
-        *map(markdown, _identity(results)),
-        markdown_table(*_parts(results)),
-    ]
-    probes = [c for c in results["cells"] if c["labels"] == "origin"]
-    if probes:
-        parts.append("## Real or synthetic? (0.5: cannot tell)")
-        rows = [[c["classifier"], c["generator"], accuracy(c)] for c in probes]
-        parts.append(markdown_table(["classifier", "generator", "accuracy"], rows))
-    shown = "P0, P3 and P4" if results.get("external") else "P0 and P3"
-    parts += [f"## Metrics under {shown}", markdown_table(*_metrics(results))]
+        blocks += [
+            Heading("What each leak is worth"),
+            new_table("Points of accuracy", _leaks(results), "leaks"),
+            Bullets(tuple(f"{leak}: {text}" for leak, text in MEANING.items())),
+        ]
+    blocks += [*worth.section(results), *_tested(results)]
     if results["comparisons"]:
-        parts += ["## Paired comparisons under P3", markdown_table(*_comparisons(results))]
-    parts += _doubts(results)
-    parts.append(remains(results))
-    return "\n\n".join(parts) + "\n"
+        table = new_table("Paired on the same tests", _comparisons(results), "comparisons")
+        blocks += [Heading("Paired comparisons under P3"), table]
+    blocks += [
+        *_doubts(results),
+        Heading("Drawn while training"),
+        Figure("samples/*.png", "Drawn while training", pixels=True),
+        Heading("What remains"),
+        Text(remains(results)),
+    ]
+    return Page("The ladder", tuple(heading(results)), tuple(blocks))
+
+
+def _tested(results: dict) -> list[Block]:
+    """What the accuracies are made of, the probes, and the metrics."""
+    blocks = [
+        Heading("What is tested"),
+        *map(Text, _identity(results)),
+        new_table("Accuracy by what is tested, %", _parts(results), "parts"),
+    ]
+    if probes := [c for c in results["cells"] if c["labels"] == "origin"]:
+        rows = [[c["classifier"], c["generator"], accuracy(c)] for c in probes]
+        table = ["classifier", "generator", "accuracy"], rows
+        blocks.append(Heading("Real or synthetic? (0.5: cannot tell)"))
+        blocks.append(new_table("Telling synthetic from real images, %", table, "probes"))
+    shown = "P0, P3 and P4" if results.get("external") else "P0 and P3"
+    table = new_table("With true labels", _metrics(results), "metrics")
+    return [*blocks, Heading(f"Metrics under {shown}"), table]
+
+
+def _facts(results: dict) -> list[tuple[str, str, str]]:
+    """The best under P3, and what it costs to say nothing."""
+    found = results["data"]["found"]
+    facts = []
+    clean = [c for c in results["cells"] if c["protocol"] == "P3" and c["labels"] == "true"]
+    if clean:
+        best = max(clean, key=lambda cell: cell["accuracy"])
+        drawn = "" if best["generator"] == "none" else f" with {best['generator']}"
+        what = f"{best['classifier']}{drawn}: the best of {len(clean)} rows, so a little lucky"
+        facts.append(("Accuracy where nothing leaks (P3)", f"{accuracy(best)} %", what))
+    share = percent(max(found.values()) / sum(found.values()))
+    facts.append(("Always the largest class", f"{share} %", "needs no image"))
+    groups, images = results["groups"]["total"], sum(found.values())
+    return [*facts, ("Images", str(images), f"in {groups} groups of near-duplicates")]
+
+
+def _warnings(results: dict) -> list[str]:
+    return [
+        *results.get("warnings", ()),
+        *missing(results),
+        *findings.left_out(results),
+        *findings.lines(results),
+    ]
 
 
 def show(console, results: dict) -> None:

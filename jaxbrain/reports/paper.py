@@ -7,7 +7,8 @@ import numpy as np
 
 from jaxbrain.quoted import PAPER_ACCURACY, TABLE4
 from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import markdown, markdown_table, number, percent
+from jaxbrain.reports.drawing import number, percent
+from jaxbrain.reports.page import Facts, Figure, Heading, Page, Prose, Text, Warnings, new_table
 
 
 def total_matrix(results: dict) -> np.ndarray:
@@ -141,41 +142,137 @@ def _external(results: dict) -> list[str]:
     ]
 
 
-def page(results: dict, class_names) -> str:
-    """`report.md`: accuracy per seed and in all, the confusion, what the GANs' reports say.
+def page(results: dict, class_names) -> Page:
+    """The run's report: accuracy, metrics over the seeds, the confusion, the GANs, samples.
 
     results: what `results.json` holds.
     """
+    matrix, seeds = total_matrix(results), len(results["seeds"])
+    many = f", all {seeds} seeds" if seeds > 1 else ""
+    blocks = [
+        Facts(tuple(_facts(results))),
+        Heading("Warnings"),
+        Warnings(tuple(_warnings(results)), "None: no GAN was seen to collapse."),
+        Heading("Metrics of the test sets"),
+        new_table(_title("Metrics", seeds), _metrics(results["seeds"]), "metrics"),
+        new_table("Accuracy by seed, %", _seeds(results["seeds"]), "seeds"),
+        Heading("Confusion"),
+        new_table(f"Counts of the test set{many}", _confusion(matrix, class_names), "confusion"),
+        Figure("confusion.png", f"Confusion{many}"),
+        Heading("Beside the paper"),
+        new_table("Table 4 of the paper as quoted, and this run: accuracy, %", *_quoted(results)),
+        Text("The quoted figures come from other images and tasks: they do not compare."),
+        Figure("comparison.png", "Accuracy beside the figures that the paper quotes"),
+        Heading("The GAN"),
+        new_table("Thumbnail Frechet distances to the training images", _gans(results), "gan"),
+        Prose(_FRECHET),
+        Figure("progress.png", "Losses, scores and accuracy while training"),
+        Heading("Images"),
+        Figure("samples/*_pool.png", "Real and synthetic images", pixels=True),
+        Figure("samples/*.png", "Drawn while training", pixels=True),
+    ]
+    return Page("The paper's protocol (P0)", tuple(_summary(results)), tuple(blocks))
+
+
+_FRECHET = (
+    "Of means over 8 x 8 cells: 0 for equal sets of images. Beside it stands the same of two "
+    "halves of the real images, which no generator can be expected to be far below."
+)
+
+
+def _title(what: str, seeds: int) -> str:
+    return f"{what}, means over {seeds} seeds" if seeds > 1 else what
+
+
+def _summary(results: dict) -> list[str]:
     summary, data = results["summary"], results["data"]
     found, used, drawn = (
-        ", ".join(f"{markdown(name)} {n}" for name, n in data[which].items())
+        ", ".join(f"{name} {n}" for name, n in data[which].items())
         for which in ("found", "used", "synthetic")
     )
     positive = results.get("positive")
-    low, high = summary["interval"]
-    header = "seed", "accuracy", "real half", "synthetic half", "GAN's last step: thumbnail Frechet"
-    seeds, warned = [], []
-    for seed in results["seeds"]:
-        gan, judged = seed["gan"], "-"
-        if gan["last"]:
-            last, least = (gan[which]["frechet_thumbnail"] for which in ("last", "best"))
-            judged = f"{last:.3f} (least at step {gan['best']['step']}: {least:.3f})"
-        seeds.append([seed["seed"], *(percent(seed[name]) for name in _HALVES), judged])
-        warned += [f"- seed {seed['seed']}: {text}" for text in gan["warnings"]]
-    parts = [
-        "# The paper's protocol (P0)",
-        f"Images ({data['source']}): found {found}; used {used}; synthetic {drawn}."
-        + (f" Positive: {markdown(positive)}." if positive else ""),
-        f"Accuracy {percent(summary['accuracy'])} % (95 %: {percent(low)} to {percent(high)}) on "
+    low, high = map(percent, summary["interval"])
+    return [
+        f"Accuracy {percent(summary['accuracy'])} % (95 %: {low} to {high}) on "
         f"{summary['num_test']} images, real and synthetic ones; the paper claims "
         f"{percent(PAPER_ACCURACY)} %. {_MEANS}.",
-        *map(markdown, _external(results)),
-        markdown_table(header, seeds),
-        markdown_table(*_confusion(total_matrix(results), class_names)),
-        "## Warnings",
-        "\n".join(warned) or "None: no GAN was seen to collapse.",
+        *_external(results),
+        f"Images ({data['source']}): found {found}; used {used}; synthetic {drawn}."
+        + (f" Positive: {positive}." if positive else ""),
     ]
-    return "\n\n".join(parts) + "\n"
+
+
+def _facts(results: dict) -> list[tuple[str, str, str]]:
+    summary = results["summary"]
+    low, high = map(percent, summary["interval"])
+    seeds = summary["num_seeds"]
+    ends = f"{percent(summary['accuracy_min'])} to {percent(summary['accuracy_max'])}"
+    of_seeds = f"; {seeds} seeds, {ends}" if seeds > 1 else "; 1 seed"
+    facts = [
+        ("Accuracy", f"{percent(summary['accuracy'])} %", f"95 %: {low} to {high}{of_seeds}"),
+        ("On real images", f"{percent(summary.get('accuracy_real'))} %", "the GAN saw them"),
+        ("On synthetic ones", f"{percent(summary.get('accuracy_synthetic'))} %", ""),
+    ]
+    if (fresh := summary.get("accuracy_fresh")) is not None:
+        facts.append(("On fresh phantoms", f"{percent(fresh)} %", "which no net has seen"))
+    if other := results.get("external"):
+        facts.append(("On another source's (P4)", f"{percent(other['accuracy'])} %", ""))
+    return [*facts, ("The paper claims", f"{percent(PAPER_ACCURACY)} %", "119 of 120 images")]
+
+
+def _warnings(results: dict) -> list[str]:
+    return [
+        *results.get("warnings", ()),
+        *(
+            f"seed {one['seed']}: {text}"
+            for one in results["seeds"]
+            for text in one["gan"]["warnings"]
+        ),
+        *(f"{one['name']}: {one['why']}" for one in results.get("skipped", ())),
+    ]
+
+
+# The order in which they are read; others follow.
+_FIRST = "accuracy precision recall specificity f1 auroc".split()
+
+
+def _metrics(seeds: list[dict]) -> tuple[list[str], list[list[str]]]:
+    """Every metric: its mean over the seeds and their range, or its one value."""
+    rows = []
+    for name in dict.fromkeys([*_FIRST, *seeds[0]["metrics"]]):
+        values = [one["metrics"].get(name) for one in seeds]
+        if known := [value for value in values if value is not None]:
+            mean, ends = number(float(np.mean(known)), 4), (min(known), max(known))
+            rows.append([name, mean, *(number(end, 4) for end in ends if len(seeds) > 1)])
+    header = ["metric", "mean", "least", "most"] if len(seeds) > 1 else ["metric", "value"]
+    return header, rows
+
+
+def _seeds(seeds: list[dict]) -> tuple[list[str], list[list[str]]]:
+    rows = [[one["seed"], *(percent(one[name]) for name in _HALVES)] for one in seeds]
+    return ["seed", "accuracy", "real half", "synthetic half"], rows
+
+
+def _quoted(results: dict) -> tuple[tuple[list[str], list[list[str]]], str]:
+    summary = results["summary"]
+    rows = [[row.title, number(row.accuracy), "-", row.what] for row in TABLE4.values()]
+    low, high = map(percent, summary["interval"])
+    what = "phantoms" if results["data"]["source"] == "phantoms" else "own images"
+    rows.append(["CNN-LSTM, this run", percent(summary["accuracy"]), f"{low} to {high}", what])
+    return (["method", "accuracy", "95 % interval", "of what"], rows), "table4"
+
+
+def _gans(results: dict) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for seed in results["seeds"]:
+        last, best = seed["gan"]["last"], seed["gan"]["best"]
+        if not last:
+            rows.append([seed["seed"], *["-"] * 4])
+            continue
+        least = number(best["frechet_thumbnail"], 3)
+        found = (number(last.get(name), 3) for name in ("frechet_thumbnail", "frechet_halves"))
+        rows.append([seed["seed"], *found, least, best["step"]])
+    return ["seed", "at the last step", "real against real", "least", "at step"], rows
 
 
 def show(console, results: dict, class_names) -> None:

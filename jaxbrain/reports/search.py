@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
+from jaxbrain.reports.drawing import accuracy, number, p_value, points
 from jaxbrain.reports.ladder import heading, missing, outside, outside_heading, remains
+from jaxbrain.reports.page import Facts, Figure, Heading, Page, Text, Warnings, new_table
 
 NESTED = "chosen inside (nested)"
 READ = (
@@ -30,7 +31,7 @@ def _largest(results: dict) -> float:
 def _p(found: dict | None) -> str:
     if found is None or found["corrected_t_p"] is None:
         return "-"
-    return f"{found['corrected_t_p']:.3f} ({found['corrected_t_p_holm']:.3f})"
+    return f"{p_value(found['corrected_t_p'])} ({p_value(found['corrected_t_p_holm'])})"
 
 
 def _table(results: dict, one: dict) -> tuple[list[str], list[list[str]]]:
@@ -65,6 +66,9 @@ def _sentence(one: dict) -> str:
     )
 
 
+_NAMES = {"true": "search", "shuffled": "search_shuffled"}
+
+
 def _title(one: dict) -> str:
     return "True labels" if one["labels"] == "true" else "Control: shuffled labels"
 
@@ -97,22 +101,46 @@ def _heading(results: dict) -> list[str]:
     ]
 
 
-def page(results: dict) -> str:
-    """`report.md`."""
-    parts = ["# A search, chosen inside training folds", *map(markdown, _heading(results))]
+def page(results: dict) -> Page:
+    """The search's report: what nested choosing finds, and what choosing by the tests claims."""
+    blocks = [
+        Facts(tuple(_facts(results))),
+        Heading("Warnings"),
+        Warnings((*results.get("warnings", ()), *missing(results))),
+    ]
     for one in results["searches"]:
-        parts += [
-            f"## {_title(one)}",
-            markdown(_sentence(one)),
-            markdown_table(*_table(results, one)),
-        ]
-        if one["labels"] == "shuffled":
-            parts.append(SHUFFLED)
-    parts += [*map(markdown, missing(results)), READ]
-    parts += ["## The arms", markdown_table(*_arms(results))]
-    parts += ["## What was chosen, by inner accuracy in per cent"]
-    parts += [markdown_table(*_choices(results)), remains(results)]
-    return "\n\n".join(parts) + "\n"
+        table = new_table("Accuracy (95 % interval)", _table(results, one), _NAMES[one["labels"]])
+        blocks += [Heading(_title(one)), Text(_sentence(one)), table]
+        blocks += [Text(SHUFFLED)] if one["labels"] == "shuffled" else []
+    arms = new_table("Their classifiers and fields", _arms(results), "arms")
+    choices = new_table("Inner accuracy of every arm, %", _choices(results), "choices")
+    blocks += [
+        Figure("search.png", "Inner accuracy against outer accuracy of every arm"),
+        Heading("How to read it"),
+        Text(READ),
+        Text(remains(results)),
+        Heading("The arms"),
+        arms,
+        Heading("What was chosen in each fold"),
+        choices,
+    ]
+    summary = tuple(_heading(results))
+    return Page("A search, chosen inside training folds", summary, tuple(blocks))
+
+
+def _facts(results: dict) -> list[tuple[str, str, str]]:
+    facts = []
+    for one in results["searches"]:
+        if one["labels"] == "true":
+            chosen = accuracy(one["chosen"])
+            facts.append(("Nested accuracy", f"{chosen} %", "no test fold had a part in it"))
+            if one["naive"]:
+                effect = points(one["selection_effect"]["difference"])
+                arm = f"{one['naive']['arm']}, picked by the tests"
+                facts.append(("Naive accuracy", f"{accuracy(one['naive'])} %", arm))
+                facts.append(("Selection effect", f"{effect} points", "naive minus nested"))
+    share = number(_largest(results), scale=100.0)
+    return [*facts, ("Always the largest class", f"{share} %", "needs no image")]
 
 
 def show(console, results: dict) -> None:

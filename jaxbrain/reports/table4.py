@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
+from jaxbrain.reports.drawing import accuracy, number, p_value, points
 from jaxbrain.reports.ladder import heading, outside, outside_heading, remains
+from jaxbrain.reports.page import Facts, Figure, Heading, Page, Prose, Text, Warnings, new_table
 
 P0 = (
     "P0 is the paper's protocol: the generator sees every real image and synthetic ones are "
@@ -46,9 +47,9 @@ def _table(results: dict) -> tuple[list[str], list[list[str]]]:
     header += ["points", "p (Holm)", "seconds"]
     rows = []
     for row in results["rows"]:
-        p = number(row["p_value"], 3)
+        p = p_value(row["p_value"])
         if row["p_value_holm"] is not None:
-            p += f" ({row['p_value_holm']:.3f})"
+            p += f" ({p_value(row['p_value_holm'])})"
         own = [row["name"], *outside(results, row["name"])]
         own += [number(row["quoted"]), row["quoted_what"]]
         own += [text for p in protocols for text in _cell(row[p])]
@@ -71,11 +72,32 @@ def _notes(results: dict) -> list[str]:
     return lines
 
 
-def page(results: dict) -> str:
-    """`report.md`."""
-    parts = ["# Table 4, on one footing", *map(markdown, heading(results))]
-    parts += [markdown_table(*_table(results)), *map(markdown, _notes(results))]
-    return "\n\n".join([*parts, _read(results), remains(results)]) + "\n"
+def page(results: dict) -> Page:
+    """The comparison's report."""
+    blocks = (
+        Facts(tuple(_facts(results))),
+        Heading("Warnings"),
+        Warnings(tuple(results.get("warnings", ()))),
+        Heading("The table"),
+        new_table("Accuracy (95 % interval) and AUROC", _table(results), "table4"),
+        *map(Text, _notes(results)),
+        Figure("table4.png", "Figure 6 of the paper, redone on one footing"),
+        Heading("How to read it"),
+        Prose(_read(results)),
+        Text(remains(results)),
+    )
+    return Page("Table 4, on one footing", tuple(heading(results)), blocks)
+
+
+def _facts(results: dict) -> list[tuple[str, str, str]]:
+    """The best under each protocol."""
+    facts = []
+    for protocol in _protocols(results):
+        if rows := [row for row in results["rows"] if row[protocol]]:
+            best = max(rows, key=lambda row: row[protocol]["accuracy"])
+            what = f"{best['name']}: the best of {len(rows)} rows"
+            facts.append((f"Under {protocol}", f"{accuracy(best[protocol])} %", what))
+    return facts
 
 
 def show(console, results: dict) -> None:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
+from jaxbrain.reports import ablations as page_of
 from jaxbrain.reports import ladder as report
-from jaxbrain.runs import files
+from jaxbrain.runs import files, pages
 from jaxbrain.runs.ladder import cell_of, ladder
 from jaxbrain.study import folders
 from jaxbrain.study.names import NONE, base
@@ -117,7 +118,8 @@ def ablations(
     generator: str = "cgan",
     **how,
 ) -> dict:
-    """Run or go on with the ablations; write `ablations.json` and `ablations.png`.
+    """Run or go on with the ablations; write `ablations.json`, `ablations.png`
+    and the report.
 
     Args:
         cfg, data, records, workdir, how: see `ladder`.
@@ -152,4 +154,5 @@ def ablations(
     results["rows"] = [said for study, row in rows if (said := _read(study, row))]
     files.write_json(workdir / "ablations.json", results)
     report.ablation_picture(workdir / "ablations.png", results)
+    pages.write(workdir, page_of.page(results), run=workdir / "readings")
     return results

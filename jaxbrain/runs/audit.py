@@ -13,7 +13,7 @@ from jaxbrain.audit import features, generative, membership, privacy, shadows, s
 from jaxbrain.config.studies import TOP_FEATURES, AuditConfig
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import audit as report
-from jaxbrain.runs import environment, files
+from jaxbrain.runs import environment, files, pages
 from jaxbrain.runs.ladder import recomputed
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.material import HELD_OUT, SETS, SYNTHETIC, Material
@@ -266,13 +266,13 @@ def _write(path: Path, results: dict, material: Material, images, details: dict)
     files.write_csv(path / "distances.csv", _DISTANCES, details["rows"])
     _write_images(path / IMAGES, material, images, details)
     files.write_json(path / "audit.json", results)
-    files.write_text(path / "report.md", report.page(results))
     shown = {name: (one.used, one.label[one.use]) for name, one in material.sets.items()}
     report.sheet(path / "sheet.png", shown, material.class_names)
     near = material.training.image[details["nearest"]]
     report.pairs(path / "pairs.png", material.synthetic.image, near, details["distance"])
     distances = {SYNTHETIC: details["distance"], HELD_OUT: details["held_out"]}
     report.curves(path / "curves.png", results, distances)
+    pages.write(path, report.page(results))
 
 
 def _write_images(path: Path, material: Material, images: list, details: dict) -> None:

@@ -22,7 +22,8 @@ from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
 from jaxbrain.reports import drawing
 from jaxbrain.reports import ladder as report
-from jaxbrain.runs import environment, files
+from jaxbrain.reports.page import markdown
+from jaxbrain.runs import environment, files, pages
 from jaxbrain.runs import generators as generators_of
 from jaxbrain.runs.study import (
     EXTERNAL_FILE,
@@ -141,9 +142,9 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "ladder.json", results)
-    files.write_text(path / "report.md", report.page(results))
     report.picture(path / "ladder.png", results)
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
+    pages.write(path, report.page(results))
     report.show(console, results)
     write_seconds(opened, "ladder", started)
 
@@ -270,7 +271,7 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
     """What of a run's `<kind>.json` and `report.md` is not what its answers say, a line each.
 
     answers: names of its files of answers. again: what is saved -> what should be; page: that
-    -> the text of `report.md`.
+    -> the page of `report.md`.
     """
     name = f"{kind}.json"
     for needed in (name, "report.md", "images.csv", *answers):
@@ -280,7 +281,7 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
     try:
         saved = json.loads((workdir / name).read_text(encoding="utf-8"))
         fresh = again(saved)
-        text = page(fresh)
+        text = markdown(page(fresh))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{workdir / name}: not what a {kind} wrote: {error!r}") from error
     # Through JSON, so that both have its types.
@@ -289,9 +290,9 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
         f"{where}: {old!r} is saved, {new!r} recomputed"
         for where, old, new in differences(saved, fresh, name)
     ]
-    written = (workdir / "report.md").read_text(encoding="utf-8").splitlines()
-    lines = itertools.zip_longest(written, text.splitlines())
-    other = [number for number, (one, two) in enumerate(lines, start=1) if one != two]
+    written = pages.numbers((workdir / "report.md").read_text(encoding="utf-8"))
+    lines = itertools.zip_longest(written, pages.numbers(text), fillvalue=(len(written), None))
+    other = [number for (number, one), (_, two) in lines if one != two]
     return found + [f"report.md, line {n}: differs from what the numbers say" for n in other[:1]]
 
 

@@ -22,7 +22,7 @@ from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
 from jaxbrain.nn.layers import compute_dtype
 from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as report
-from jaxbrain.runs import checkpoint, environment, files, study
+from jaxbrain.runs import checkpoint, environment, files, pages, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.study import Session
 from jaxbrain.scoring import paper as scoring
@@ -265,7 +265,6 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     if opened.skipped:
         results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
     files.write_json(path / "results.json", results)
-    files.write_text(path / "report.md", report.page(results, names))
     own = [event for event in opened.log.events if not study.for_external(event["lane"])]
     report.progress_figure(path / "progress.png", own)
     report.confusion_figure(path / "confusion.png", report.total_matrix(results), names)
@@ -275,6 +274,7 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
         tuple(results["summary"]["interval"]),
         "phantoms" if phantoms else "this run",
     )
+    pages.write(path, report.page(results, names))
     return results
 
 

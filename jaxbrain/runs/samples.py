@@ -117,7 +117,8 @@ def judgement(events: list[dict]) -> dict:
         return {"real_spread": None, "last": None, "best": None, "warnings": [lost]}
     score = KID if KID in events[-1] else "frechet_thumbnail"
     best = min(events, key=lambda event: event.get(score, np.inf))
-    names = [n for n in ("step", KID, "frechet_thumbnail", "sample_spread") if n in events[-1]]
+    names = "step", KID, "frechet_thumbnail", "frechet_halves", "sample_spread"
+    names = [name for name in names if name in events[-1]]
     real = events[-1]["real_spread"]
     return {
         "real_spread": real,

@@ -18,7 +18,7 @@ from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.reports import search as report
-from jaxbrain.runs import files
+from jaxbrain.runs import files, pages
 from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
 from jaxbrain.runs.study import (
     Session,
@@ -176,8 +176,8 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "search.json", results)
-    files.write_text(path / "report.md", report.page(results))
     report.picture(path / "search.png", results)
+    pages.write(path, report.page(results))
     report.show(console, results)
     write_seconds(opened, "search", started)
 

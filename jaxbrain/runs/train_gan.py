@@ -15,7 +15,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.reports import drawing
 from jaxbrain.reports import paper as figures
 from jaxbrain.reports import train_gan as report
-from jaxbrain.runs import environment, files, study
+from jaxbrain.runs import environment, files, pages, study
 from jaxbrain.runs.ladder import copies
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.study import Session
@@ -184,8 +184,8 @@ def _write(results: dict, opened: Session, answers: list[Prediction]) -> None:
     path = opened.directory.path
     study.write_predictions(opened, answers)
     files.write_json(path / "results.json", results)
-    files.write_text(path / "report.md", report.page(results))
     figures.progress_figure(path / "progress.png", opened.log.events)
+    pages.write(path, report.page(results))
 
 
 def _sheet(opened: Session, answer: Prediction) -> None:

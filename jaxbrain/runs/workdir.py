@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import math
 import os
@@ -102,7 +103,8 @@ def opened(
             _compare(path, settings, images, say)
         else:
             files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
-            about = {"command": command} | environment.code() | {"floats": _floats()}
+            about = {"command": command} | environment.code()
+            about |= {"started": _now(), "floats": _floats()}
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
@@ -210,6 +212,10 @@ def _status(path: Path, stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _floats() -> dict:
