@@ -1,9 +1,5 @@
 """The ladder as a table, a figure and a page, from what `ladder.json` holds."""
 
-from pathlib import Path
-
-import numpy as np
-
 from jaxbrain.reports import drawing, findings, worth
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
 
@@ -45,11 +41,13 @@ def remains(results: dict) -> str:
     return f"{known if ids else _UNKNOWN} {_INTERVALS}"
 
 
-def _rows(results: dict) -> list[tuple[str, str]]:
+def methods(results: dict) -> list[tuple[str, str]]:
+    """(classifier, generator) of each row of the ladder."""
     return list(dict.fromkeys((c["classifier"], c["generator"]) for c in results["cells"]))
 
 
-def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
+def lookup(results: dict, row: tuple[str, str], column) -> dict | None:
+    """The cell of one of `methods` in one of `columns`."""
     _, protocol, generator, labels = column
     classifier, own = row
     # Real images that are seen otherwise beside synthetic ones than without: not one scale.
@@ -59,8 +57,9 @@ def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
     return next((cell for cell in results["cells"] if [cell[k] for k in _CELL] == wanted), None)
 
 
-def _columns(results: dict) -> list[tuple]:
-    """Those that the study has: P4 only with another source's images."""
+def columns(results: dict) -> list[tuple]:
+    """(heading, protocol, generator or None for the row's own, labels) of each column that the
+    study has: P4 only with another source's images."""
     return [column for column in _COLUMNS if column[1] != "P4" or results.get("external")]
 
 
@@ -76,15 +75,15 @@ def outside_heading(results: dict) -> list[str]:
 
 
 def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
-    columns = _columns(results)
-    header = ["classifier", "generator", *outside_heading(results), *(c[0] for c in columns)]
+    shown = columns(results)
+    header = ["classifier", "generator", *outside_heading(results), *(c[0] for c in shown)]
     rows = [
         [
             *row,
             *outside(results, row[0]),
-            *(accuracy(_lookup(results, row, column)) for column in columns),
+            *(accuracy(lookup(results, row, column)) for column in shown),
         ]
-        for row in _rows(results)
+        for row in methods(results)
     ]
     return header, rows
 
@@ -269,75 +268,3 @@ def show(console, results: dict) -> None:
     meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
     worth.show(console, results)
     drawing.say(console, *missing(results), *meaning, *_identity(results), remains(results))
-
-
-def picture(path: Path, results: dict) -> None:
-    """`ladder.png`: accuracies down the ladder with their intervals, the controls with
-    shuffled labels, and what each leak is worth."""
-    canvas, (left, right) = drawing.new_figure(13, 5.2, 2)
-    colours = {row: f"C{i % 10}" for i, row in enumerate(_rows(results))}
-    _draw_ladder(left, results, colours)
-    leaks = results["leaks"][::-1]
-    for place, leak in enumerate(leaks):
-        value, error = drawing.bar(leak["difference"], leak["interval"])
-        colour = colours[leak["classifier"], leak["generator"]]
-        right.barh(place, value, xerr=error, color=colour, alpha=0.7, capsize=2)
-    names = [drawing.label(f"{k['leak']}  {k['classifier']} + {k['generator']}") for k in leaks]
-    right.set_yticks(range(len(leaks)), names, fontsize=7)
-    right.axvline(0, color="0.3", lw=1)
-    right.set(xlabel="points of accuracy", title="What each leak is worth")
-    right.grid(axis="x", alpha=0.3)
-    canvas.savefig(path)
-
-
-def _draw_ladder(axis, results: dict, colours: dict) -> None:
-    width, columns = 0.6 / max(len(colours), 1), _columns(results)
-    for r, (row, colour) in enumerate(colours.items()):
-        name = drawing.label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
-        shift = (r - (len(colours) - 1) / 2) * width
-        for labels, fmt, inner, shown in (
-            ("true", "o-", colour, name),
-            ("shuffled", "s--", "white", None),
-        ):
-            found = {
-                x + shift: drawing.bar(cell["accuracy"], cell["interval"])
-                for x, column in enumerate(columns)
-                if column[3] == labels
-                and (column[2], row[1]) != ("none", "none")
-                and (cell := _lookup(results, row, column))
-            }
-            if found:
-                value, error = zip(*found.values(), strict=True)
-                style = dict(color=colour, mfc=inner, capsize=2, lw=1, ms=4, label=shown)
-                ends = np.concatenate(error, axis=1)
-                axis.errorbar(list(found), value, yerr=ends, fmt=fmt, **style)
-    axis.axhline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
-    axis.axvline(len(columns) - 2.5, color="0.8", lw=1)
-    axis.set_xticks(range(len(columns)), [c[0].replace(" ", "\n", 1) for c in columns], fontsize=8)
-    axis.set(ylabel="accuracy, %", title="Accuracy down the ladder (95 % intervals)")
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=7, frameon=False)
-
-
-def ablation_picture(path: Path, results: dict) -> None:
-    """`ablations.png`: the accuracy of every setting with its interval, by ablation."""
-    rows = results["rows"]
-    canvas, (axis,) = drawing.new_figure(9, 1.5 + 0.26 * len(rows))
-    kinds = list(dict.fromkeys(row["ablation"] for row in rows))
-    place, ticks, names = 0.0, [], []
-    for turn, kind in enumerate(kinds):
-        for row in (row for row in rows if row["ablation"] == kind):
-            if row["accuracy"] is not None:
-                value, error = drawing.bar(row["accuracy"], row["interval"])
-                axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{turn % 10}", capsize=3)
-                axis.text(101, place, f"{value:.1f}", va="center", fontsize=8)
-            ticks.append(place)
-            names.append(drawing.label(f"{kind}: {row['setting']}"))
-            place -= 1.0
-        place -= 0.6
-    axis.set_yticks(ticks, names, fontsize=8)
-    axis.axvline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
-    axis.set(xlim=(0, 108), xlabel="accuracy, % (95 % interval)")
-    axis.set_title("Under P3 unless another protocol is named")
-    axis.grid(axis="x", alpha=0.3)
-    canvas.savefig(path)
