@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxbrain.reports import canvas, drawing, letters, sheets
+from jaxbrain.reports import canvas, letters, sheets, terminal
 from jaxbrain.reports.drawing import markdown, markdown_table, number
 
 # The numbers at the top of `audit.json`, and what each says.
@@ -142,14 +142,23 @@ def page(results: dict) -> str:
 
 
 def show(console, results: dict) -> None:
-    """Print the numbers at the top, those of all features, and membership."""
-    for title, table in (
-        ("The audit", _top),
-        ("Synthetic against held-out images", _features),
-        ("Membership", _membership),
-    ):
-        console.print(drawing.new_table(title, *table(results)))
-    drawing.say(console, *_copies(results), _MEANS)
+    """Print what was found in a few lines, then the numbers of all features, membership, and
+    those at the top."""
+    counts = ", ".join(f"{one['used']} {name}" for name, one in results["counts"].items())
+    lines = [("run", f"images compared: {counts}"), ("copies", _copies(results)[0])]
+    lines += [("warning", text) for text in terminal.some(results["warnings"])]
+    lines.append(
+        (
+            "note",
+            "No number here shows that synthetic images are anonymous or safe to share. Research "
+            "only, not a medical device.",
+        )
+    )
+    terminal.summary(console, lines)
+    title = "Synthetic against held-out images (95 % interval)"
+    terminal.table(console, title, *_features(results), keys=2)
+    terminal.table(console, "Membership (95 % interval)", *_membership(results))
+    terminal.table(console, "The audit", *_top(results), right=())
 
 
 def sheet(path: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]], class_names) -> None:

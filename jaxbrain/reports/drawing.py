@@ -49,26 +49,3 @@ def markdown_table(header, rows) -> str:
     """A Markdown table; every cell is shown as it stands."""
     lines = ["| " + " | ".join(map(markdown, row)) + " |" for row in (header, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def new_table(title: str, header, rows, right=()):
-    """A `rich.table.Table`; every cell is shown as it stands, folded where it is long.
-
-    right: numbers of the columns that are flush right.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(header):
-        justify = "right" if number in right else "left"
-        table.add_column(Text(str(name)), justify=justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    return table
-
-
-def say(console, *lines: str) -> None:
-    """Print lines as they stand: no markup, no colours, no wrapping of names."""
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """The ladder as a table, a figure and a page, from what `ladder.json` holds."""
 
-from jaxbrain.reports import drawing, findings, worth
+from jaxbrain.reports import findings, terminal, worth
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
 
 _CELL = ["protocol", "generator", "classifier", "labels"]
@@ -261,10 +261,67 @@ def page(results: dict) -> str:
 
 
 def show(console, results: dict) -> None:
-    """Print the ladder, then what each leak is worth."""
-    console.print(drawing.new_table("The ladder: accuracy, % (95 % interval)", *_ladder(results)))
-    if results["leaks"]:
-        console.print(drawing.new_table("What each leak is worth, points", *_leaks(results)))
-    meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
+    """Print what was found in a few lines, then what synthesis and each leak are worth, and the
+    ladder."""
+    terminal.summary(console, _summary(results))
     worth.show(console, results)
-    drawing.say(console, *missing(results), *meaning, *_identity(results), remains(results))
+    if results["leaks"]:
+        terminal.table(console, "What each leak is worth, points", *_leaks(results), keys=3)
+        found = {leak["leak"] for leak in results["leaks"]}
+        meaning = [(leak, text) for leak, text in MEANING.items() if leak in found]
+        terminal.summary(console, meaning)
+    outsides = len(outside_heading(results))
+    header, rows = _ladder(results)
+    if all(generator == "none" for _, generator in methods(results)):
+        # Nothing is with synthesis.
+        at = header.index("P3 without synthesis")
+        header, *rows = ([*row[:at], *row[at + 1 :]] for row in (header, *rows))
+    title = "The ladder: accuracy, % (95 % interval)"
+    terminal.table(console, title, header, rows, keys=2 + outsides)
+
+
+def in_words(cell: dict) -> str:
+    """The accuracy of a cell, its interval and the number of answers, in per cent."""
+    text = f"{100 * cell['accuracy']:.1f} %"
+    if cell["interval"]:
+        low, high = cell["interval"]
+        text += f" (95 %: {100 * low:.1f} to {100 * high:.1f} %)"
+    return text + (f", n = {cell['n']} answers" if cell.get("n") else "")
+
+
+def what_ran(results: dict) -> str:
+    """The images and the splits of a study, for the first line of a summary."""
+    data = results["data"]
+    found = ", ".join(f"{n} {name}" for name, n in data["found"].items())
+    images = "phantoms, not brain images" if data["source"] == "phantoms" else "images"
+    how = "each its own draw" if results["split"] != "kfold" else f"{results['folds']} folds each"
+    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    groups = f"{results['groups']['total']} groups of copies"
+    return f"{images}: {found}, in {groups}; {results['split']}, {seeds}, {how}"
+
+
+def _summary(results: dict) -> list[tuple[str, str]]:
+    data, lines = results["data"], [("run", what_ran(results))]
+    for protocol, meaning in _SHOWN.items():
+        own = [c for c in results["cells"] if c["protocol"] == protocol and c["labels"] == "true"]
+        if own:
+            best = max(own, key=lambda cell: cell["accuracy"])
+            name = best["classifier"]
+            name += "" if best["generator"] == "none" else f" + {best['generator']}"
+            name = f"highest of {len(own)}, {name}" if len(own) > 1 else name
+            lines.append((protocol, f"{meaning}: {in_words(best)}: {name}"))
+    largest = max(data["found"].values()) / sum(data["found"].values())
+    lines.append(("guessing", f"always the largest class: {100 * largest:.1f} %"))
+    warned = [*missing(results), *findings.left_out(results), *findings.lines(results)]
+    lines += [("warning", text) for text in terminal.some(warned)]
+    ids = " and ".join(data.get("patient_ids", ()))
+    patients = f"by {ids}" if ids else "only where they look alike"
+    return [*lines, ("note", f"Images of one patient are kept together {patients}. {RESEARCH}")]
+
+
+_SHOWN = {
+    "P0": "the paper's protocol, which leaks",
+    "P3": "nothing leaks that can be known",
+    "P4": "another source's images",
+}
+RESEARCH = "Research only, not a medical device."

@@ -14,7 +14,7 @@ def picture(results: dict):
     """`ladder.png`: the accuracy of every method under every protocol that has one, with its
     interval, and where there are leaks what each is worth."""
     rows = methods(results)
-    shown = [c for c in columns(results) if any(lookup(results, row, c) for row in rows)]
+    shown = [c for c in columns(results) if any(_cell(results, row, c) for row in rows)]
     leaks, dots = results["leaks"][::-1], len(shown) < _LINES
     height = 1.6 + 0.3 * len(rows) * len(shown) if dots else 4.6 + 0.2 * (1 + len(rows) // 2)
     size = 12 if leaks else 7.5, max(height, 1.6 + 0.2 * len(leaks), 3.2)
@@ -30,6 +30,11 @@ def picture(results: dict):
     return figure
 
 
+def _cell(results: dict, row: tuple[str, str], column) -> dict | None:
+    """What is drawn of a row in a column; of a row without synthesis nothing twice."""
+    return None if (column[2], row[1]) == ("none", "none") else lookup(results, row, column)
+
+
 def _named(classifier: str, generator: str) -> str:
     return label(classifier if generator == "none" else f"{classifier} + {generator}")
 
@@ -43,9 +48,7 @@ def _lines(axis, results: dict, rows: list, shown: list) -> None:
             found = {
                 x + shift: drawing.bar(cell["accuracy"], cell["interval"])
                 for x, column in enumerate(shown)
-                if column[3] == labels
-                and (column[2], row[1]) != ("none", "none")
-                and (cell := lookup(results, row, column))
+                if column[3] == labels and (cell := _cell(results, row, column))
             }
             if found:
                 value, error = zip(*found.values(), strict=True)
@@ -64,8 +67,7 @@ def _dots(axis, results: dict, rows: list, shown: list) -> None:
     for turn, column in enumerate(shown):
         drawn = False
         for place, row in enumerate(rows):
-            cell = lookup(results, row, column)
-            if not cell or (column[2], row[1]) == ("none", "none"):
+            if not (cell := _cell(results, row, column)):
                 continue
             value, error = drawing.bar(cell["accuracy"], cell["interval"])
             at = -place - (turn - (len(shown) - 1) / 2) * 0.42
@@ -93,7 +95,9 @@ def _leaks(axis, leaks: list[dict], rows: list) -> None:
         value, error = drawing.bar(leak["difference"], leak["interval"])
         colour = canvas.style(places[leak["classifier"], leak["generator"]])["color"]
         axis.barh(place, value, xerr=error, color=colour, alpha=0.6, capsize=2)
-    names = [f"{label(one['leak'])}  {_named(one['classifier'], one['generator'])}" for one in leaks]
+    names = [
+        f"{label(one['leak'])}  {_named(one['classifier'], one['generator'])}" for one in leaks
+    ]
     axis.set_yticks(range(len(leaks)), names, fontsize=8)
     # Few bars are no thicker than many.
     slots = max(len(leaks), int(axis.figure.get_figheight() / 0.4))

@@ -1,8 +1,16 @@
 """A search as a table, a figure and a page, from what `search.json` holds."""
 
-from jaxbrain.reports import canvas, drawing
+from jaxbrain.reports import canvas, drawing, terminal
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
-from jaxbrain.reports.ladder import heading, missing, outside, outside_heading, remains
+from jaxbrain.reports.ladder import (
+    RESEARCH,
+    heading,
+    missing,
+    outside,
+    outside_heading,
+    remains,
+    what_ran,
+)
 from jaxbrain.reports.letters import label
 
 NESTED = "chosen inside (nested)"
@@ -115,12 +123,22 @@ def page(results: dict) -> str:
 
 
 def show(console, results: dict) -> None:
-    """Print the tables."""
+    """Print what was found in a few lines, then a table for each kind of labels."""
+    inner = f"{results['inner_folds']} inner folds of each training set"
+    lines = [("run", f"{len(results['arms'])} arms; {what_ran(results)}; {inner}")]
     for one in results["searches"]:
+        shuffled = one["labels"] == "shuffled"
+        word, of = ("control", "shuffled labels: ") if shuffled else ("found", "")
+        lines.append((word, of + _sentence(one)))
+    lines.append(("guessing", f"always the largest class: {100 * _largest(results):.1f} %"))
+    lines += [("warning", text) for text in terminal.some(missing(results))]
+    how = "Nested: chosen on inner folds of training images alone; naive: on the test folds."
+    lines.append(("note", f"{how} {RESEARCH}"))
+    terminal.summary(console, lines)
+    for one in reversed(results["searches"]):
         title = f"{_title(one)}: accuracy, % (95 % interval)"
-        console.print(drawing.new_table(title, *_table(results, one)))
-        drawing.say(console, _sentence(one))
-    drawing.say(console, *missing(results), READ, remains(results))
+        keys = 1 + len(outside_heading(results))
+        terminal.table(console, title, *_table(results, one), keys=keys)
 
 
 def picture(results: dict):

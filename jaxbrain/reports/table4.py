@@ -1,8 +1,16 @@
 """Table 4 as it should have been: a table, Figure 6, a page, from what `table4.json` holds."""
 
-from jaxbrain.reports import canvas, drawing
+from jaxbrain.reports import canvas, drawing, terminal
 from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, points
-from jaxbrain.reports.ladder import heading, outside, outside_heading, remains
+from jaxbrain.reports.ladder import (
+    RESEARCH,
+    heading,
+    in_words,
+    outside,
+    outside_heading,
+    remains,
+    what_ran,
+)
 from jaxbrain.reports.letters import label
 
 P0 = (
@@ -78,10 +86,27 @@ def page(results: dict) -> str:
 
 
 def show(console, results: dict) -> None:
-    """Print the table."""
+    """Print what was found in a few lines, then the table."""
+    best = max(results["rows"], key=lambda row: row["P3"]["accuracy"] if row["P3"] else -1.0)
+    lines = [("run", f"{what_ran(results)}; {_notes(results)[0]}")]
+    for protocol, meaning in (("P0", "the paper's protocol, which leaks"), ("P3", "no known leak")):
+        if cell := best[protocol]:
+            lines.append((protocol, f"{meaning}: {in_words(cell)}: {best['name']}"))
+    lines += [("warning", text) for text in _notes(results)[1:]]
+    quoted = "Quoted figures come from other images or tasks: they are not to be compared with ours"
+    lines.append(("note", f"{quoted}. {RESEARCH}"))
+    terminal.summary(console, lines)
+    header, rows = _table(results)
+    # What a quoted figure was is long: last, so that the numbers stand together.
+    at = header.index("what that was")
+    header, *rows = ([*row[:at], *row[at + 1 :], row[at]] for row in (header, *rows))
+    header[-1] = "what the quoted figure was"
     title = "Table 4, on one footing: accuracy, % (95 % interval)"
-    console.print(drawing.new_table(title, *_table(results)))
-    drawing.say(console, *_notes(results), _read(results))
+    terminal.table(
+        console, title, header, rows, right=range(header.index("quoted"), len(header) - 1)
+    )
+    if results["reference"]:
+        terminal.summary(console, [("points, p", f"each row against {results['reference']}, P3")])
 
 
 def picture(results: dict):

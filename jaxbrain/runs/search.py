@@ -16,8 +16,9 @@ import numpy as np
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
+from jaxbrain.reports import canvas
 from jaxbrain.reports import search as report
-from jaxbrain.runs import files
+from jaxbrain.runs import figures, files
 from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
 from jaxbrain.runs.study import (
     Session,
@@ -93,8 +94,6 @@ def search(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        console.width = 170
     given = study_arms.default(cfg) if arms is None else arms
     methods = study_arms.classifiers(cfg, given, options.weights)
     chosen = options.study(tuple(given))
@@ -176,9 +175,11 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "search.json", results)
+    canvas.save(report.picture(results), path / "search.png", opened.figures)
     files.write_text(path / "report.md", report.page(results))
-    report.picture(path / "search.png", results)
     report.show(console, results)
+    for text in figures.to_open(path, "search.png"):
+        opened.log.line(text)
     write_seconds(opened, "search", started)
 
 
