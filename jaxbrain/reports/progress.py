@@ -122,6 +122,7 @@ def _draw(axis, panel: _Panel, events: list[dict]) -> None:
             axis.axhline(known[-1], color="0.35", lw=1, ls=":", label=text)
     axis.set_title(panel.title, fontsize=10)
     axis.set_xlabel("step", fontsize=9)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel(panel.unit, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.3)

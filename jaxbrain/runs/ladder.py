@@ -142,9 +142,9 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
     files.write_text(path / "report.md", report.page(results))
     report.show(console, results)
+    write_seconds(opened, "ladder", started)
     for text in figures.to_open(path, "ladder.png", "doubts.png"):
         opened.log.line(text)
-    write_seconds(opened, "ladder", started)
 
 
 def write_seconds(opened: Session, verb: str, started: float) -> None:

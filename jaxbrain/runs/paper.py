@@ -124,12 +124,12 @@ def paper(
 def _close(results: dict, opened: Session, seconds: float) -> None:
     log = opened.log
     report.show(log.console, results, opened.records.class_names)
-    for text in figures.to_open(opened.directory.path, "confusion.png", "progress.png"):
-        log.line(text)
     log.clock("total", seconds)
     about = environment.environment() | {"seconds": log.seconds}
     files.write_json(opened.directory.path / "env.json", about)
     log.line(f"wrote  {opened.directory.path}  in {log.seconds['total']:.0f} s")
+    for text in figures.to_open(opened.directory.path, "confusion.png", "progress.png"):
+        log.line(text)
 
 
 def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lanes):

@@ -178,9 +178,9 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     canvas.save(report.picture(results), path / "search.png", opened.figures)
     files.write_text(path / "report.md", report.page(results))
     report.show(console, results)
+    write_seconds(opened, "search", started)
     for text in figures.to_open(path, "search.png"):
         opened.log.line(text)
-    write_seconds(opened, "search", started)
 
 
 def verify(workdir: str | Path) -> list[str]:

@@ -210,10 +210,10 @@ def _sheet(opened: Session, answer: Prediction) -> None:
 def _close(results: dict, opened: Session, seconds: float) -> None:
     log, path = opened.log, opened.directory.path
     report.show(log.console, results)
-    for text in figures.to_open(path, *_BESIDE, "progress.png"):
-        log.line(text)
     log.clock("total", seconds)
     files.write_json(path / "env.json", environment.environment() | {"seconds": log.seconds})
     log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")
+    for text in figures.to_open(path, *_BESIDE, "progress.png"):
+        log.line(text)
     log.line(f"draw   python -m jaxbrain sample {path}")
     log.line(f"audit  python -m jaxbrain audit {path}")
