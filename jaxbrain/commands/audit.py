@@ -33,6 +33,8 @@ class Arguments:
     # New, empty, or of the same audit; of a run RUN/audit without it.
     workdir: Path | None = None
     fresh: bool = False  # keep an audit that is there under another name
+    # Formats of curves, pdf and svg for papers; a PNG is always written.
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
     verify: Path | None = None  # an audit: recompute what its files can tell
     study: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
     # Of a run.
@@ -90,4 +92,5 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         found = material.of_folders(**folders, cache_folder=kept, **how)
         workdir = options.workdir or common.new_workdir("audit")
     how = {"options": options.study, "command": command, "fresh": options.fresh}
+    how["figures"] = options.figures
     audit.audit(found, workdir, **how)

@@ -48,6 +48,8 @@ class Study(Start):
     # A training that diverges: stop ends the run when the others are saved, skip goes on
     # without it; the report names it.
     on_divergence: Literal["stop", "skip"] = "stop"
+    # Formats of figures, pdf and svg for papers; a PNG is always written.
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
@@ -61,6 +63,7 @@ class Study(Start):
             "fresh": self.fresh,
             "save_every": self.save_every,
             "on_divergence": self.on_divergence,
+            "figures": self.figures,
             "num_devices": self.hardware.devices,
         }
 

@@ -20,10 +20,10 @@ from jaxbrain.data.external import External
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
-from jaxbrain.reports import drawing
+from jaxbrain.reports import canvas, ladder_figures, sheets
 from jaxbrain.reports import ladder as report
 from jaxbrain.reports.page import markdown
-from jaxbrain.runs import environment, files, pages
+from jaxbrain.runs import environment, figures, files, pages
 from jaxbrain.runs import generators as generators_of
 from jaxbrain.runs.study import (
     EXTERNAL_FILE,
@@ -88,9 +88,6 @@ def ladder(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        # A file or a pipe has room; the default of 80 columns would break every cell.
-        console.width = 170
     methods = {"generators": generators, "classifiers": classifiers, "external": external}
     study, audit = planned(cfg, data, records, options=options, num_devices=num_devices, **methods)
     how |= {"kind": "ladder", "settings": study_settings(cfg, options), "console": console}
@@ -142,11 +139,13 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "ladder.json", results)
-    report.picture(path / "ladder.png", results)
+    canvas.save(ladder_figures.picture(results), path / "ladder.png", opened.figures)
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
     pages.write(path, report.page(results))
     report.show(console, results)
     write_seconds(opened, "ladder", started)
+    for text in figures.to_open(path, "ladder.png", "doubts.png"):
+        opened.log.line(text)
 
 
 def write_seconds(opened: Session, verb: str, started: float) -> None:
@@ -172,9 +171,11 @@ def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
         shown_of.setdefault(one["label"], []).append(number[one["id"]])
     names, images = opened.records.class_names, opened.study.shared.views.images
     rows = [(names[k], images[of[:_ROW]]) for k, of in sorted(shown_of.items())]
+    file = [Path(name).name for name in opened.records.path]
+    captions = [[file[i] for i in of[:_ROW]] for _, of in sorted(shown_of.items())]
     path.unlink(missing_ok=True)
     if rows:
-        drawing.sheet(path, rows)
+        sheets.sheet(path, rows, captions)
 
 
 def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:

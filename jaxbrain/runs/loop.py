@@ -40,6 +40,7 @@ class Watch(NamedTuple):
     keep: called with every lane that is saved.
     kept: its checkpoints stay when it is done: the last step is saved too, and every report
         says something.
+    drawn: called with every report, whether it is the training's last, between two calls of it.
     best: name of what is smallest in a generator's best report. chooses: that report's state is
         what the run is for, and is saved at once.
     """
@@ -55,6 +56,7 @@ class Watch(NamedTuple):
     show: Callable[[Training, int, object, int, dict], dict]
     keep: Callable[[Lane], None] = lambda lane: None
     kept: bool = False
+    drawn: Callable[[bool], None] = lambda ended: None
     best: str = "frechet_thumbnail"
     chooses: bool = False
 
@@ -245,6 +247,7 @@ class Loop:
         self._progress(stop, shown, report=watch.kept)
         if self._due() or (watch.kept and stop == training.total) or self._chosen(stop, fresh):
             self._save()
+        watch.drawn(stop == training.total)
 
     def _chosen(self, stop: int, fresh: list[int]) -> bool:
         """Whether the report at `stop` is the best so far of one of the lanes."""
