@@ -76,5 +76,8 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in _RUNS:
-        return importlib.import_module(f"jaxbrain.runs.{name}")
+        module = importlib.import_module(f"jaxbrain.runs.{name}")
+        # Kept: it is asked for once, and what writes the API reference finds it.
+        globals()[name] = module
+        return module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
