@@ -95,6 +95,13 @@ __all__ = [
 
 
 def __getattr__(name: str):
+    value = _found(name)
+    # Kept: it is asked for once, and what writes the API reference finds it.
+    globals()[name] = value
+    return value
+
+
+def _found(name: str):
     if name == "__version__":
         from jaxbrain.runs.environment import version
 

@@ -349,7 +349,7 @@ def test_memory_does_not_grow_with_cells(tmp_path):
 
 
 def test_the_kaggle_ladder(kaggle, tmp_path):
-    """README's table, of 100 draws, with 20; it spreads by about a point."""
+    """docs/results.md's table, of 100 draws, with 20; it spreads by about a point."""
     command = ["--data", str(kaggle), "--classifiers", "ridge", "nn1", "--seeds", "20"]
     run(entry, *command, "--workdir", str(tmp_path / "run"))
     found, results = cells(tmp_path / "run")

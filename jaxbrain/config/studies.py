@@ -35,7 +35,7 @@ class StudyConfig:
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
     # radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, pretrained_probe,
     # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own
-    # (README.md, Your own methods)
+    # (docs/methods.md, Your own methods)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
     shuffled: bool = True  # shuffled labels under P0 and P3 too
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)

@@ -59,7 +59,7 @@ def ladder(
     console=None,
     **how,
 ) -> dict:
-    """Run or go on with a study, and write its report (README.md lists the files).
+    """Run or go on with a study, and write its report (docs/runs.md lists the files).
 
     Called again with the same arguments it goes on where it was stopped.
 

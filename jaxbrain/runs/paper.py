@@ -69,7 +69,7 @@ def paper(
     **watched,
 ) -> dict:
     """The paper's method under its own protocol (P0), once per seed 0..num_seeds-1; prints
-    Tables 3 and 4 and writes the run directory (README.md lists its files).
+    Tables 3 and 4 and writes the run directory (docs/runs.md lists its files).
 
     Called again with the same arguments it goes on where it was stopped, to the same bits;
     `num_seeds` may grow.
