@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         JaxbrainError,
     )
     from jaxbrain.runs import ablations, checkpoint, ladder, paper, sample, search, table4
+    from jaxbrain.runs.loaded import load_run
     from jaxbrain.scoring import intervals, metrics
     from jaxbrain.study import methods, protocols
     from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
@@ -46,6 +47,7 @@ _NAMES = {
     "config": "Config",
     "data": "Records load_data load_folder",
     "errors": "CheckpointError ConfigError DataError DivergedError JaxbrainError",
+    "runs.loaded": "load_run",
     "training.loops": "train_classifier train_gan",
     "types": "Batch ClassifierState Counts Dataset GANState History NetState",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "lanes",
     "load_data",
     "load_folder",
+    "load_run",
     "loops",
     "losses",
     "methods",
