@@ -1,34 +1,53 @@
 """A conditional GAN, a CNN-LSTM and the study that joins them, as pure functions."""
 
 import importlib
+from typing import TYPE_CHECKING
 
-from jaxbrain import config, study
-from jaxbrain.config import Config
-from jaxbrain.data import Records, load_data, load_folder, phantom
-from jaxbrain.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DivergedError,
-    JaxbrainError,
-)
-from jaxbrain.scoring import intervals, metrics
-from jaxbrain.study import methods, protocols
-from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
-from jaxbrain.training.loops import train_classifier, train_gan
-from jaxbrain.types import (
-    Batch,
-    ClassifierState,
-    Counts,
-    Dataset,
-    GANState,
-    History,
-    NetState,
-)
+if TYPE_CHECKING:
+    from jaxbrain import config, study
+    from jaxbrain.config import Config
+    from jaxbrain.data import Records, load_data, load_folder, phantom
+    from jaxbrain.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        JaxbrainError,
+    )
+    from jaxbrain.runs import ablations, checkpoint, ladder, paper, sample, search, table4
+    from jaxbrain.scoring import intervals, metrics
+    from jaxbrain.study import methods, protocols
+    from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
+    from jaxbrain.training.loops import train_classifier, train_gan
+    from jaxbrain.types import (
+        Batch,
+        ClassifierState,
+        Counts,
+        Dataset,
+        GANState,
+        History,
+        NetState,
+    )
 
-# Whole runs bring checkpoints and figures with them: imported where they are used. Two more have
-# names that stand for something else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
-_RUNS = "ablations", "checkpoint", "ladder", "paper", "sample", "search", "table4"
+# Where the names of `__all__` are. Each is imported when it is first asked for, so that a command
+# can say something before JAX is loaded.
+_NAMES = {
+    "config": "Config",
+    "data": "Records load_data load_folder",
+    "errors": "CheckpointError ConfigError DataError DivergedError JaxbrainError",
+    "training.loops": "train_classifier train_gan",
+    "types": "Batch ClassifierState Counts Dataset GANState History NetState",
+}
+# Two modules of runs have names that stand for something else here: train_gan and audit.
+_MODULES = {
+    "": "audit baselines commands config data errors nn quoted reports runs scoring study training "
+    "types",
+    "data": "phantom",
+    "runs": "ablations checkpoint ladder paper sample search table4",
+    "scoring": "intervals metrics",
+    "study": "methods protocols",
+    "training": "classifier devices gan lanes loops losses optim streamed",
+}
 
 __all__ = [
     "Batch",
@@ -75,6 +94,14 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    if name in _RUNS:
-        return importlib.import_module(f"jaxbrain.runs.{name}")
+    for room, names in _MODULES.items():
+        if name in names.split():
+            return importlib.import_module(".".join(filter(None, (__name__, room, name))))
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 from unittest import mock
@@ -23,7 +22,7 @@ import tyro
 from jaxbrain import config
 from jaxbrain.data import Records, load_data, options_of, phantom
 from jaxbrain.data.external import External, prepared
-from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
+from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.training import devices
 from jaxbrain.types import Dataset
 
@@ -180,29 +179,6 @@ class Judged(Study):
         except DataError as error:
             raise DataError(f"external {error}") from error
         return prepared(data, records, *found, self.map, read.duplicate_threshold)
-
-
-def main(run: Callable[[], None]) -> None:
-    """Call `run` as a whole process; a user's error becomes one message on standard error and
-    exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names may hold what the terminal cannot show.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        run()
-    except JaxbrainError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, StoppedError):
-            sys.exit(128 + error.signal)
-        sys.exit(3 if isinstance(error, DivergedError) else 2)
-    except BrokenPipeError:
-        # The reader of our output has left; so do we, without a word at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 # So that what is launched in a training's loop goes to a GPU as graphs, short ones too. A
