@@ -2,11 +2,8 @@
 
 import dataclasses
 import datetime
-import io
-import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +12,7 @@ import tyro
 from jaxbrain import config
 from jaxbrain.commands.hardware import Hardware
 from jaxbrain.commands.parsing import parse
-from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
+from jaxbrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from jaxbrain.data import Records
@@ -102,29 +99,6 @@ class Judged(Study):
         except DataError as error:
             raise DataError(f"external {error}") from error
         return prepared(data, records, *found, self.map, read.duplicate_threshold)
-
-
-def main(run: Callable[[], None]) -> None:
-    """Call `run` as a whole process; a user's error becomes one message on standard error and
-    exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names may hold what the terminal cannot show.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        run()
-    except JaxbrainError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, StoppedError):
-            sys.exit(128 + error.signal)
-        sys.exit(3 if isinstance(error, DivergedError) else 2)
-    except BrokenPipeError:
-        # The reader of our output has left; so do we, without a word at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True):

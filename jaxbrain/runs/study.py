@@ -267,6 +267,8 @@ def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterato
         session.skipped[name] = problem
 
     _write_splits(path / "splits.jsonl", planned.fits, planned.cells, len(names))
+    # Of a share it is not known which.
+    log.planned = planned.trainings() if session.shard == (0, 1) else log.planned
     if session.directory.resumed:
         _say_resumed(session)
 
