@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 # The modules among them; what stands in a module. Two modules have names that stand for something
 # else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
 _MODULES = (
-    "audit baselines config data errors nn reports runs scoring training types data.phantom runs.ablations runs.checkpoint runs.ladder runs.paper runs.sample "
-    "runs.search runs.table4 scoring.intervals scoring.metrics study study.methods "
-    "study.protocols training.classifier training.devices training.gan training.lanes "
-    "training.loops training.losses training.optim training.streamed"
+    "audit baselines config data errors nn reports runs scoring training types data.phantom "
+    "runs.ablations runs.checkpoint runs.ladder runs.paper runs.sample runs.search "
+    "runs.table4 scoring.intervals scoring.metrics study study.methods study.protocols "
+    "training.classifier training.devices training.gan training.lanes training.loops "
+    "training.losses training.optim training.streamed"
 ).split()
 _NAMES = {
     "config": "Config",
