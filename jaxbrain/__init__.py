@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         JaxbrainError,
     )
     from jaxbrain.runs import ablations, checkpoint, ladder, paper, sample, search, table4
+    from jaxbrain.runs.loaded import load_run
     from jaxbrain.scoring import intervals, metrics
     from jaxbrain.study import methods, protocols
     from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
@@ -37,15 +38,17 @@ if TYPE_CHECKING:
 # The modules among them; what stands in a module. Two modules have names that stand for something
 # else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
 _MODULES = (
-    "config data.phantom runs.ablations runs.checkpoint runs.ladder runs.paper runs.sample "
-    "runs.search runs.table4 scoring.intervals scoring.metrics study study.methods "
-    "study.protocols training.classifier training.devices training.gan training.lanes "
-    "training.loops training.losses training.optim training.streamed"
+    "audit baselines config data errors nn reports runs scoring training types data.phantom "
+    "runs.ablations runs.checkpoint runs.ladder runs.paper runs.sample runs.search "
+    "runs.table4 scoring.intervals scoring.metrics study study.methods study.protocols "
+    "training.classifier training.devices training.gan training.lanes training.loops "
+    "training.losses training.optim training.streamed"
 ).split()
 _NAMES = {
     "config": "Config",
     "data": "Records load_data load_folder",
     "errors": "CheckpointError ConfigError DataError DivergedError JaxbrainError",
+    "runs.loaded": "load_run",
     "training.loops": "train_classifier train_gan",
     "types": "Batch ClassifierState Counts Dataset GANState History NetState",
 }
@@ -76,6 +79,7 @@ __all__ = [
     "lanes",
     "load_data",
     "load_folder",
+    "load_run",
     "loops",
     "losses",
     "methods",
@@ -95,6 +99,13 @@ __all__ = [
 
 
 def __getattr__(name: str):
+    value = _found(name)
+    # Kept: it is asked for once, and what writes the API reference finds it.
+    globals()[name] = value
+    return value
+
+
+def _found(name: str):
     if name == "__version__":
         from jaxbrain.runs.environment import version
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from jaxbrain import __main__ as program
 from jaxbrain import commands, errors
-from jaxbrain.commands import common, hardware, paper
+from jaxbrain.commands import common, hardware, paper, process
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import environment as about
@@ -96,7 +96,7 @@ def test_a_project_with_experiments_of_its_own(tmp_path, environment):
 
 
 def test_every_verb_has_a_module_and_a_file_in_the_checkout():
-    shared = {"common", "flags", "hardware", "help", "mistakes", "parsing"}
+    shared = set("common flags hardware help mistakes parsing process telling".split())
     for folder, others in (("jaxbrain/commands", shared), ("experiments", set())):
         found = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} - others
         assert found == set(commands.VERBS)
@@ -283,7 +283,7 @@ def test_names_that_a_terminal_cannot_show(encoding, healthy, tumour, terminal):
         raise ConfigError("workdir /tümör/\udcff")
 
     with pytest.raises(SystemExit) as stop:
-        common.main(run)
+        process.main(run)
     assert stop.value.code == 2
     out, err = written()
     assert out.splitlines()[0] == healthy
@@ -333,7 +333,7 @@ def without(error: Exception, platforms: str | None):
 def test_devices_that_are_not_there(error, platforms, message, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "jax", without(error, platforms))
     with pytest.raises(SystemExit) as stop:
-        common.main(hardware.start_devices)
+        process.main(hardware.start_devices)
     assert stop.value.code == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
 
@@ -343,7 +343,7 @@ def test_a_fault_of_ours_is_no_message():
         raise RuntimeError("Unable to initialize backend")
 
     with pytest.raises(RuntimeError, match="Unable to initialize"):
-        common.main(fault)
+        process.main(fault)
 
 
 def test_processes_meet_before_jax_looks_for_devices(monkeypatch):

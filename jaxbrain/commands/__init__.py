@@ -3,7 +3,7 @@
 import difflib
 import importlib
 
-from jaxbrain.commands import common
+from jaxbrain.commands import process
 from jaxbrain.errors import ConfigError
 
 VERBS = {
@@ -21,7 +21,7 @@ VERBS = {
 
 
 def run(verb: str, arguments: list[str], prog: str) -> None:
-    """Do what a verb is for, as a whole process: see `common.main`.
+    """Do what a verb is for, as a whole process: see `process.main`.
 
     Args:
         verb: as it was typed.
@@ -36,7 +36,7 @@ def run(verb: str, arguments: list[str], prog: str) -> None:
             raise ConfigError(f"unknown verb {verb}: {hint}")
         importlib.import_module(f"jaxbrain.commands.{verb}").main(arguments, prog)
 
-    common.main(chosen)
+    process.main(chosen)
 
 
 def usage(prog: str) -> str:

@@ -21,6 +21,10 @@ from jaxbrain.commands import common
 from jaxbrain.config import AuditConfig
 from jaxbrain.errors import ConfigError
 
+_OF_RUN = "seed", "n", "key", "data"
+_OF_FOLDERS = "size", "crop", "square", "frames"
+_FOLDERS = "synthetic", "training", "held_out"
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -38,6 +42,8 @@ class Arguments:
     # what the audit writes: new, empty, or of the same audit; of a run RUN/audit without it
     workdir: Path | None = None
     fresh: bool = False  # keep an audit that is there under another name
+    # formats of curves, pdf and svg for papers; a PNG is always written
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
     verify: Path | None = None  # an audit: recompute what its files can tell, and stop
     study: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
     # Of a run.
@@ -54,17 +60,21 @@ class Arguments:
     frames: Literal["error", "first", "all"] = "error"
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
 
-
-_OF_RUN = "seed", "n", "key", "data"
-_OF_FOLDERS = "size", "crop", "square", "frames"
-
-
-def _refuse_other(options: Arguments) -> None:
-    """Refuse flags that would be of no use."""
-    names, kind = (_OF_FOLDERS, "folders") if options.run else (_OF_RUN, "a run")
-    for name in names:
-        if getattr(options, name) != getattr(Arguments(), name):
-            raise ConfigError(f"{name} is {getattr(options, name)!r}: it is a flag of {kind} alone")
+    def check(self) -> None:
+        """Refuse what is neither a run nor three folders, and flags that would be of no use."""
+        given = [name for name in _FOLDERS if getattr(self, name) is not None]
+        whole = len(given) in (0, len(_FOLDERS)) and bool(self.run) != bool(given)
+        if self.verify:
+            return
+        if not whole:
+            raise ConfigError(
+                "expected a run of train_gan, or --synthetic, --training and --held-out, all three"
+            )
+        names, kind = (_OF_FOLDERS, "folders") if self.run else (_OF_RUN, "a run")
+        for name in names:
+            if getattr(self, name) != getattr(Arguments(), name):
+                found = getattr(self, name)
+                raise ConfigError(f"{name} is {found!r}: it is a flag of {kind} alone")
 
 
 def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
@@ -77,13 +87,6 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
 
     if options.verify:
         common.verified(options.verify, audit.verify(options.verify))
-    folders = {name: getattr(options, name) for name in ("synthetic", "training", "held_out")}
-    given = [name for name, value in folders.items() if value is not None]
-    if bool(options.run) == bool(given) or (given and len(given) < len(folders)):
-        raise ConfigError(
-            "expected a run of train_gan, or --synthetic, --training and --held-out, all three"
-        )
-    _refuse_other(options)
     options.hardware.start()
     cache, _ = options.hardware.cache_folder()
     kept = cache and cache / "images"
@@ -93,8 +96,9 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         name = "audit" if not options.seed else f"audit_seed{options.seed}"
         workdir = options.workdir or options.run / name
     else:
-        how = {name: getattr(options, name) for name in _OF_FOLDERS}
-        found = material.of_folders(**folders, cache_folder=kept, **how)
+        how = {name: getattr(options, name) for name in (*_FOLDERS, *_OF_FOLDERS)}
+        found = material.of_folders(**how, cache_folder=kept)
         workdir = options.workdir or common.new_workdir("audit")
     how = {"options": options.study, "command": command, "fresh": options.fresh}
+    how["figures"] = options.figures
     audit.audit(found, workdir, **how)

@@ -2,11 +2,8 @@
 
 import dataclasses
 import datetime
-import io
-import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +14,7 @@ from jaxbrain.commands import mistakes
 from jaxbrain.commands.flags import flags
 from jaxbrain.commands.hardware import Hardware
 from jaxbrain.commands.parsing import parse, parse_some, wants_help
-from jaxbrain.errors import ConfigError, DataError, DivergedError, JaxbrainError, StoppedError
+from jaxbrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from jaxbrain.data import Records
@@ -50,16 +47,29 @@ class Study(Start):
     # a training that diverges: stop ends the run when the others are saved, skip goes on
     # without it, and the report names it
     on_divergence: Literal["stop", "skip"] = "stop"
+    # formats of figures, pdf and svg for papers; a PNG is always written
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
+    def check(self) -> None:
+        """Refuse what a run would refuse too, after its images are read."""
+        if (seeds := getattr(self, "seeds", 1)) < 1:
+            raise ConfigError(f"seeds is {seeds}: expected at least 1")
+        if self.save_every < 0:
+            raise ConfigError(f"save_every is {self.save_every}: expected seconds, 0 or more")
+
     def watched(self, prog: str, arguments: list[str]) -> dict:
         """How the run is watched, as `runs.study.session` names it."""
+        if self.preset and not any(text.startswith("--preset") for text in arguments):
+            # Whatever the default will be, the saved command is of this one.
+            arguments = [*arguments, "--preset", self.preset]
         return {
             "command": shlex.join([*prog.split(), *arguments]),
             "fresh": self.fresh,
             "save_every": self.save_every,
             "on_divergence": self.on_divergence,
+            "figures": self.figures,
             "num_devices": self.hardware.devices,
         }
 
@@ -100,29 +110,6 @@ class Judged(Study):
         return prepared(data, records, *found, self.map, read.duplicate_threshold)
 
 
-def main(run: Callable[[], None]) -> None:
-    """Call `run` as a whole process; a user's error becomes one message on standard error and
-    exit status 2, a diverged training 3, a run stopped by a signal 128 and its number."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names may hold what the terminal cannot show.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        run()
-    except JaxbrainError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, StoppedError):
-            sys.exit(128 + error.signal)
-        sys.exit(3 if isinstance(error, DivergedError) else 2)
-    except BrokenPipeError:
-        # The reader of our output has left; so do we, without a word at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-
-
 def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True):
     """The arguments of an entry point, a `Study`, with its preset's defaults.
 
@@ -138,11 +125,6 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
         phantoms = dataclasses.replace(cfg.data, n_per_class=100, difficulty=0.8, twins=0.35)
         cfg = dataclasses.replace(cfg, data=phantoms)
     options = parse(kind, arguments, default=kind(preset=preset, cfg=cfg), prog=prog)
-    # Of seeds a study may be without, and says so itself: sooner here than after its images.
-    if getattr(options, "seeds", 1) < 1:
-        raise ConfigError(f"seeds is {options.seeds}: expected at least 1")
-    if getattr(options, "save_every", 0) < 0:
-        raise ConfigError(f"save_every is {options.save_every}: expected seconds, 0 or more")
     names = "positive", "group_by", "patients"
     given = {name: getattr(options, name) for name in names if getattr(options, name)}
     cfg = dataclasses.replace(options.cfg, data=dataclasses.replace(options.cfg.data, **given))

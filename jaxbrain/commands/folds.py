@@ -48,11 +48,14 @@ class Arguments(common.Start):
 
     other = common.Judged.other
 
+    def check(self) -> None:
+        """Refuse a study without a place for its folds."""
+        if self.out is None:
+            raise ConfigError("out is missing: expected --out DIR, a new or empty folder")
+
 
 def main(arguments: list[str], prog: str = "jaxbrain folds") -> None:
     options = common.parse_study(Arguments, arguments, prog)
-    if options.out is None:
-        raise ConfigError("out is missing: expected --out DIR, a new or empty folder")
     from jaxbrain.runs import folds
 
     study = StudyConfig(**{name: getattr(options, name) for name in _STUDY})

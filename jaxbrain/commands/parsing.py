@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from jaxbrain.commands import help, mistakes
+from jaxbrain.commands import help, mistakes, process
 from jaxbrain.commands.flags import flags
 from jaxbrain.commands.hardware import NO_HOME
 from jaxbrain.errors import ConfigError
@@ -25,7 +25,8 @@ def wants_help(arguments: list[str]) -> bool:
 def parse(kind: type, arguments: list[str], *, default, prog: str = "jaxbrain") -> Any:
     """The arguments of an entry point as an instance of its dataclass.
 
-    Prints the flags and exits with status 0 where `arguments` asks for them.
+    Prints the flags and exits with status 0 where `arguments` asks for them. Where nothing is
+    wrong, with what the instance's own `check` says too, JAX may be loaded, and that is told.
 
     Args:
         default: an instance of `kind`, with `tyro.MISSING` for what must be given.
@@ -39,7 +40,11 @@ def parse(kind: type, arguments: list[str], *, default, prog: str = "jaxbrain") 
         print(help.page(default, prog, everything="--help-all" in arguments))
         sys.exit(0)
     mistakes.check(arguments, list(flags(default)), prog)
-    return _at_home(_by_tyro(kind, arguments, default=default, prog=prog)[0])
+    options = _at_home(_by_tyro(kind, arguments, default=default, prog=prog)[0])
+    if hasattr(options, "check"):
+        options.check()
+    process.first_word(prog.split()[-1])
+    return options
 
 
 def parse_some(kind: type, arguments: list[str]) -> Any:

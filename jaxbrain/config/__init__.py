@@ -14,8 +14,9 @@ from jaxbrain.config.fields import (
     require_optimiser,
 )
 from jaxbrain.config.presets import cpu, paper, recommended, tiny
-from jaxbrain.config.saved import from_dict
 from jaxbrain.config.studies import AuditConfig, SearchConfig, StudyConfig
+
+from_dict = Config.from_dict
 
 __all__ = [
     "AuditConfig",

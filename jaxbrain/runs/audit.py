@@ -13,7 +13,9 @@ from jaxbrain.audit import features, generative, membership, privacy, shadows, s
 from jaxbrain.config.studies import TOP_FEATURES, AuditConfig
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import audit as report
-from jaxbrain.runs import environment, files
+from jaxbrain.reports import canvas
+from jaxbrain.runs import environment, files, pages
+from jaxbrain.runs.figures import to_open
 from jaxbrain.runs.ladder import recomputed
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.material import HELD_OUT, SETS, SYNTHETIC, Material
@@ -54,6 +56,7 @@ def audit(
     options: AuditConfig = _DEFAULT,
     command: str = "",
     fresh: bool = False,
+    figures: tuple[str, ...] = ("png",),
     console=None,
 ) -> dict:
     """Audit synthetic images, and write `audit.json`, `report.md`, sheets and curves.
@@ -64,6 +67,7 @@ def audit(
         options: which features, how many resamples.
         command: the command line, for `config.json`.
         fresh: keep an audit that is there under another name.
+        figures: formats beside PNG that curves are written in: pdf, svg.
         console: a `rich.console.Console`; standard output by default.
 
     Returns:
@@ -81,8 +85,6 @@ def audit(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        console.width = 170
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -110,8 +112,10 @@ def audit(
         log.clock("total", time.perf_counter() - started)
         results |= {"versions": environment.environment(), "jaxbrain": environment.version()}
         results |= {"commit": environment.commit(), "seconds": log.seconds}
-        _write(directory.path, results, material, images, details)
+        _write(directory.path, results, material, images, details, figures)
         report.show(console, results)
+        for text in to_open(directory.path, "pairs.png", "curves.png"):
+            log.line(text)
         log.line(f"wrote  {directory.path}  in {log.seconds['total']:.0f} s")
         return results
 
@@ -262,17 +266,17 @@ def _worst(rows: list[list]) -> list[dict]:
 _DISTANCES = ["file", "nearest", "distance", "copied", "authentic"]
 
 
-def _write(path: Path, results: dict, material: Material, images, details: dict) -> None:
+def _write(path: Path, results: dict, material: Material, images, details, figures) -> None:
     files.write_csv(path / "distances.csv", _DISTANCES, details["rows"])
     _write_images(path / IMAGES, material, images, details)
     files.write_json(path / "audit.json", results)
-    files.write_text(path / "report.md", report.page(results))
     shown = {name: (one.used, one.label[one.use]) for name, one in material.sets.items()}
     report.sheet(path / "sheet.png", shown, material.class_names)
     near = material.training.image[details["nearest"]]
     report.pairs(path / "pairs.png", material.synthetic.image, near, details["distance"])
     distances = {SYNTHETIC: details["distance"], HELD_OUT: details["held_out"]}
-    report.curves(path / "curves.png", results, distances)
+    canvas.save(report.curves(results, distances), path / "curves.png", figures)
+    pages.write(path, report.page(results))
 
 
 def _write_images(path: Path, material: Material, images: list, details: dict) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import math
 import os
@@ -63,6 +64,7 @@ def opened(
     images: list[list],
     *,
     command: str = "",
+    source: str = "",
     fresh: bool = False,
     say: Callable[[str], None],
 ) -> Iterator[Workdir]:
@@ -73,7 +75,7 @@ def opened(
         kind: "paper" or "ladder".
         settings: JSON values that must be the same to go on.
         images: rows [id, class, group, digest] of the real images.
-        command: the command line, for `config.json`.
+        command: the command line, for `config.json`; source: where the images are, likewise.
         fresh: keep a run that is there under `<path>_old<N>` and begin anew.
         say: called with lines about what was found.
 
@@ -102,7 +104,9 @@ def opened(
             _compare(path, settings, images, say)
         else:
             files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
-            about = {"command": command} | environment.code() | {"floats": _floats()}
+            about = {"command": command} | environment.code()
+            about |= {"started": _now(), "floats": _floats()}
+            about |= {"source": source} if source else {}
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
@@ -210,6 +214,10 @@ def _status(path: Path, stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _floats() -> dict:
