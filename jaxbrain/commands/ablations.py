@@ -36,7 +36,8 @@ def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )
     options.hardware.start(options.mapping)
-    *given, workdir = options.inputs("ablations")
+    cfg, data, records, workdir = options.inputs("ablations")
     watched = options.watched(prog, arguments)
-    ablations.ablations(*given, workdir, options=study, generator=options.generator, **watched)
+    watched |= {"options": study, "generator": options.generator}
+    ablations.ablations(cfg, data, records, workdir, **watched)
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")

@@ -129,11 +129,12 @@ def texts(kind: type) -> dict[str, str]:
     """The text of each field of a dataclass: the comment behind it, else the lines of comment
     right above it. A comment speaks of one field alone."""
     found: dict[str, str] = {}
+    fields = {field.name for field in dataclasses.fields(kind)}
     for base in reversed(kind.__mro__):
         if not dataclasses.is_dataclass(base):
             continue
         found |= _commented(base.__module__).get(base.__name__, {})
-    return {name: text for name, text in found.items() if name in kind.__dataclass_fields__}
+    return {name: text for name, text in found.items() if name in fields}
 
 
 @functools.cache
@@ -152,7 +153,8 @@ def _commented(module: str) -> dict[str, dict[str, str]]:
     lines = ["", *source.splitlines()]
 
     def of(node: ast.AnnAssign) -> str:
-        above, row = [], node.lineno - 1
+        above: list[str] = []
+        row = node.lineno - 1
         while lines[row].lstrip().startswith("#"):
             above.insert(0, comments[row])
             row -= 1

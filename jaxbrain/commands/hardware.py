@@ -109,7 +109,8 @@ def _set_xla_flags() -> None:
     import jax
 
     plugins = "jax_plugins.xla_cuda12", "jax_plugins.xla_cuda13", "jax_plugins.xla_rocm"
-    if (jax.config.jax_platforms or "").startswith("cpu") or not any(map(_installed, plugins)):
+    platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+    if (platforms or "").startswith("cpu") or not any(map(_installed, plugins)):
         return
     given = os.environ.get("XLA_FLAGS", "")
     own = [flag for flag in _GPU_FLAGS if flag.split("=")[0] not in given]
@@ -164,7 +165,7 @@ def start_devices() -> None:
     except (RuntimeError, AssertionError) as error:
         reason = (str(error) or "there is no such device").splitlines()[0]
         reason = reason.partition(" (set JAX_PLATFORMS")[0].rstrip(".")
-        if names := jax.config.jax_platforms:
+        if names := jax.config.jax_platforms:  # type: ignore[attr-defined]
             raise ConfigError(
                 f"JAX_PLATFORMS is {names!r}: JAX cannot start it here ({reason}): install its "
                 'plugin, e.g. pip install -U "jax[cuda13]", or unset JAX_PLATFORMS'

@@ -41,10 +41,10 @@ def require_names(config: "Config", section: str = "config", cls: type | None = 
     for name, hint in get_type_hints(cls).items():
         if hint is OptimConfig:
             require_optimiser(f"{section}.{name}", getattr(config, name))
-        elif dataclasses.is_dataclass(hint):
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(part := getattr(config, name), hint):
                 raise ConfigError(f"{section}.{name} is {part!r}: expected a {hint.__name__}")
-            require_names(part, name, hint)
+            require_names(part, name, hint)  # type: ignore[arg-type]
 
 
 def require_optimiser(field: str, optim) -> None:
