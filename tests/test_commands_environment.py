@@ -119,6 +119,8 @@ def test_the_verbs_are_listed(monkeypatch, capsys):
         assert f"  {verb:<11}{text}\n" in out
     assert start(monkeypatch, "-m") == 2
     assert capsys.readouterr() == ("", out.replace("jaxbrain VERB", "python -m jaxbrain VERB"))
+    assert start(monkeypatch, "--version") == 0
+    assert capsys.readouterr() == (f"jaxbrain {about.version()}\n", "")
     assert start(monkeypatch, "papr") == 2
     assert capsys.readouterr() == ("", "error: unknown verb papr: did you mean paper?\n")
     assert start(monkeypatch, "--seeds", "2") == 2

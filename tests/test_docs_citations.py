@@ -10,11 +10,7 @@ import jaxbrain
 ROOT = Path(jaxbrain.__file__).parents[1]
 # Pages that users do not have; issues without the project that they are of; folders of a machine.
 PAGES = "PAPER DESIGN EVALUATION JAX RELIABILITY ECOSYSTEM DATASETS STYLE ACCELERATORS".split()
-ABSENT = re.compile(
-    "|".join(
-        [*(rf"\b{name}\.md\b" for name in PAGES), r"\bissue #?\d+", r"(?<![\w.])/(work|root)/"]
-    )
-)
+ABSENT = re.compile(rf"\b({'|'.join(PAGES)})\.md\b" + r"|\bissue #?\d+|(?<![\w.])/(work|root)/")
 KINDS = {".cff", ".html", ".ipynb", ".j2", ".md", ".py", ".toml", ".yml"}
 
 

@@ -20,6 +20,8 @@ from jaxbrain.nn.lstm import LSTM
 from jaxbrain.training import classifier, gan
 from jaxbrain.types import Batch
 
+pytestmark = pytest.mark.smoke
+
 
 def count(params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -15,6 +15,8 @@ from jaxbrain.reports.page import markdown
 from jaxbrain.runs import loop
 from jaxbrain.runs.pages import numbers
 
+pytestmark = pytest.mark.smoke
+
 
 def objects(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]

@@ -24,6 +24,8 @@ from jaxbrain.runs import checkpoint
 from jaxbrain.training import classifier, devices, gan, loops
 from jaxbrain.types import Batch
 
+pytestmark = pytest.mark.smoke
+
 SGD = OptimConfig(learning_rate=0.05, l2=0.0)
 
 
