@@ -59,15 +59,16 @@ def difference(cfg: Config, state: ClassifierState, image: np.ndarray) -> np.nda
     """Where the network's map of an image differs from its mirror image.
 
     With M [H, W, F] the map that the CNN hands on (`CNN.map`), M' the same turned left to right:
-    sum_f |M - M'| / sum_f (|M| + |M'|) at each place, enlarged to the image bilinearly. An image
-    that is its own mirror image has 0 everywhere.
+    sum_f |M - M'| at each place, divided by the largest sum_f (|M| + |M'|) of the image, enlarged
+    to it bilinearly. An image that is its own mirror image has 0 everywhere.
 
     Args:
         cfg: with `cnn.mirror`, whose map of a mirrored image is the map mirrored: only there is
             M' what the network sees at the mirror place.
 
     Returns:
-        [N, S, S] float32 in [0, 1], the two halves alike; 1 where one side alone is active.
+        [N, S, S] float32 in [0, 1], the two halves alike; 1 where one side alone is active, and
+        as active as the network is anywhere in the image.
 
     Raises:
         ConfigError: for a network that does not fold its map.
@@ -197,7 +198,7 @@ def _grad_cam(cfg: Config, state: ClassifierState, image: Array, target: Array) 
 def _difference(cfg: Config, state: ClassifierState, image: Array) -> Array:
     _, found = _watched(cfg, state, image, lambda method, args: method == "map")
     other = found[:, :, ::-1]
-    total = (jnp.abs(found) + jnp.abs(other)).sum(axis=-1)
+    total = (jnp.abs(found) + jnp.abs(other)).sum(axis=-1).max(axis=(1, 2), keepdims=True)
     share = jnp.abs(found - other).sum(axis=-1) / jnp.where(total > 0, total, 1.0)
     return _enlarged(share.astype(jnp.float32), image.shape[1])
 
