@@ -17,6 +17,7 @@ VERBS = {
     "train_gan": "the GAN alone, on all images but a held-out share",
     "sample": "synthetic images from a GAN of a run",
     "audit": "what a generator draws, and what it copies: of a run, or of folders",
+    "compare": "finished runs side by side, with paired tests where their folds match",
 }
 
 
