@@ -224,7 +224,9 @@ def show(console, results: dict) -> None:
         about = f"{preset}{seeds}  {run['date']}  {run['commit'][:7]}"
         drawing.say(console, f"run {i}  {run['kind']}  {about}", f"       {run['data']}")
         drawing.say(console, f"       {run['path']}")
-    _print(console, "Accuracy, % (95 % interval)", *cells_table(results, ("true",)), right=(4, 5))
+    header, rows = cells_table(results, ("true",))
+    rows = [[row[0], _broken(row[1]), *row[2:]] for row in rows]
+    _print(console, "Accuracy, % (95 % interval)", header, rows, right=(4, 5))
     if results["pairs"]:
         _print(console, "Differences on the same test images", *_short_pairs(results), right=(3, 4))
     drawing.say(console, *(line for text in reasons(results) for line in textwrap.wrap(text, 79)))
@@ -233,10 +235,16 @@ def show(console, results: dict) -> None:
 def _short_pairs(results: dict) -> tuple[list[str], list[list[str]]]:
     """`pairs_table` for a terminal: two methods stand in two lines."""
     rows = [
-        [f"{runs}, {protocol}", names.replace(" - ", " -\n"), f"{value} ({interval})", p, holm]
+        [f"{runs}, {protocol}", _broken(names), f"{value} ({interval})", p, holm]
         for protocol, runs, names, value, interval, p, holm, _ in pairs_table(results)[1]
     ]
     return ["runs", "method", "points (95 %)", "p", "Holm"], rows
+
+
+def _broken(name: str) -> str:
+    """The names of methods in lines of their own, and what is long before its generator."""
+    lines = name.replace(" - ", " -\n").splitlines()
+    return "\n".join(one if len(one) < 30 else one.replace(" + ", "\n+ ") for one in lines)
 
 
 def _print(console, title: str, header, rows, right) -> None:
