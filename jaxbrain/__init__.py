@@ -28,7 +28,17 @@ from jaxbrain.types import (
 
 # Whole runs bring checkpoints and figures with them: imported where they are used. Two more have
 # names that stand for something else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
-_RUNS = "ablations", "checkpoint", "compare", "ladder", "paper", "sample", "search", "table4"
+_RUNS = (
+    "ablations",
+    "checkpoint",
+    "compare",
+    "export",
+    "ladder",
+    "paper",
+    "sample",
+    "search",
+    "table4",
+)
 
 __all__ = [
     "Batch",
@@ -51,6 +61,7 @@ __all__ = [
     "compare",
     "config",
     "devices",
+    "export",
     "gan",
     "intervals",
     "ladder",

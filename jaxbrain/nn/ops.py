@@ -23,7 +23,6 @@ from jaxbrain.nn import ops_cpu, ops_gpu, pool_cpu
 from jaxbrain.nn.ops_cpu import LAYOUT
 from jaxbrain.types import Array
 
-
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 
 

@@ -84,7 +84,7 @@ def paired(runs: list[Run], every: bool = False) -> tuple[list[dict], list[dict]
 
 def _two(one: Run, two: Run, every: bool) -> Iterator[dict]:
     """The pairs of two runs; of what cannot be compared {protocol, why}, once each."""
-    if why := _other_images(one, two, external=False):
+    if why := other_images(one, two, external=False):
         yield {"protocol": "", "why": why}
         return
     protocols = sorted(_protocols(one) & _protocols(two))
@@ -92,7 +92,7 @@ def _two(one: Run, two: Run, every: bool) -> Iterator[dict]:
         shown = " and ".join(", ".join(sorted(_protocols(run))) for run in (one, two))
         yield {"protocol": "", "why": f"no protocol in common ({shown})"}
     for protocol in protocols:
-        why = _other_images(one, two, external=True) if protocol == "P4" else ""
+        why = other_images(one, two, external=True) if protocol == "P4" else ""
         if why:
             yield {"protocol": protocol, "why": why}
             continue
@@ -111,7 +111,7 @@ def _protocols(run: Run) -> set[str]:
     return {key[0] for key in run.answers if key[3] == "true"}
 
 
-def _other_images(one: Run, two: Run, external: bool) -> str:
+def other_images(one: Run, two: Run, external: bool) -> str:
     """How the pictures of two runs differ, or ""."""
     first, second = (
         {picture for name, picture in run.pictures.items() if (name in run.external) == external}

@@ -141,11 +141,11 @@ def features(
 ) -> Array:
     """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
     [B, ...] as the reading has it (`CNN.features`)."""
-    cnn, net = _networks(cfg, networks).cnn, _predicting(state, "cnn")
+    cnn, net = _networks(cfg, networks).cnn, predicting(state, "cnn")
     return modules.predict(cnn, net, normalise(cfg, state, image), method="features")
 
 
-def _predicting(state: ClassifierState, name: str) -> NetState:
+def predicting(state: ClassifierState, name: str) -> NetState:
     """A network as it predicts: with its averages where there are any."""
     net = getattr(state, name)
     return net._replace(**state.average[name]) if state.average else net
@@ -379,13 +379,13 @@ def predict(
 def _probability(cfg, state, image, networks) -> Array:
     nets = _networks(cfg, networks)
     if cfg.classifier.mode == "cnn":
-        net = _predicting(state, "cnn")
+        net = predicting(state, "cnn")
         logits = modules.predict(nets.cnn, net, normalise(cfg, state, image))
         return jax.nn.softmax(_require_logits(cfg, "cnn", logits, image.shape[0]), axis=-1)
     read = features(cfg, state, image, networks)
     if cfg.hybrid.standardise:
         read = _standardise(state, read)
-    logits = modules.predict(nets.hybrid, _predicting(state, "hybrid"), read)
+    logits = modules.predict(nets.hybrid, predicting(state, "hybrid"), read)
     return jax.nn.softmax(_require_logits(cfg, "hybrid", logits, image.shape[0]), axis=-1)
 
 
