@@ -282,12 +282,13 @@ def _comparisons(answers: dict, other_view: set, test_over_train: float) -> list
         found = _paired(clean[one], clean[two], test_over_train)
         if found:
             rows.append({"first": list(one), "second": list(two)} | found)
-    _adjust(rows)
+    adjust(rows)
     return rows
 
 
-def _adjust(rows: list[dict]) -> None:
-    """Add Holm's p values to the rows that were tested."""
+def adjust(rows: list[dict]) -> None:
+    """Add `corrected_t_p_holm`, p values adjusted over these rows, to those that were tested
+    (whose `corrected_t_p` is not None)."""
     tested = [row for row in rows if row["corrected_t_p"] is not None]
     adjusted = intervals.holm([row["corrected_t_p"] for row in tested])
     for row, value in zip(tested, adjusted, strict=True):
@@ -315,7 +316,7 @@ def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float)
                         names = {"generator": generator, "classifier": classifier}
                         own.append({"protocol": protocol} | names | {"against": other} | found)
                         own[-1] |= gap
-        _adjust(own)
+        adjust(own)
         rows += own
     return rows
 
