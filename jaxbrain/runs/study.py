@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import linecache
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -219,7 +220,7 @@ def _digests(planned: Study) -> dict[str, str]:
     is another study."""
     shared = planned.shared
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        name: hashlib.sha256(_held(path)).hexdigest()
         for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
         for name, method in used.items()
         if name not in known and (path := _source(method)) and _OURS not in path.parents
@@ -233,6 +234,11 @@ def _drawn(planned: Study) -> dict[str, dict[str, str]]:
         for name, method in planned.shared.generators.items()
         if isinstance(method.fit_sample, folders.Drawn)
     }
+
+
+def _held(path: Path) -> bytes:
+    # A cell of a notebook is no file: it is known as it was when it ran.
+    return path.read_bytes() if path.is_file() else "".join(linecache.getlines(str(path))).encode()
 
 
 def _source(method: Method) -> Path | None:
