@@ -14,6 +14,7 @@ import pytest
 
 from jaxbrain import config
 from jaxbrain.commands import paper, train_gan
+from jaxbrain.runs import pages
 
 # Implicit promotions hide mistakes; goldens of random draws rest on these defaults.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -150,6 +151,14 @@ def trained(tmp_path_factory):
     its output."""
     workdir = tmp_path_factory.mktemp("train_gan") / "run"
     return workdir, trained_gan(workdir, "--seeds", "2", "--save-every", "0")
+
+
+def said(path: Path):
+    """What a file of a run says: its bytes; of a report what follows from its numbers, since
+    each run's directory has a command and a date of its own."""
+    if path.name == pages.MARKDOWN:
+        return pages.numbers(path.read_text())
+    return path.read_bytes()
 
 
 def rows(path: Path):

@@ -35,6 +35,7 @@ FORBIDDEN = {
 LAZY = {
     "rich",
     "matplotlib",
+    "jinja2",
     "tensorflow_datasets",
     "sklearn",
     "skimage",

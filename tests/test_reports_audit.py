@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from jaxbrain.reports import audit as report
+from jaxbrain.reports.page import markdown
 
 
 def opened(path) -> np.ndarray:
@@ -59,7 +60,7 @@ def test_numbers_with_their_intervals():
 
 
 def test_the_page_says_what_was_measured():
-    page = report.page(results())
+    page = markdown(report.page(results()))
     for words in (
         "| copied\\_fraction | 0.125 (0.000..0.500) |",
         "synthetic (/a): 3 no, 5 yes, 2 a copy; 6 compared",
@@ -73,7 +74,7 @@ def test_the_page_says_what_was_measured():
     for word in ("guarantee", "private", "safe to publish"):
         assert word not in page.replace("safe to share", "")
     run = results() | {"about": {"kind": "run", "run": "/r", "seed": 1, "checkpoint": {"step": 9}}}
-    assert "run /r, seed 1, step 9" in report.page(run)
+    assert "run /r, seed 1, step 9" in markdown(report.page(run))
 
 
 def test_pictures(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from jaxbrain.reports import drawing
+from jaxbrain.reports import drawing, page
 
 
 def test_sheet_places_images(tmp_path):
@@ -43,5 +43,10 @@ def test_names_stand_in_tables_as_they_are():
     console.print(drawing.new_table("t", ("name", "[b]"), rows))
     text = console.file.getvalue()
     assert "[red]a[/red]" in text and "x|y_z" in text and "[b]" in text
-    lines = drawing.markdown_table(("name", "[b]"), rows).splitlines()
+    lines = page.markdown_table(("name", "[b]"), rows).splitlines()
     assert lines == ["| name | \\[b\\] |", "|---|---|", "| \\[red\\]a\\[/red\\] | x\\|y\\_z |"]
+
+
+def test_a_p_value_is_never_0():
+    shown = [drawing.p_value(p) for p in (0.0, 0.0009, 0.001, 0.0304, 1.0, None)]
+    assert shown == ["< .001", "< .001", "0.001", "0.030", "1.000", "-"]

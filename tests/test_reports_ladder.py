@@ -9,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from jaxbrain.reports import ladder as report
+from jaxbrain.reports.page import markdown
 from jaxbrain.scoring import scores
 
 CLASSES = ("a|b", "c", "$d_{")
@@ -55,7 +56,7 @@ def results(tmp_path):
 
 
 def test_page(results):
-    page = report.page(results)
+    page = markdown(report.page(results))
     plain = page.replace("\\", "")
     # P0, P1, P2, P3, without synthesis, shuffled under P0 and P3.
     line = next(line for line in plain.splitlines() if line.startswith("| cnn_x | my"))
@@ -76,7 +77,7 @@ def test_other_view_may_be_missing(results):
     del results["other_view"]
     line = next(
         line
-        for line in report.page(results).replace("\\", "").splitlines()
+        for line in markdown(report.page(results)).replace("\\", "").splitlines()
         if line.startswith("| other | my")
     )
     assert [cell.split()[0] for cell in line.strip("| ").split(" | ")][5:7] == ["60.0", "90.0"]
@@ -94,9 +95,9 @@ def test_console_and_picture(results, tmp_path):
 
 def test_outside_data_has_a_column(results):
     """Only where a method knows other images; the others say none."""
-    assert "outside data" not in report.page(results)
+    assert "outside data" not in markdown(report.page(results))
     known = {results["cells"][0]["classifier"]: "ImageNet"}
-    page = report.page(results | {"outside": known})
+    page = markdown(report.page(results | {"outside": known}))
     tables = [line for line in page.splitlines() if line.startswith("| classifier | generator |")]
     assert "| outside data |" in tables[0]
     plain = page.replace("\\", "")

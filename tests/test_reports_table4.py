@@ -8,6 +8,7 @@ from rich.console import Console
 
 from jaxbrain import quoted
 from jaxbrain.reports import table4 as report
+from jaxbrain.reports.page import markdown
 
 
 def cell(accuracy: float, interval=None, auroc=0.9):
@@ -40,7 +41,7 @@ def results():
 
 
 def test_rows(results):
-    page = report.page(results).replace("\\", "")
+    page = markdown(report.page(results)).replace("\\", "")
     quoted_row = (
         "| cnn_lstm_rows | 99.1 | the paper: 119 of 120, half of them synthetic (P0) | "
         "95.0 (90.0..100.0) | 0.900 | 70.0 | 0.900 | -12.5 | 0.040 (0.080) | 3.0 |"

@@ -3,7 +3,7 @@
 import difflib
 import importlib
 
-from jaxbrain.commands import common
+from jaxbrain.commands import process
 from jaxbrain.errors import ConfigError
 
 VERBS = {
@@ -21,7 +21,7 @@ VERBS = {
 
 
 def run(verb: str, arguments: list[str], prog: str) -> None:
-    """Do what a verb is for, as a whole process: see `common.main`.
+    """Do what a verb is for, as a whole process: see `process.main`.
 
     Args:
         verb: as it was typed.
@@ -34,9 +34,10 @@ def run(verb: str, arguments: list[str], prog: str) -> None:
             near = difflib.get_close_matches(verb, VERBS, n=1)
             hint = f"did you mean {near[0]}?" if near else "--help lists the verbs"
             raise ConfigError(f"unknown verb {verb}: {hint}")
+        process.first_word(verb, arguments)
         importlib.import_module(f"jaxbrain.commands.{verb}").main(arguments, prog)
 
-    common.main(chosen)
+    process.main(chosen)
 
 
 def usage(prog: str) -> str:

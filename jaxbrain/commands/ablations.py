@@ -10,8 +10,7 @@ import dataclasses
 from typing import Literal
 
 from jaxbrain.commands import common
-from jaxbrain.runs import ablations
-from jaxbrain.study.protocols import StudyConfig
+from jaxbrain.config import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +27,8 @@ class Arguments(common.Study):
 
 def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import ablations
+
     study = StudyConfig(
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )

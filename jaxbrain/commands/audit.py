@@ -18,9 +18,8 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxbrain.commands import common
+from jaxbrain.config import AuditConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import audit, material
-from jaxbrain.runs.audit import AuditConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +33,8 @@ class Arguments:
     # New, empty, or of the same audit; of a run RUN/audit without it.
     workdir: Path | None = None
     fresh: bool = False  # keep an audit that is there under another name
+    # Formats of curves, pdf and svg for papers; a PNG is always written.
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
     verify: Path | None = None  # an audit: recompute what its files can tell
     study: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
     # Of a run.
@@ -67,6 +68,8 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         # As a positional argument it would take the values of flags that are not known.
         arguments = ["--run", *arguments]
     options = common.parse(Arguments, arguments, default=Arguments(), prog=prog)
+    from jaxbrain.runs import audit, material
+
     if options.verify:
         common.verified(options.verify, audit.verify(options.verify))
     folders = {name: getattr(options, name) for name in ("synthetic", "training", "held_out")}
@@ -89,4 +92,5 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         found = material.of_folders(**folders, cache_folder=kept, **how)
         workdir = options.workdir or common.new_workdir("audit")
     how = {"options": options.study, "command": command, "fresh": options.fresh}
+    how["figures"] = options.figures
     audit.audit(found, workdir, **how)

@@ -17,9 +17,8 @@ import tyro
 
 from jaxbrain import config
 from jaxbrain.commands import common
+from jaxbrain.config.studies import PROTOCOLS, StudyConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import folds
-from jaxbrain.study.protocols import PROTOCOLS, StudyConfig
 
 _STUDY = "split", "seeds", "folds", "protocols", "shuffled"
 
@@ -48,6 +47,8 @@ class Arguments(common.Start):
 
 def main(arguments: list[str], prog: str = "jaxbrain folds") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import folds
+
     if options.out is None:
         raise ConfigError("out is missing: expected --out DIR, a new or empty folder")
     study = StudyConfig(**{name: getattr(options, name) for name in _STUDY})

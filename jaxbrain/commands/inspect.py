@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxbrain.commands import common
-from jaxbrain.runs import inspect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Arguments:
 def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     default = Arguments(data=tyro.MISSING)
     options = common.parse(Arguments, arguments, default=default, prog=prog)
+    from jaxbrain.runs import inspect
+
     sheet = options.sheet or common.new_workdir("inspect") / "contact_sheet.png"
     how = {name: value for name, value in vars(options).items() if name not in ("data", "json")}
     found = inspect.inspect(options.data, **how | {"sheet": sheet})

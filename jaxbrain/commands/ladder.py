@@ -20,9 +20,8 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
+from jaxbrain.config import StudyConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import ladder
-from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Arguments(common.Judged):
 
 def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import ladder
+
     if options.verify and (options.external or options.map):
         raise ConfigError("verify: expected without --external and --map: the run holds its own")
     if options.verify:

@@ -8,7 +8,6 @@ configuration is a flag, such as --gan.steps 1000.
 import dataclasses
 
 from jaxbrain.commands import common
-from jaxbrain.runs import paper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +19,8 @@ class Arguments(common.Judged):
 
 def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
     options = common.parse_study(Arguments, arguments, prog, copies=False)
+    from jaxbrain.runs import paper
+
     options.hardware.start()
     cfg, data, records, workdir = options.inputs("paper")
     paper.paper(

@@ -16,7 +16,6 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
-from jaxbrain.runs import sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +33,8 @@ class Arguments:
 
 def main(arguments: list[str], prog: str = "jaxbrain sample") -> None:
     options = common.parse(Arguments, arguments, default=Arguments(run=tyro.MISSING), prog=prog)
+    from jaxbrain.runs import sample
+
     options.hardware.start()
     names = "run", "n", "only", "seed", "key", "out"
     out = sample.sample(**{name: getattr(options, name) for name in names})

@@ -25,9 +25,8 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
+from jaxbrain.config import SearchConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import search
-from jaxbrain.study.nested import SearchConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Arguments(common.Study):
 
 def main(arguments: list[str], prog: str = "jaxbrain search") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import search
+
     if options.verify:
         common.verified(options.verify, search.verify(options.verify))
     arms = search.read_arms(options.arms) if options.arms else None

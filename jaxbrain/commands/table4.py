@@ -13,11 +13,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-import jax
-
 from jaxbrain.commands import common
-from jaxbrain.runs import table4
-from jaxbrain.study.protocols import StudyConfig
+from jaxbrain.config import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +40,10 @@ class Arguments(common.Judged):
 
 def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    import jax
+
+    from jaxbrain.runs import table4
+
     weights = str(options.weights or "")
     options.hardware.start(options.mapping)
     accelerator = jax.default_backend() != "cpu"

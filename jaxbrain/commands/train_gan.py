@@ -12,7 +12,6 @@ import dataclasses
 from typing import Literal
 
 from jaxbrain.commands import common
-from jaxbrain.runs import train_gan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Arguments(common.Study):
 
 def main(arguments: list[str], prog: str = "jaxbrain train_gan") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import train_gan
+
     options.hardware.start(options.mapping)
     train_gan.train_gan(
         *options.inputs("train_gan"),

@@ -12,6 +12,7 @@ Nothing is ever downloaded. `tfds.BrainMri` is the builder.
 import functools
 import hashlib
 import io
+import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ from jaxbrain.errors import DataError
 from jaxbrain.types import Dataset
 
 PREFIX = "tfds:"
+_LOG = logging.getLogger(__name__)
 
 
 def _tfds():
@@ -168,9 +170,13 @@ def load(name: str, *, threshold: float | None = None, **options) -> tuple[Datas
     names = order({canonical(one) for one in given}, options.get("positive", ""))
     collected = Collection(Options(**options), names)
     all_splits = list(builder.info.splits)
+    _LOG.info("data   reads %s", builder.info.full_name)
     for part in [split] if split else all_splits:
         official = "" if split or len(all_splits) == 1 else SPLITS.get(part.lower(), part)
         for path, example in _examples(name, builder, part):
+            number = len(collected.files)
+            # How many there will be is not known here.
+            _LOG.info("data   has read %d images", number, extra={"of": (number, number + 1)})
             with collected.reading(path):
                 number = int(example[label_name])
                 if not 0 <= number < len(given):

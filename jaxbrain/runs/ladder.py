@@ -20,9 +20,10 @@ from jaxbrain.data.external import External
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
-from jaxbrain.reports import drawing
+from jaxbrain.reports import canvas, ladder_figures, sheets
 from jaxbrain.reports import ladder as report
-from jaxbrain.runs import environment, files
+from jaxbrain.reports.page import markdown
+from jaxbrain.runs import environment, figures, files, pages
 from jaxbrain.runs import generators as generators_of
 from jaxbrain.runs.study import (
     EXTERNAL_FILE,
@@ -87,9 +88,6 @@ def ladder(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        # A file or a pipe has room; the default of 80 columns would break every cell.
-        console.width = 170
     methods = {"generators": generators, "classifiers": classifiers, "external": external}
     study, audit = planned(cfg, data, records, options=options, num_devices=num_devices, **methods)
     how |= {"kind": "ladder", "settings": study_settings(cfg, options), "console": console}
@@ -141,11 +139,13 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "ladder.json", results)
-    files.write_text(path / "report.md", report.page(results))
-    report.picture(path / "ladder.png", results)
+    canvas.save(ladder_figures.picture(results), path / "ladder.png", opened.figures)
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
+    pages.write(path, report.page(results))
     report.show(console, results)
     write_seconds(opened, "ladder", started)
+    for text in figures.to_open(path, "ladder.png", "doubts.png"):
+        opened.log.line(text)
 
 
 def write_seconds(opened: Session, verb: str, started: float) -> None:
@@ -171,9 +171,11 @@ def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
         shown_of.setdefault(one["label"], []).append(number[one["id"]])
     names, images = opened.records.class_names, opened.study.shared.views.images
     rows = [(names[k], images[of[:_ROW]]) for k, of in sorted(shown_of.items())]
+    file = [Path(name).name for name in opened.records.path]
+    captions = [[file[i] for i in of[:_ROW]] for _, of in sorted(shown_of.items())]
     path.unlink(missing_ok=True)
     if rows:
-        drawing.sheet(path, rows)
+        sheets.sheet(path, rows, captions)
 
 
 def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
@@ -270,7 +272,7 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
     """What of a run's `<kind>.json` and `report.md` is not what its answers say, a line each.
 
     answers: names of its files of answers. again: what is saved -> what should be; page: that
-    -> the text of `report.md`.
+    -> the page of `report.md`.
     """
     name = f"{kind}.json"
     for needed in (name, "report.md", "images.csv", *answers):
@@ -280,7 +282,7 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
     try:
         saved = json.loads((workdir / name).read_text(encoding="utf-8"))
         fresh = again(saved)
-        text = page(fresh)
+        text = markdown(page(fresh))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{workdir / name}: not what a {kind} wrote: {error!r}") from error
     # Through JSON, so that both have its types.
@@ -289,9 +291,9 @@ def recomputed(workdir: Path, kind: str, answers, again: Callable, page: Callabl
         f"{where}: {old!r} is saved, {new!r} recomputed"
         for where, old, new in differences(saved, fresh, name)
     ]
-    written = (workdir / "report.md").read_text(encoding="utf-8").splitlines()
-    lines = itertools.zip_longest(written, text.splitlines())
-    other = [number for number, (one, two) in enumerate(lines, start=1) if one != two]
+    written = pages.numbers((workdir / "report.md").read_text(encoding="utf-8"))
+    lines = itertools.zip_longest(written, pages.numbers(text), fillvalue=(len(written), None))
+    other = [number for (number, one), (_, two) in lines if one != two]
     return found + [f"report.md, line {n}: differs from what the numbers say" for n in other[:1]]
 
 

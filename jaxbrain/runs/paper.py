@@ -20,9 +20,9 @@ from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
 from jaxbrain.nn.layers import compute_dtype
-from jaxbrain.reports import drawing
+from jaxbrain.reports import canvas, drawing, paper_figures, sheets
 from jaxbrain.reports import paper as report
-from jaxbrain.runs import checkpoint, environment, files, study
+from jaxbrain.runs import checkpoint, environment, figures, files, pages, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.study import Session
 from jaxbrain.scoring import paper as scoring
@@ -128,6 +128,8 @@ def _close(results: dict, opened: Session, seconds: float) -> None:
     about = environment.environment() | {"seconds": log.seconds}
     files.write_json(opened.directory.path / "env.json", about)
     log.line(f"wrote  {opened.directory.path}  in {log.seconds['total']:.0f} s")
+    for text in figures.to_open(opened.directory.path, "confusion.png", "progress.png"):
+        log.line(text)
 
 
 def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lanes):
@@ -265,17 +267,25 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     if opened.skipped:
         results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
     files.write_json(path / "results.json", results)
-    files.write_text(path / "report.md", report.page(results, names))
-    own = [event for event in opened.log.events if not study.for_external(event["lane"])]
-    report.progress_figure(path / "progress.png", own)
-    report.confusion_figure(path / "confusion.png", report.total_matrix(results), names)
-    report.comparison_figure(
-        path / "comparison.png",
-        [result["accuracy"] for result in results["seeds"]],
-        tuple(results["summary"]["interval"]),
-        "phantoms" if phantoms else "this run",
-    )
+    _draw(opened, results)
+    pages.write(path, report.page(results, names))
     return results
+
+
+def _draw(opened: Session, results: dict) -> None:
+    path, seeds, names = opened.directory.path, results["seeds"], opened.records.class_names
+    opened.curves.tests.update({seed["seed"]: seed["accuracy"] for seed in seeds})
+    opened.curves.draw()
+    phantoms = results["data"]["source"] == "phantoms"
+    drawn = {
+        "confusion": paper_figures.confusion_figure([seed["matrix"] for seed in seeds], names),
+        "comparison": paper_figures.comparison_figure(results["summary"], seeds, phantoms),
+    }
+    if len(names) == 2:
+        curves = scoring.curves(path / "predictions.csv", path / "images.csv")
+        drawn["roc"] = paper_figures.roc_figure(curves, names[1])
+    for name, figure in drawn.items():
+        canvas.save(figure, path / f"{name}.png", opened.figures)
 
 
 def _write_split(path: Path, opened: Session, cells: list[Cell]) -> None:
@@ -310,5 +320,5 @@ def _pool_sheet(path: Path, opened: Session, cell: Cell) -> None:
             ("real", real, own[own < len(real)]),
             ("synthetic", drawn, own[own >= len(real)] - len(real)),
         ):
-            rows.append((f"{name} {origin}", images[index[:SHEET_COLUMNS]]))
-    drawing.sheet(path, rows)
+            rows.append((f"{name}\n{origin}", images[index[:SHEET_COLUMNS]]))
+    sheets.sheet(path, rows)

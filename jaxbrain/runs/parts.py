@@ -15,6 +15,9 @@ from jaxbrain.runs.files import whole
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
 
+# What is waited for, by kind of part.
+_WHAT = {"parts": "prepares cell", "images": "prepares fit"}
+
 
 def file_of(name: str) -> str:
     """The file of one fit or cell: "cgan/all/true/0/0" -> "cgan+all+true+0+0". No method's name
@@ -65,13 +68,16 @@ class Parts:
                 missing += members
             else:
                 found |= known
+                self.log.ended |= set(members)
         if missing:
             found |= self._made(kind, missing, make, whole)
         return found
 
     def _made(self, kind: str, names: list[str], make: Callable, whole: str) -> dict:
         start, outer, self._inner = time.perf_counter(), self._inner, 0.0
-        made = make(names)
+        many = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        with self.log.waiting(f"{_WHAT.get(kind, kind)} {names[0]}{many}", say=False):
+            made = make(names)
         took = time.perf_counter() - start
         # A part may call for the images of its fits, which are a part of their own.
         spent, self._inner = took - self._inner, outer + took

@@ -3,11 +3,9 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import inspect
 import itertools
 import json
-import linecache
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +20,8 @@ from jaxbrain.data import duplicates, patients
 from jaxbrain.data.external import External, Row
 from jaxbrain.data.records import Records, joined
 from jaxbrain.errors import ConfigError, DataError, DivergedError
-from jaxbrain.runs import files, loop
+from jaxbrain.runs import files, loop, own_methods
+from jaxbrain.runs.figures import Curves
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.parts import Parts, file_of
 from jaxbrain.runs.samples import KID, Samples
@@ -30,7 +29,6 @@ from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
 from jaxbrain.study import folders
 from jaxbrain.study.cells import Cell, Fit
-from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
 from jaxbrain.study.names import parted
 from jaxbrain.study.protocols import EXTERNAL, StudyConfig
 from jaxbrain.study.study import Prediction, Study
@@ -46,7 +44,8 @@ KEY = 0
 class Session(NamedTuple):
     """A study that is open in its directory. audit: of the images' copies; external: another
     source's images, which P4 tests; parts: what is kept; skipped: cells without an answer, and
-    why; copied: see `Study.predictions`."""
+    why; copied: see `Study.predictions`; figures: the formats of figures; curves: how trainings
+    go, drawn as they do."""
 
     study: Study
     records: Records
@@ -61,6 +60,8 @@ class Session(NamedTuple):
     on_divergence: str
     by_seed: bool
     shard: tuple[int, int]
+    figures: tuple[str, ...]
+    curves: Curves
 
 
 def planned(
@@ -115,6 +116,7 @@ def session(
     on_divergence: str = "stop",
     by_seed: bool = False,
     shard: str = "",
+    figures: tuple[str, ...] = ("png",),
 ) -> Iterator[Session]:
     """Open the directory of a study.
 
@@ -132,6 +134,7 @@ def session(
         by_seed: one training of a kind a seed: checkpoints are kept, by seed.
         shard: "I/N": the I-th of N shares of the cells alone, in a directory of its own in
             `workdir`; without it the parts of all shares there count as this run's.
+        figures: formats beside PNG that figures are written in: pdf, svg.
 
     Raises:
         ConfigError: if the directory is of another run (naming what differs) or in use.
@@ -143,9 +146,9 @@ def session(
     share = parsed_shard(shard)
     if shard and fresh:
         raise ConfigError("fresh: expected without shard: remove the directory of the shares")
-    if own := _digests(study):
+    if own := own_methods.digests(study):
         settings = settings | {"methods": own}
-    if drawn := _drawn(study):
+    if drawn := own_methods.drawn(study):
         settings = settings | {"synthetic": drawn}
     names, group = records.class_names, audit.group
     every = records
@@ -158,7 +161,9 @@ def session(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    how = {"command": command, "fresh": fresh, "say": say}
+    drawn = records.layout == "arrays" or not os.path.exists(records.root)
+    source = records.root if drawn else os.path.abspath(records.root)
+    how = {"command": command, "source": source, "fresh": fresh, "say": say}
     path = Path(workdir).absolute()
     place = path / SHARDS / shard.replace("/", "of") if shard else path
     others = beside(path, place, kind, settings, images, say)
@@ -168,7 +173,8 @@ def session(
     ):
         num_cells = len({cell.name for cell in study.cells})
         parts = Parts(directory.path, log, directory.stop, num_cells, others)
-        watched = save_every, on_divergence, by_seed, share
+        curves = Curves(log, figures, lambda event: not for_external(event["lane"]))
+        watched = save_every, on_divergence, by_seed, share, tuple(figures), curves
         if external is not None:
             rows = [list(row) for row in external.rows]
             files.write_csv(directory.path / EXTERNAL_FILE, list(Row._fields), rows)
@@ -211,45 +217,6 @@ def study_settings(cfg: Config, options: StudyConfig) -> dict:
     return found
 
 
-# Files of the library's own methods: a run knows them by its commit.
-_OURS = Path(__file__).parents[1]
-
-
-def _digests(planned: Study) -> dict[str, str]:
-    """SHA-256 of the files that define a user's own methods: another method of the same name
-    is another study."""
-    shared = planned.shared
-    return {
-        name: hashlib.sha256(_held(path)).hexdigest()
-        for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
-        for name, method in used.items()
-        if name not in known and (path := _source(method)) and _OURS not in path.parents
-    }
-
-
-def _drawn(planned: Study) -> dict[str, dict[str, str]]:
-    """SHA-256 of the synthetic images of each folder's places: others are another study."""
-    return {
-        name: method.fit_sample.sha256
-        for name, method in planned.shared.generators.items()
-        if isinstance(method.fit_sample, folders.Drawn)
-    }
-
-
-def _held(path: Path) -> bytes:
-    # A cell of a notebook is no file: it is known as it was when it ran.
-    return path.read_bytes() if path.is_file() else "".join(linecache.getlines(str(path))).encode()
-
-
-def _source(method: Method) -> Path | None:
-    function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
-    while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
-        function = getattr(function, "__wrapped__", None) or function.func
-    with contextlib.suppress(TypeError, OSError):
-        return Path(inspect.getsourcefile(function))
-    return None
-
-
 def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterator[Prediction]:
     """The study's answers as they are made or read.
 
@@ -290,6 +257,7 @@ def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterato
         samples.show,
         samples.keep,
         kept=by_seed,
+        **({"drawn": session.curves.step} if by_seed else {}),
         **({} if held_out is None else {"best": KID, "chooses": True}),
     )
 
@@ -299,6 +267,8 @@ def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterato
         session.skipped[name] = problem
 
     _write_splits(path / "splits.jsonl", planned.fits, planned.cells, len(names))
+    # Of a share it is not known which.
+    log.planned = planned.trainings() if session.shard == (0, 1) else log.planned
     if session.directory.resumed:
         _say_resumed(session)
 

@@ -12,10 +12,9 @@ from jaxbrain.audit import generative
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError
-from jaxbrain.reports import drawing
-from jaxbrain.reports import paper as figures
+from jaxbrain.reports import drawing, sheets
 from jaxbrain.reports import train_gan as report
-from jaxbrain.runs import environment, files, study
+from jaxbrain.runs import environment, figures, files, pages, study
 from jaxbrain.runs.ladder import copies
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.study import Session
@@ -28,6 +27,8 @@ from jaxbrain.types import Dataset
 KIND = "train_gan"
 # What is asked whether synthetic images are real: a ridge on thumbnails, which takes no time.
 PROBE = "ridge"
+# Its sheet of what was drawn, beside real images.
+_BESIDE = ("samples/seed0_beside.png",)
 
 
 def train_gan(
@@ -74,8 +75,6 @@ def train_gan(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        console.width = 170
     cfg = study.with_classes(cfg, records.class_names)
     options = StudyConfig(
         seeds=num_seeds,
@@ -184,8 +183,8 @@ def _write(results: dict, opened: Session, answers: list[Prediction]) -> None:
     path = opened.directory.path
     study.write_predictions(opened, answers)
     files.write_json(path / "results.json", results)
-    files.write_text(path / "report.md", report.page(results))
-    figures.progress_figure(path / "progress.png", opened.log.events)
+    opened.curves.draw()
+    pages.write(path, report.page(results))
 
 
 def _sheet(opened: Session, answer: Prediction) -> None:
@@ -204,8 +203,8 @@ def _sheet(opened: Session, answer: Prediction) -> None:
             (held.HELD_OUT, real, others, fit.label),
             ("synthetic", drawn, np.arange(len(drawn)), fit.drawn),
         ):
-            rows.append((f"{name} {side}", images[index[label[index] == k][:SHEET_COLUMNS]]))
-    drawing.sheet(opened.directory.path / "samples" / f"seed{cell.seed}_beside.png", rows)
+            rows.append((f"{name}\n{side}", images[index[label[index] == k][:SHEET_COLUMNS]]))
+    sheets.sheet(opened.directory.path / "samples" / f"seed{cell.seed}_beside.png", rows)
 
 
 def _close(results: dict, opened: Session, seconds: float) -> None:
@@ -214,5 +213,7 @@ def _close(results: dict, opened: Session, seconds: float) -> None:
     log.clock("total", seconds)
     files.write_json(path / "env.json", environment.environment() | {"seconds": log.seconds})
     log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")
+    for text in figures.to_open(path, *_BESIDE, "progress.png"):
+        log.line(text)
     log.line(f"draw   python -m jaxbrain sample {path}")
     log.line(f"audit  python -m jaxbrain audit {path}")
