@@ -15,6 +15,7 @@ VERBS = {
     "ablations": "what the GAN and the LSTM are worth",
     "search": "arms chosen inside training folds, and what choosing by test folds adds",
     "train_gan": "the GAN alone, on all images but a held-out share",
+    "predict": "what a finished run says of new images, and what that rests on",
     "sample": "synthetic images from a GAN of a run",
     "audit": "what a generator draws, and what it copies: of a run, or of folders",
 }
@@ -34,7 +35,6 @@ def run(verb: str, arguments: list[str], prog: str) -> None:
             near = difflib.get_close_matches(verb, VERBS, n=1)
             hint = f"did you mean {near[0]}?" if near else "--help lists the verbs"
             raise ConfigError(f"unknown verb {verb}: {hint}")
-        process.first_word(verb, arguments)
         importlib.import_module(f"jaxbrain.commands.{verb}").main(arguments, prog)
 
     process.main(chosen)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxbrain import config
+from jaxbrain.commands import mistakes
+from jaxbrain.commands.flags import flags
 from jaxbrain.commands.hardware import Hardware
-from jaxbrain.commands.parsing import parse
+from jaxbrain.commands.parsing import parse, parse_some, wants_help
 from jaxbrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 class Start:
     """The flags that choose the defaults of all others."""
 
-    # Folder, zip or tar of images, or tfds:NAME[:SPLIT]; phantoms without it.
+    # folder, zip or tar of images, or tfds:NAME[:SPLIT]; phantoms without it
     data: str | None = None
-    # Whose defaults the other flags take (README.md); by itself tiny, with data cpu.
+    # whose values the other flags start from; by itself tiny, with --data cpu
     preset: Literal["tiny", "cpu", "recommended", "paper"] | None = None
     # How --data is read: the same as --data.positive, --data.group-by, --data.patients.
     positive: str = ""  # of two classes the positive one; by their names without it
@@ -38,17 +40,24 @@ class Start:
 class Study(Start):
     """The flags that all runs in a work directory share."""
 
-    # runs/<date>_<time>_<name> without it; an unfinished study there goes on.
+    # what the run writes; runs/<date>_<time>_<verb> without it; an unfinished run there goes on
     workdir: Path | None = None
     fresh: bool = False  # keep what is there under another name, and begin anew
     save_every: float = 60.0  # seconds between two saves of a training
-    # A training that diverges: stop ends the run when the others are saved, skip goes on
-    # without it; the report names it.
+    # a training that diverges: stop ends the run when the others are saved, skip goes on
+    # without it, and the report names it
     on_divergence: Literal["stop", "skip"] = "stop"
-    # Formats of figures, pdf and svg for papers; a PNG is always written.
+    # formats of figures, pdf and svg for papers; a PNG is always written
     figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
+
+    def check(self) -> None:
+        """Refuse what a run would refuse too, after its images are read."""
+        if (seeds := getattr(self, "seeds", 1)) < 1:
+            raise ConfigError(f"seeds is {seeds}: expected at least 1")
+        if self.save_every < 0:
+            raise ConfigError(f"save_every is {self.save_every}: expected seconds, 0 or more")
 
     def watched(self, prog: str, arguments: list[str]) -> dict:
         """How the run is watched, as `runs.study.session` names it."""
@@ -77,10 +86,10 @@ class Study(Start):
 class Judged(Study):
     """The flags of runs that may be tested on another source's images."""
 
-    # Folder, archive or tfds:NAME of another source: P4 trains on all of --data and tests on
-    # these, copies of --data's images taken out. It is read as --data is (--group-by too).
+    # images of another source, a folder, an archive or tfds:NAME, read as --data is: P4 trains
+    # on all of --data and tests on these, copies of --data's images taken out
     external: str | None = None
-    map: tuple[str, ...] = ()  # old=new each: a class of --external is this one of --data
+    map: tuple[str, ...] = ()  # old=new each: class old of --external is class new of --data
 
     def other(self, data: "Dataset", records: "Records") -> "External | None":
         """The images of `external`, as `runs` take them."""
@@ -107,7 +116,9 @@ def parse_study(kind: type, arguments: list[str], prog: str, copies: bool = True
     copies: of phantoms few and hard ones, so that a copy is worth something, and a third of
     them copies.
     """
-    start = parse(Start, arguments, add_help=False)
+    if not wants_help(arguments):
+        mistakes.check(arguments, list(flags(kind())), prog)
+    start = parse_some(Start, arguments)
     preset = start.preset or ("cpu" if start.data else "tiny")
     cfg = getattr(config, preset)()
     if copies and not start.data:

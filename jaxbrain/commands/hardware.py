@@ -19,18 +19,18 @@ NO_HOME = "the home directory is not known here"
 class Hardware:
     """Where an entry point runs."""
 
-    # Devices that a training is spread over, of all hosts; 0 takes all. On a CPU as many
-    # are made.
+    # that a training is spread over, of all hosts; 0 takes all; on a CPU as many are made
     devices: int = 0
-    parallel: Literal["none", "pmap", "sharded"] = "none"  # none trains on one device
-    coordinator: str | None = None  # host:port of process 0, in a run of several processes
-    num_processes: int | None = None  # of such a run
-    process_id: int | None = None  # from 0, which of them this is
+    # how a training is spread over devices; none trains on one
+    parallel: Literal["none", "pmap", "sharded"] = "none"
+    coordinator: str | None = None  # where process 0 is, of a run of several processes
+    num_processes: int | None = None  # how many processes the run has
+    process_id: int | None = None  # which of the processes this is, from 0
     cluster: bool = False  # several processes that the cluster knows of (TPU, SLURM)
-    # Compiled programs are kept here for later runs; auto: JAX_COMPILATION_CACHE_DIR or
-    # ~/.cache/jaxbrain.
+    # folder of compiled programs and decoded images, for later runs; auto:
+    # JAX_COMPILATION_CACHE_DIR or ~/.cache/jaxbrain
     cache: Literal["auto", "off"] | Path = "auto"
-    # Flags of XLA's for a GPU, beside those in XLA_FLAGS; off sets none.
+    # auto: flags of XLA's for a GPU are set, beside those in XLA_FLAGS
     xla_flags: Literal["auto", "off"] = "auto"
 
     def __post_init__(self):
@@ -109,7 +109,8 @@ def _set_xla_flags() -> None:
     import jax
 
     plugins = "jax_plugins.xla_cuda12", "jax_plugins.xla_cuda13", "jax_plugins.xla_rocm"
-    if (jax.config.jax_platforms or "").startswith("cpu") or not any(map(_installed, plugins)):
+    platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+    if (platforms or "").startswith("cpu") or not any(map(_installed, plugins)):
         return
     given = os.environ.get("XLA_FLAGS", "")
     own = [flag for flag in _GPU_FLAGS if flag.split("=")[0] not in given]
@@ -164,7 +165,7 @@ def start_devices() -> None:
     except (RuntimeError, AssertionError) as error:
         reason = (str(error) or "there is no such device").splitlines()[0]
         reason = reason.partition(" (set JAX_PLATFORMS")[0].rstrip(".")
-        if names := jax.config.jax_platforms:
+        if names := jax.config.jax_platforms:  # type: ignore[attr-defined]
             raise ConfigError(
                 f"JAX_PLATFORMS is {names!r}: JAX cannot start it here ({reason}): install its "
                 'plugin, e.g. pip install -U "jax[cuda13]", or unset JAX_PLATFORMS'

@@ -19,13 +19,14 @@ from jaxbrain.commands import common
 class Arguments:
     """Look at a folder, an archive or a TFDS data set of images."""
 
-    data: Annotated[str, tyro.conf.Positional]  # folder, zip, tar, or tfds:NAME[:SPLIT]
+    data: Annotated[str, tyro.conf.Positional]  # folder, zip or tar, or tfds:NAME[:SPLIT]
     json: bool = False  # print one JSON object, and nothing else
-    # The contact sheet; runs/<date>_<time>_inspect/contact_sheet.png without it.
+    # picture of some images; runs/<date>_<time>_inspect/contact_sheet.png without it
     sheet: Path | None = None
-    duplicate_threshold: float = 0.98  # correlation of thumbnails
-    frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
-    brain_fraction: float = 0.1  # slices of volumes with less brain than this are left out
+    duplicate_threshold: float = 0.98  # correlation of thumbnails that makes near-duplicates
+    # films and files of several pages: error refuses them, first takes a page, all takes all
+    frames: Literal["error", "first", "all"] = "error"
+    brain_fraction: float = 0.1  # slices of volumes with a smaller share of brain are left out
     positive: str = ""  # of two classes the positive one; by their names without it
     group_by: str = ""  # regular expression; images whose paths match alike share a group
     patients: Literal["auto", "ignore"] = "auto"  # ignore leaves ids of patients out

@@ -28,9 +28,14 @@ from jaxbrain.errors import ConfigError
 class Arguments(common.Judged):
     """Protocols P0 to P3, and P4 with --external, beside each other on the same images."""
 
-    verify: Path | None = None  # a run: recompute its numbers from its predictions
-    # I/N: the I-th of N shares of the cells, as a process of its own into the same --workdir;
-    # when all are done, the same command without it joins them and reports.
+    first = (
+        "data preset split seeds folds protocols generators classifiers external workdir fresh "
+        "verify cache"
+    )
+
+    verify: Path | None = None  # a run: recompute its numbers from its predictions, and stop
+    # the I-th of N shares of the cells, as a process of its own into the same --workdir; when
+    # all are done, the same command without it joins them and reports
     shard: str = ""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = StudyConfig()
 

@@ -14,7 +14,12 @@ from jaxbrain.commands import common
 class Arguments(common.Judged):
     """The paper's method (GAN, synthesis, CNN-LSTM) under its own protocol."""
 
-    seeds: int = 1  # runs, with keys 0..N-1
+    first = (
+        "data preset seeds positive external workdir fresh cache devices data.n-per-class "
+        "gan.steps classifier.epochs"
+    )
+
+    seeds: int = 1  # trainings of GAN and classifier, with keys 0 to N-1
 
 
 def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:

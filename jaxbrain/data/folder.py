@@ -211,7 +211,7 @@ def load_folder(
         root,
         Options(**options),
         duplicate_threshold=duplicate_threshold if dedup == "group" else None,
-        cache_folder=cache_folder and Path(cache_folder),
+        cache_folder=Path(cache_folder) if cache_folder else None,
         flat=flat,
     )
     if found.bad:

@@ -181,9 +181,9 @@ def load(name: str, *, threshold: float | None = None, **options) -> tuple[Datas
                 number = int(example[label_name])
                 if not 0 <= number < len(given):
                     raise DataError(f"label {number}: expected 0 to {len(given) - 1}")
-                found = _slices(example, image_name, collected.options.use_patients)
+                read = _slices(example, image_name, collected.options.use_patients)
                 label = names.index(canonical(given[number]))
-                collected.add(path, path, found, label, official, found.image[0].size)
+                collected.add(path, path, read, label, official, read.image[0].size)
     collected.files.sort(key=_place)
     result = collected.finish([], f"TFDS {builder.info.full_name}")
     if collected.bad or not result:

@@ -15,6 +15,7 @@ def environment() -> dict:
     """Versions, devices and what else bits depend on."""
     import jax
 
+    threefry = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
     packages = "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow"
     devices = jax.devices()
     return {
@@ -24,7 +25,7 @@ def environment() -> dict:
         "devices": [device.device_kind for device in devices],
         "cpu_count": os.cpu_count(),
         "NPROC": os.environ.get("NPROC"),
-        "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+        "threefry_partitionable": bool(threefry),
     }
 
 

@@ -42,7 +42,8 @@ def _held(path: Path) -> bytes:
 
 
 def _source(method: Method) -> Path | None:
-    function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
+    whole = "fit_sample" if hasattr(method, "fit_sample") else "fit_predict"
+    function = method.advance or getattr(method, whole)
     while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
         function = getattr(function, "__wrapped__", None) or function.func
     with contextlib.suppress(TypeError, OSError):

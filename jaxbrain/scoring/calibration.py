@@ -26,7 +26,7 @@ class Bins(NamedTuple):
 
     low: np.ndarray
     high: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # a tuple has a method of that name
     confidence: np.ndarray
     accuracy: np.ndarray
 
@@ -36,7 +36,7 @@ def reliability(p: np.ndarray, label: np.ndarray, bins: int = BINS) -> Bins:
 
     p: [N, K] float, rows sum to 1. label: [N] int.
     """
-    p, edges = np.float64(p), np.linspace(0.0, 1.0, bins + 1)
+    p, edges = np.asarray(p, np.float64), np.linspace(0.0, 1.0, bins + 1)
     sure, hit = p.max(axis=1), p.argmax(axis=1) == label
     # Sums of float32 may come to a little more than 1.
     which = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
@@ -64,7 +64,7 @@ def ece(p: np.ndarray, label: np.ndarray, bins: int = BINS) -> float:
 
 def nll(p: np.ndarray, label: np.ndarray) -> float:
     """Mean negative logarithm of the true class's probability, nats."""
-    own = np.float64(p)[np.arange(len(label)), label]
+    own = np.asarray(p, np.float64)[np.arange(len(label)), label]
     return float(-np.log(np.maximum(own, _LEAST)).mean())
 
 

@@ -92,7 +92,7 @@ def _seed(seed: int, one: scores.Answers) -> dict:
     real, hit = one.group[mine] >= 0, one.hit[mine]
     everything = metrics.tally(one.p[mine], one.label[mine])
     matrix = everything.confusion.astype(int)
-    result = {"seed": seed}
+    result: dict = {"seed": seed}
     if len(matrix) == 2:
         (tn, fp), (fn, tp) = matrix.tolist()
         result["confusion"] = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}

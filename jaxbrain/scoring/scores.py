@@ -101,9 +101,9 @@ def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key,
     protocol, generator, classifier, labels, seed, fold, name, origin, twin, label = row[:10]
     count = 2 if labels == "origin" else num_classes
     values = row[-num_classes:]
-    p, label = [float(value) for value in values[:count]], int(label)
-    if not 0 <= label < count:
-        raise ValueError(f"label {label}: expected 0 to {count - 1}")
+    p, true = [float(value) for value in values[:count]], int(label)
+    if not 0 <= true < count:
+        raise ValueError(f"label {true}: expected 0 to {count - 1}")
     if not all(0.0 <= value <= 1.0 for value in p) or any(values[count:]):
         raise ValueError(f"p {values}: expected {count} probabilities, from 0 to 1")
     if abs(sum(p) - 1.0) > _ROUNDING:
@@ -113,7 +113,7 @@ def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key,
     if origin != "synthetic" and name not in groups:
         raise ValueError(f"id {name!r} is not in images.csv")
     real = (groups[name], name, int(twin)) if origin != "synthetic" else (-1, name, -1)
-    return (protocol, generator, classifier, labels), (int(seed), int(fold), *real, label, p)
+    return (protocol, generator, classifier, labels), (int(seed), int(fold), *real, true, p)
 
 
 def share(hit: np.ndarray) -> float | None:
@@ -251,7 +251,9 @@ def _paired(first: dict, second: dict, test_over_train: float) -> dict | None:
         "difference": float(one - two),
         "mcnemar_p_by_seed": p_values,
         "mcnemar_p_median": float(np.median(p_values)),
-        "corrected_t_p": intervals.corrected_t(gaps, test_over_train) if len(gaps) > 1 else None,
+        "corrected_t_p": intervals.corrected_t(np.asarray(gaps), test_over_train)
+        if len(gaps) > 1
+        else None,
         "num_tests": len(both),
         "num_tests_of_one": len(first.keys() ^ second.keys()),
     }
@@ -306,7 +308,8 @@ def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float)
                     pair = [(protocol, name, classifier, "true") for name in (generator, other)]
                     if not cells.keys() >= set(pair):
                         continue
-                    found = compared(*(cells[key] for key in pair), test_over_train)
+                    one, two = (cells[key] for key in pair)
+                    found = compared(one, two, test_over_train)
                     gap = _leak(answers, draws, *pair)
                     if found and gap:
                         names = {"generator": generator, "classifier": classifier}
