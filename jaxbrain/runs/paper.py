@@ -178,7 +178,8 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
     """The results of all seeds, and their figures; what is done of a run that stops too."""
     results = None
     try:
-        for results in _each(cfg, data, opened, phantoms):
+        for so_far in _each(cfg, data, opened, phantoms):
+            results = so_far
             opened.curves.step(True)
     finally:
         if results:
