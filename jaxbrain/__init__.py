@@ -56,6 +56,7 @@ __all__ = [
     "lanes",
     "load_data",
     "load_folder",
+    "load_run",
     "loops",
     "losses",
     "methods",
@@ -77,4 +78,6 @@ __all__ = [
 def __getattr__(name: str):
     if name in _RUNS:
         return importlib.import_module(f"jaxbrain.runs.{name}")
+    if name == "load_run":
+        return importlib.import_module("jaxbrain.runs.loaded").load_run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

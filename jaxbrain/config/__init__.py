@@ -1,5 +1,5 @@
 """Every choice of a run (`fields`), four presets to start from (`presets`), and a saved
-configuration read back (`saved`)."""
+configuration read back (`from_dict`)."""
 
 from jaxbrain.config.fields import (
     ClassifierConfig,
@@ -14,7 +14,8 @@ from jaxbrain.config.fields import (
     require_optimiser,
 )
 from jaxbrain.config.presets import cpu, paper, recommended, tiny
-from jaxbrain.config.saved import from_dict
+
+from_dict = Config.from_dict
 
 __all__ = [
     "CNNConfig",

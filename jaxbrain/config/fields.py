@@ -8,6 +8,7 @@ import dataclasses
 import math
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from jaxbrain.config import saved
 from jaxbrain.errors import ConfigError
 
 
@@ -338,3 +339,23 @@ class Config:
                 f"cnn.summary is {self.cnn.summary!r}: expected 'all', since hybrid.sequence is "
                 "'mirrored' and reads places, not summaries of rows"
             )
+
+    @classmethod
+    def from_dict(cls, values: dict, where: str = "config") -> "Config":
+        """The configuration whose `dataclasses.asdict` gave some JSON values, such as
+        `config` in a run's `config.json`.
+
+        Args:
+            values: every field, sections as dictionaries; lists stand for tuples.
+            where: what messages call it.
+
+        Raises:
+            ConfigError: see `saved.read`.
+
+        Example:
+            >>> import json
+            >>> values = json.loads(json.dumps(dataclasses.asdict(Config())))
+            >>> Config.from_dict(values) == Config()
+            True
+        """
+        return saved.read(cls, values, where)

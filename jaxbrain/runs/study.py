@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -160,7 +161,9 @@ def session(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    how = {"command": command, "fresh": fresh, "say": say}
+    drawn = records.layout == "arrays" or not os.path.exists(records.root)
+    source = records.root if drawn else os.path.abspath(records.root)
+    how = {"command": command, "source": source, "fresh": fresh, "say": say}
     path = Path(workdir).absolute()
     place = path / SHARDS / shard.replace("/", "of") if shard else path
     others = beside(path, place, kind, settings, images, say)

@@ -63,6 +63,7 @@ def opened(
     images: list[list],
     *,
     command: str = "",
+    source: str = "",
     fresh: bool = False,
     say: Callable[[str], None],
 ) -> Iterator[Workdir]:
@@ -73,7 +74,7 @@ def opened(
         kind: "paper" or "ladder".
         settings: JSON values that must be the same to go on.
         images: rows [id, class, group, digest] of the real images.
-        command: the command line, for `config.json`.
+        command: the command line, for `config.json`; source: where the images are, likewise.
         fresh: keep a run that is there under `<path>_old<N>` and begin anew.
         say: called with lines about what was found.
 
@@ -103,6 +104,7 @@ def opened(
         else:
             files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
             about = {"command": command, "commit": environment.commit(), "floats": _floats()}
+            about |= {"source": source} if source else {}
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
