@@ -12,6 +12,7 @@ from rich.console import Console
 from jaxbrain.quoted import TABLE4
 from jaxbrain.reports import ablations, canvas, ladder_figures, paper_figures, progress, search
 from jaxbrain.runs import figures
+from jaxbrain.scoring import calibration
 
 
 def texts(figure) -> list[str]:
@@ -117,6 +118,20 @@ def test_roc_names_every_part():
         "all tested: AUROC 0.500 (seeds 0.250 to 0.750)"
     ]
     assert len(figure.axes[0].lines) == 2 + 1 + 1
+
+
+def test_reliability_has_what_was_answered():
+    bins = calibration.reliability(
+        np.float32([[0.1, 0.9], [0.4, 0.6], [0.45, 0.55]]), np.int32([1, 1, 0])
+    )
+    half = {"bins": bins, "ece": 0.125, "n": 3}
+    figure = paper_figures.reliability_figure({"real half": half})
+    upper, lower = figure.axes
+    curve = upper.lines[0].get_xydata()
+    np.testing.assert_allclose(curve, [[57.5, 50.0], [90.0, 100.0]], atol=1e-5)
+    assert [bar.get_height() for bar in lower.patches] == [0] * 5 + [2, 0, 0, 1, 0]
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == "real half: calibration error 0.125, n = 3"
 
 
 def ladder(protocols, leaks=()) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from conftest import rows
 from PIL import Image
@@ -137,9 +138,22 @@ def test_the_curves_of_a_run_are_those_of_its_answers(finished):
         assert found["real half"]["auroc"] == pytest.approx(wanted, abs=1e-6)
 
 
+def test_the_bins_of_a_run_hold_its_answers(finished):
+    workdir, _ = finished
+    found = scoring.reliability(workdir / "predictions.csv", workdir / "images.csv")
+    answers = rows(workdir / "predictions.csv")
+    for name, own in found.items():
+        origin = [row for row in answers if row["origin"] == name.split()[0]]
+        assert own["n"] == own["bins"].count.sum() == len(origin) > 0
+        gap = [abs(float(row["p_yes"]) - 0.5) + 0.5 for row in origin]
+        held = own["bins"].count > 0
+        mean = (own["bins"].count * np.where(held, own["bins"].confidence, 0)).sum() / own["n"]
+        assert mean == pytest.approx(np.mean(gap), abs=1e-6)
+
+
 def test_figures_of_a_run_in_the_formats_asked_for(finished):
     """The fixture asks for SVG beside PNG."""
-    for name in ("progress", "confusion", "comparison", "roc"):
+    for name in ("progress", "confusion", "comparison", "roc", "reliability"):
         with Image.open(finished[0] / f"{name}.png") as image:
             assert image.width >= 900
         assert "<svg" in (finished[0] / f"{name}.svg").read_text()

@@ -49,6 +49,7 @@ def test_files(finished):
         "confusion.png",
         "comparison.png",
         "roc.png",
+        "reliability.png",
     }
     for seed in (0, 1):
         wanted |= {f"checkpoints/seed{seed}/gan", f"checkpoints/seed{seed}/classifier"}

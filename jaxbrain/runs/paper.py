@@ -299,6 +299,8 @@ def _draw(opened: Session, results: dict) -> None:
     if len(names) == 2:
         curves = scoring.curves(path / "predictions.csv", path / "images.csv")
         drawn["roc"] = paper_figures.roc_figure(curves, names[1])
+        bins = scoring.reliability(path / "predictions.csv", path / "images.csv")
+        drawn["reliability"] = paper_figures.reliability_figure(bins)
     for name, figure in drawn.items():
         figures.save(figure, path / f"{name}.png", opened.figures)
 
