@@ -63,14 +63,14 @@ def test_the_end_of_a_training_is_drawn_at_once_where_there_was_time(monkeypatch
     for _ in range(20):  # Trainings of a second each do not draw one each.
         clock[0] += 1.0
         found.step(True)
-    assert len(drawn) == 3
+    assert len(drawn) == 4
     clock[0] += 400.0
     found.step(False)
     clock[0] += 3.0
     found.step(False)
-    assert len(drawn) == 4
-    found.step(True)
     assert len(drawn) == 5
+    found.step(True)
+    assert len(drawn) == 6
 
 
 def test_a_full_disk_costs_the_figure_alone(monkeypatch, clock, tmp_path):
