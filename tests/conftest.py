@@ -127,7 +127,9 @@ def command(*arguments, workdir) -> str:
 def finished(tmp_path_factory):
     """A finished run of two seeds (to be copied before it is changed), and its output."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    return workdir, command("--seeds", "2", "--save-every", "0", workdir=workdir)
+    return workdir, command(
+        "--seeds", "2", "--save-every", "0", "--figures", "svg", workdir=workdir
+    )
 
 
 GAN = (

@@ -48,6 +48,8 @@ def test_files(finished):
         "progress.png",
         "confusion.png",
         "comparison.png",
+        "roc.png",
+        "reliability.png",
     }
     for seed in (0, 1):
         wanted |= {f"checkpoints/seed{seed}/gan", f"checkpoints/seed{seed}/classifier"}
@@ -68,10 +70,11 @@ def test_console(finished):
         "Table 3",
         "Table 4",
         "quoted",
-        "accuracy on the real half",
-        "accuracy on fresh phantoms",
-        "the paper's 99.17 % is",
-        str(workdir),
+        "real half",
+        "on fresh phantoms",
+        "claims 99.17 % on brain images: not comparable",
+        "Metrics, mean of 2 seeds",
+        f"open   {workdir / 'confusion.png'}",
     ):
         assert words in text, words
 
@@ -198,7 +201,8 @@ def test_sheets_grow_with_the_training(finished):
     """One row per interval, ten columns of fixed latents."""
     workdir, _ = finished
     with Image.open(workdir / "samples" / "seed0_yes.png") as image:
-        assert image.size == (84 + 10 * 98, 2 + 2 * 98)
+        # The label of a row stands left of it.
+        assert image.height == 2 + 2 * 98 and 30 < image.width - 10 * 98 < 120
 
 
 @pytest.mark.parametrize("seed", [0, 1])

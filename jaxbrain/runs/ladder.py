@@ -20,8 +20,8 @@ from jaxbrain.data.external import External
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
-from jaxbrain.reports import canvas, ladder_figures, sheets
 from jaxbrain.reports import ladder as report
+from jaxbrain.reports import ladder_figures, sheets
 from jaxbrain.reports.page import markdown
 from jaxbrain.runs import environment, figures, files, pages
 from jaxbrain.runs import generators as generators_of
@@ -139,7 +139,7 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "ladder.json", results)
-    canvas.save(ladder_figures.picture(results), path / "ladder.png", opened.figures)
+    figures.save(ladder_figures.picture(results), path / "ladder.png", opened.figures)
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
     pages.write(path, report.page(results))
     report.show(console, results)

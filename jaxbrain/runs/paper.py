@@ -7,6 +7,7 @@ import contextlib
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -20,7 +21,7 @@ from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
 from jaxbrain.nn.layers import compute_dtype
-from jaxbrain.reports import canvas, drawing, paper_figures, sheets
+from jaxbrain.reports import drawing, paper_figures, sheets
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import checkpoint, environment, figures, files, pages, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
@@ -174,6 +175,21 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
 
 
 def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
+    """The results of all seeds, and their figures; what is done of a run that stops too."""
+    results = None
+    try:
+        for so_far in _each(cfg, data, opened, phantoms):
+            results = so_far
+            opened.curves.step(True)
+    finally:
+        if results:
+            _draw(opened, results)
+    if results is None:
+        raise DivergedError("; ".join(opened.skipped.values()))
+    return results
+
+
+def _each(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> Iterator[dict]:
     """Every seed's answers, and the results after each, so that a later failure loses none."""
     log, path, results = opened.log, opened.directory.path, None
     done, num_seeds = len(list((path / "parts").glob("P0*.npz"))), opened.study.options.seeds
@@ -187,7 +203,9 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
         answers.append(answer)
         if cell.protocol == EXTERNAL:
             # Without an answer under P0 there is no report.
-            results = _save(data, opened, answers, extra, phantoms) if results else None
+            if results:
+                results = _save(data, opened, answers, extra, phantoms)
+                yield results
             continue
         # With its images come its GAN's reports, where the log has lost them.
         _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
@@ -202,9 +220,7 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
             f"{drawing.percent(seed['accuracy_real'])}  synthetic "
             f"{drawing.percent(seed['accuracy_synthetic'])}"
         )
-    if results is None:
-        raise DivergedError("; ".join(opened.skipped.values()))
-    return results
+        yield results
 
 
 def _earlier_fresh(path: Path) -> dict[int, float]:
@@ -267,14 +283,13 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     if opened.skipped:
         results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
     files.write_json(path / "results.json", results)
-    _draw(opened, results)
-    pages.write(path, report.page(results, names))
+    opened.curves.tests.update({seed["seed"]: seed["accuracy"] for seed in results["seeds"]})
     return results
 
 
 def _draw(opened: Session, results: dict) -> None:
+    """The figures, and the report that holds them."""
     path, seeds, names = opened.directory.path, results["seeds"], opened.records.class_names
-    opened.curves.tests.update({seed["seed"]: seed["accuracy"] for seed in seeds})
     opened.curves.draw()
     phantoms = results["data"]["source"] == "phantoms"
     drawn = {
@@ -284,8 +299,11 @@ def _draw(opened: Session, results: dict) -> None:
     if len(names) == 2:
         curves = scoring.curves(path / "predictions.csv", path / "images.csv")
         drawn["roc"] = paper_figures.roc_figure(curves, names[1])
+        bins = scoring.reliability(path / "predictions.csv", path / "images.csv")
+        drawn["reliability"] = paper_figures.reliability_figure(bins)
     for name, figure in drawn.items():
-        canvas.save(figure, path / f"{name}.png", opened.figures)
+        figures.save(figure, path / f"{name}.png", opened.figures)
+    pages.write(path, report.page(results, names))
 
 
 def _write_split(path: Path, opened: Session, cells: list[Cell]) -> None:

@@ -17,7 +17,6 @@ from jaxbrain.config import Config
 from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
-from jaxbrain.reports import canvas
 from jaxbrain.reports import search as report
 from jaxbrain.runs import figures, files, pages
 from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
@@ -175,7 +174,7 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "search.json", results)
-    canvas.save(report.picture(results), path / "search.png", opened.figures)
+    figures.save(report.picture(results), path / "search.png", opened.figures)
     pages.write(path, report.page(results))
     report.show(console, results)
     write_seconds(opened, "search", started)

@@ -152,19 +152,26 @@ def _run(results: dict, opened: Session, held_out: np.ndarray) -> dict:
     done = len(list((opened.directory.path / "images").glob("*.npz")))
     if done > (wanted := opened.study.options.seeds):
         raise ConfigError(f"seeds is {wanted}: expected at least {done}, which this run has done")
-    for answer in study.predictions(opened, judges):
-        answers.append(answer)
-        seeds.append(_seed(opened, answer))
-        _sheet(opened, answer)
-        results = results | {"seeds": seeds}
-        if opened.skipped:
-            results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
-        _write(results, opened, answers)
-        last = seeds[-1]
-        opened.log.line(
-            f"seed {last['seed']}  {PROBE} tells held-out images from synthetic ones: "
-            f"{drawing.percent(last['probe']['accuracy'])} %"
-        )
+    try:
+        for answer in study.predictions(opened, judges):
+            answers.append(answer)
+            seeds.append(_seed(opened, answer))
+            _sheet(opened, answer)
+            results = results | {"seeds": seeds}
+            if opened.skipped:
+                results["skipped"] = [{"name": n, "why": w} for n, w in opened.skipped.items()]
+            _write(results, opened, answers)
+            last = seeds[-1]
+            opened.log.line(
+                f"seed {last['seed']}  {PROBE} tells held-out images from synthetic ones: "
+                f"{drawing.percent(last['probe']['accuracy'])} %"
+            )
+            opened.curves.step(True)
+    finally:
+        # Of a run that stops too.
+        if seeds:
+            opened.curves.draw()
+            pages.write(opened.directory.path, report.page(results))
     return results
 
 
@@ -183,8 +190,6 @@ def _write(results: dict, opened: Session, answers: list[Prediction]) -> None:
     path = opened.directory.path
     study.write_predictions(opened, answers)
     files.write_json(path / "results.json", results)
-    opened.curves.draw()
-    pages.write(path, report.page(results))
 
 
 def _sheet(opened: Session, answer: Prediction) -> None:
