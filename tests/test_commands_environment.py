@@ -94,7 +94,10 @@ def test_a_project_with_experiments_of_its_own(tmp_path, environment):
 
 
 def test_every_verb_has_a_module_and_a_file_in_the_checkout():
-    for folder, others in (("jaxbrain/commands", {"common"}), ("experiments", set())):
+    for folder, others in (
+        ("jaxbrain/commands", {"common", "onward", "process", "telling"}),
+        ("experiments", set()),
+    ):
         found = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} - others
         assert found == set(commands.VERBS)
 

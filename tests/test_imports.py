@@ -41,6 +41,7 @@ LAZY = {
     "pydicom",
     "nibabel",
     "h5py",
+    "tensorboardX",
 }
 
 

@@ -9,7 +9,7 @@ training a GAN, in a fraction of the time.
 import dataclasses
 from typing import Literal
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.runs import ablations
 from jaxbrain.study.protocols import StudyConfig
 
@@ -34,5 +34,8 @@ def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
     options.hardware.start(options.mapping)
     *given, workdir = options.inputs("ablations")
     watched = options.watched(prog, arguments)
-    ablations.ablations(*given, workdir, options=study, generator=options.generator, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        ablations.ablations(*given, workdir, options=study, generator=options.generator, **watched)
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")
+    onward.say(onward.after_study(prog, workdir, part="readings"))
+    onward.say(onward.after_study(prog, workdir, part="doses"))

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.errors import ConfigError
 from jaxbrain.runs import audit, material
 from jaxbrain.runs.audit import AuditConfig
@@ -63,6 +63,7 @@ def _refuse_other(options: Arguments) -> None:
 
 def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
     command = shlex.join([*prog.split(), *arguments])
+    typed = list(arguments)
     if arguments and not arguments[0].startswith("-"):
         # As a positional argument it would take the values of flags that are not known.
         arguments = ["--run", *arguments]
@@ -89,4 +90,6 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         found = material.of_folders(**folders, cache_folder=kept, **how)
         workdir = options.workdir or common.new_workdir("audit")
     how = {"options": options.study, "command": command, "fresh": options.fresh}
-    audit.audit(found, workdir, **how)
+    with onward.going_on(prog, typed, workdir):
+        audit.audit(found, workdir, **how)
+    onward.say(onward.after_study(prog, workdir, "audit"))

@@ -133,6 +133,8 @@ class Study(Start):
     # A training that diverges: stop ends the run when the others are saved, skip goes on
     # without it; the report names it.
     on_divergence: Literal["stop", "skip"] = "stop"
+    # Also write WORKDIR/tensorboard, for `tensorboard --logdir`; needs the extra tensorboard.
+    tensorboard: bool = False
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
@@ -143,6 +145,7 @@ class Study(Start):
             "fresh": self.fresh,
             "save_every": self.save_every,
             "on_divergence": self.on_divergence,
+            "tensorboard": self.tensorboard,
             "num_devices": self.hardware.devices,
         }
 

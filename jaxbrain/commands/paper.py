@@ -7,8 +7,9 @@ configuration is a flag, such as --gan.steps 1000.
 
 import dataclasses
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.runs import paper
+from jaxbrain.training import devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +23,17 @@ def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
     options = common.parse_study(Arguments, arguments, prog, copies=False)
     options.hardware.start()
     cfg, data, records, workdir = options.inputs("paper")
-    paper.paper(
-        cfg,
-        data,
-        records,
-        workdir,
-        external=options.other(data, records),
-        num_seeds=options.seeds,
-        phantoms=options.data is None,
-        how=options.hardware.parallel,
-        **options.watched(prog, arguments),
-    )
+    with onward.going_on(prog, arguments, workdir):
+        paper.paper(
+            cfg,
+            data,
+            records,
+            workdir,
+            external=options.other(data, records),
+            num_seeds=options.seeds,
+            phantoms=options.data is None,
+            how=options.hardware.parallel,
+            **options.watched(prog, arguments),
+        )
+    if devices.first_process():
+        onward.say(onward.after_paper(prog, arguments, workdir, options.data))

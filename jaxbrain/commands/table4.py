@@ -15,7 +15,7 @@ from typing import Literal
 
 import jax
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.runs import table4
 from jaxbrain.study.protocols import StudyConfig
 
@@ -60,5 +60,7 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     )
     cfg, data, records, workdir = options.inputs("table4")
     watched = options.watched(prog, arguments) | {"external": options.other(data, records)}
-    table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
     print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")
+    onward.say(onward.after_study(prog, workdir, part="study"))

@@ -257,6 +257,8 @@ def page(results: dict) -> str:
     if results["comparisons"]:
         parts += ["## Paired comparisons under P3", markdown_table(*_comparisons(results))]
     parts += _doubts(results)
+    if warned := results.get("warnings"):
+        parts += ["## Warnings", "\n".join(f"- {markdown(text)}" for text in warned)]
     parts.append(remains(results))
     return "\n\n".join(parts) + "\n"
 

@@ -154,7 +154,7 @@ def page(results: dict, class_names) -> str:
     positive = results.get("positive")
     low, high = summary["interval"]
     header = "seed", "accuracy", "real half", "synthetic half", "GAN's last step: thumbnail Frechet"
-    seeds, warned = [], []
+    seeds, warned = [], [f"- {markdown(text)}" for text in results.get("warnings", ())]
     for seed in results["seeds"]:
         gan, judged = seed["gan"], "-"
         if gan["last"]:

@@ -75,6 +75,8 @@ def page(results: dict) -> str:
     """`report.md`."""
     parts = ["# Table 4, on one footing", *map(markdown, heading(results))]
     parts += [markdown_table(*_table(results)), *map(markdown, _notes(results))]
+    if warned := results.get("warnings"):
+        parts += ["## Warnings", "\n".join(f"- {markdown(text)}" for text in warned)]
     return "\n\n".join([*parts, _read(results), remains(results)]) + "\n"
 
 

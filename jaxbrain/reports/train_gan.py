@@ -47,6 +47,7 @@ def _seeds(results: dict) -> tuple[list[str], list[list[str]]]:
 
 def _warnings(results: dict) -> list[str]:
     found = [f"seed {one['seed']}: {text}" for one in results["seeds"] for text in _of(one)]
+    found = [*results.get("warnings", ()), *found]
     return found + [f"{one['name']}: {one['why']}" for one in results.get("skipped", ())]
 
 

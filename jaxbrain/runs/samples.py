@@ -54,6 +54,8 @@ class Samples:
             "real_spread": watching.spread(real, real_label),
             "frechet_thumbnail": generative.frechet(*map(watching.features, (real, image))),
         }
+        if (halves := watching.between_halves(real, np.asarray(real_label))) is not None:
+            found["frechet_halves"] = halves
         if self.held_out is not None:
             pair = generative.standardised(self.held_out, features.texture(image))
             found[KID] = generative.kernel_distance(*pair[::-1])
@@ -92,6 +94,9 @@ class Samples:
             shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]
             path = self.path / "samples" / f"{self.folder(lane, '')}_{file_name(name, k)}.png"
             drawing.sheet(path, shown)
+            if self.log.board is not None:
+                event = {"lane": lane.name, "seed": lane.seed, "training": "gan"}
+                self.log.board.sheet(path, event | {"step": max(rows)})
 
     def _read(self, path: Path, step: int) -> dict[int, np.ndarray]:
         """The rows of an earlier process, before a step."""

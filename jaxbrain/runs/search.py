@@ -19,12 +19,12 @@ from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.reports import search as report
 from jaxbrain.runs import files
 from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
+from jaxbrain.runs.settings import study_settings
 from jaxbrain.runs.study import (
     Session,
     planned,
     predictions,
     session,
-    study_settings,
     write_predictions,
 )
 from jaxbrain.scoring import nested as scoring
@@ -179,7 +179,7 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     files.write_text(path / "report.md", report.page(results))
     report.picture(path / "search.png", results)
     report.show(console, results)
-    write_seconds(opened, "search", started)
+    write_seconds(opened, started)
 
 
 def verify(workdir: str | Path) -> list[str]:
