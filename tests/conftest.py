@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import io
 import os
 import socket
@@ -125,8 +126,12 @@ def command(*arguments, workdir) -> str:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A finished run of two seeds (to be copied before it is changed), and its output."""
-    workdir = tmp_path_factory.mktemp("runs") / "run"
-    return workdir, command("--seeds", "2", "--save-every", "0", workdir=workdir)
+    workdir, board = (
+        tmp_path_factory.mktemp("runs") / "run",
+        importlib.util.find_spec("tensorboardX"),
+    )
+    flags = ["--seeds", "2", "--save-every", "0", *(["--tensorboard"] if board else [])]
+    return workdir, command(*flags, workdir=workdir)
 
 
 GAN = (
@@ -150,6 +155,25 @@ def trained(tmp_path_factory):
     its output."""
     workdir = tmp_path_factory.mktemp("train_gan") / "run"
     return workdir, trained_gan(workdir, "--seeds", "2", "--save-every", "0")
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """(tag, step, value) of every scalar in a folder of event files, in their order."""
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            # Length, its checksum, the event, its checksum.
+            size = int.from_bytes(content[:8], "little")
+            event = Event.FromString(content[12 : 12 + size])
+            content = content[16 + size :]
+            for value in event.summary.value:
+                kind = value.WhichOneof("value")
+                found.append((value.tag, event.step, value.simple_value if kind != "image" else -1))
+    return found
 
 
 def rows(path: Path):

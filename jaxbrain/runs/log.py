@@ -145,7 +145,7 @@ class Log:
 
         say: say at once what is waited for.
         """
-        clock = Clock(text)
+        clock = Clock(text, time.monotonic)
 
         def tick() -> None:
             # Of two that wait one is enough.

@@ -5,7 +5,7 @@ import re
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from jaxbrain.config import Config
 from jaxbrain.nn.cnn_lstm import CNN, Hybrid
@@ -27,27 +27,36 @@ def tabulated(cfg: Config, gan: bool = True, classifier: bool = True) -> str:
         >>> "Generator Summary" in text, "CNN Summary" in text
         (True, False)
     """
-    key, label = jax.random.key(0), jnp.zeros((1,), jnp.int32)
+    label = np.zeros((1,), np.int32)
     side, channels = cfg.gan.image_size, cfg.data.channels
     texts = []
 
     def add(module: nn.Module, *inputs, **how) -> None:
         console = {"width": _WIDTH, "force_terminal": False, "color_system": None}
-        table = nn.tabulate(module, key, console_kwargs=console, **how)
-        texts.append(table(*inputs, False))
+
+        def trace() -> None:
+            table = nn.tabulate(module, jax.random.key(0), console_kwargs=console, **how)
+            texts.append(table(*inputs, False))
+
+        # Inside it not even the key is computed.
+        jax.eval_shape(trace)
 
     if gan:
-        add(Generator(cfg), jnp.zeros((1, cfg.gan.latent_size)), label)
-        add(Discriminator(cfg), jnp.zeros((1, side, side, channels)), label)
+        add(Generator(cfg), np.zeros((1, cfg.gan.latent_size), np.float32), label)
+        add(Discriminator(cfg), np.zeros((1, side, side, channels), np.float32), label)
     if classifier:
-        image = jnp.zeros((1, cfg.data.image_size, cfg.data.image_size, channels))
+        size = cfg.data.image_size
+        image = np.zeros((1, size, size, channels), np.float32)
         method = {"method": "features"} if cfg.classifier.mode == "end_to_end" else {}
         add(CNN(cfg), image, **method)
         if cfg.classifier.mode != "cnn":
-            read = jax.eval_shape(
-                lambda: CNN(cfg).init_with_output(key, image, False, method="features")[0]
-            )
-            add(Hybrid(cfg), jnp.zeros(read.shape, read.dtype))
+
+            def features():
+                key = jax.random.key(0)
+                return CNN(cfg).init_with_output(key, image, False, method="features")[0]
+
+            read = jax.eval_shape(features)
+            add(Hybrid(cfg), np.zeros(read.shape, read.dtype))
     text = "\n".join(text.strip("\n") + "\n" for text in texts)
     # Addresses of functions: the same networks have the same text.
     return re.sub(r"0x[0-9a-f]+", lambda found: "".ljust(len(found[0])), text)
