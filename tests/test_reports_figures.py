@@ -25,7 +25,7 @@ def events(seeds: int = 2, held_out: bool = False) -> list[dict]:
         for step in (5, 10):
             gan = {"discriminator_loss": 1.5, "generator_loss": 0.5, "real_score": 0.6}
             gan |= {"fake_score": 0.4, "frechet_thumbnail": 2.0 / step, "sample_spread": 0.1}
-            gan |= {"real_spread": 0.15 + seed, "real_frechet": 0.05}
+            gan |= {"real_spread": 0.15 + seed, "frechet_halves": 0.05}
             gan |= {"kid_held_out": -0.1, "real_kid": 0.0} if held_out else {}
             found.append({"training": "gan", "seed": seed, "step": step} | gan)
             of = {"training": "classifier", "seed": seed, "step": step}
@@ -58,7 +58,7 @@ def test_progress_of_a_run_that_has_begun():
     assert len(figure.axes) == 5 and "KID" in figure.axes[-1].get_title()
     assert all(axis.lines for axis in figure.axes)
     for event in gan:  # A set beside itself: no logarithm of 0.
-        event["frechet_thumbnail"] = event["real_frechet"] = 0.0
+        event["frechet_thumbnail"] = event["frechet_halves"] = 0.0
     assert progress.progress_figure(gan).axes[2].get_yscale() == "linear"
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import SMALL, command, rows
+from conftest import SMALL, command, rows, scalars
 from PIL import Image
 from sklearn import metrics as reference
 
@@ -195,6 +195,19 @@ def test_environment_and_config_files(finished):
     saved = json.loads((workdir / "config.json").read_text())
     assert saved["config"]["gan"]["filters"] == 4
     assert saved["command"].startswith("jaxbrain paper --data.n-per-class 12 --data.image-size 16")
+
+
+def test_tensorboard_says_what_the_events_do(finished):
+    workdir, _ = finished
+    found = scalars(workdir / "tensorboard" / "seed1" / "classifier")
+    places = {str(path.relative_to(workdir / "tensorboard")) for path in workdir.glob("ten*/*/*")}
+    assert places == {f"seed{n}/{kind}" for n in (0, 1) for kind in ("gan", "classifier")}
+    events = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    wanted = [e for e in events if (e["seed"], e["training"]) == (1, "classifier")]
+    losses = [(step, value) for tag, step, value in found if tag == "classifier/loss"]
+    assert losses == [(e["step"], pytest.approx(e["loss"], rel=1e-6)) for e in wanted]
+    tags = {tag for tag, *_ in scalars(workdir / "tensorboard" / "seed0" / "gan")}
+    assert {"gan/generator_loss", "gan/frechet_thumbnail", "samples/seed0_yes"} <= tags
 
 
 def test_sheets_grow_with_the_training(finished):

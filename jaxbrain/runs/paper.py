@@ -25,11 +25,15 @@ from jaxbrain.reports import drawing, paper_figures, sheets
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import checkpoint, environment, figures, files, pages, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
+from jaxbrain.runs.settings import with_classes
 from jaxbrain.runs.study import Session
+from jaxbrain.runs.warned import foreseen, warn
+from jaxbrain.scoring import alarms
 from jaxbrain.scoring import paper as scoring
 from jaxbrain.study.cells import Cell
 from jaxbrain.study.protocols import EXTERNAL, StudyConfig
 from jaxbrain.training import classifier, devices, gan, loops, streamed
+from jaxbrain.training.summary import tabulated
 from jaxbrain.types import Dataset
 
 GENERATOR = "cgan"
@@ -103,7 +107,7 @@ def paper(
     started = time.perf_counter()
     if num_seeds < 1:
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
-    cfg = study.with_classes(cfg, records.class_names)
+    cfg = with_classes(cfg, records.class_names)
     lanes = {"how": "" if how == "none" else how, "num_devices": num_devices}
     planned, audit = _planned(cfg, data, records, num_seeds, external=external, **lanes)
     console = console or Console()
@@ -117,6 +121,7 @@ def paper(
         session = study.session(planned, audit, data, records, workdir, **watched)
         opened = stack.enter_context(session)
         _introduce(cfg, data, opened)
+        foreseen(opened.log, data, records, cfg.data.n_per_class)
         results = _run(cfg, data, opened, phantoms)
         _close(results, opened, time.perf_counter() - started)
         return results
@@ -125,6 +130,8 @@ def paper(
 def _close(results: dict, opened: Session, seconds: float) -> None:
     log = opened.log
     report.show(log.console, results, opened.records.class_names)
+    own = [f"seed {s['seed']}: {one}" for s in results["seeds"] for one in s["gan"]["warnings"]]
+    warn(log, [*results.get("warnings", ()), *own])
     log.clock("total", seconds)
     about = environment.environment() | {"seconds": log.seconds}
     files.write_json(opened.directory.path / "env.json", about)
@@ -152,7 +159,7 @@ def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lan
 
 
 def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
-    found, shared = jax.devices(), opened.study.shared
+    shared = opened.study.shared
     many = shared.how in ("pmap", "sharded")
     count = len(devices.devices(shared.num_devices)) if many else 1
     key = jax.random.key(0)
@@ -164,14 +171,14 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
     for line in [
         *describe(data, opened.records),
         *(external_images.describe(opened.external) if opened.external else []),
-        f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
-        f"jax {jax.__version__}  {compute_dtype(cfg)}  trains on {count}",
+        *environment.device_lines(compute_dtype(cfg), count),
         f"model  generator {size(nets[0].generator)}  discriminator "
         f"{size(nets[0].discriminator)}  CNN {size(nets[1].cnn)}  hybrid "
         f"{size(nets[1].hybrid)} parameters",
         f"run    {opened.directory.path}",
     ]:
         opened.log.line(line)
+    files.write_text(opened.directory.path / "model.txt", tabulated(cfg))
 
 
 def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
@@ -254,7 +261,7 @@ def _fresh_accuracy(cfg: Config, opened: Session, cell: Cell, earlier: float | N
 
 
 def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) -> dict:
-    """Write the result files and figures of the seeds done so far; returns what
+    """Write the result files of the seeds done so far; returns what
     `results.json` holds."""
     path, names = opened.directory.path, opened.records.class_names
     study.write_predictions(opened, answers)
@@ -280,6 +287,8 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     results |= scoring.results(path / "predictions.csv", path / "images.csv", extra)
     if "external" in results:
         results["external"] |= opened.external.summary()
+    if warned := alarms.of_paper(results):
+        results["warnings"] = warned
     if opened.skipped:
         results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
     files.write_json(path / "results.json", results)

@@ -132,8 +132,9 @@ def _results(found: dict, seconds: dict, left_out: list[dict]) -> dict:
             row[protocol] = _kept(cell_of(found, protocol, generator, name, "true"))
         row["seconds"] = seconds.get(name)
         rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
+    results = {"warnings": found["warnings"]} if "warnings" in found else {}
     kept = "split seeds folds data positive groups audit external outside skipped".split()
-    results = {name: found[name] for name in kept}
+    results |= {name: found[name] for name in kept}
     results |= {"generator": generator, "reference": reference, "rows": rows}
     # What a generator draws in a moment is counted with the first row.
     return results | {"left_out": left_out, "seconds_of_generator": seconds.get(base(generator))}
