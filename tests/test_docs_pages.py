@@ -1,6 +1,7 @@
 """README and the pages hold together: links lead somewhere, commands are ones that we have."""
 
 import importlib
+import json
 import re
 import shlex
 import tomllib
@@ -60,6 +61,9 @@ def commands_of(path: Path) -> list[tuple[str, str]]:
     """(verb, flags) of the commands that stand in a page's code, in lines of their own or in words
     between backquotes, which may be broken over lines."""
     text = path.read_text()
+    if path.suffix == ".ipynb":
+        texts = [cell["source"] for cell in json.loads(text)["cells"]]
+        text = "\n".join("".join(lines) for lines in texts)
     inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     lines = [*text.splitlines(), *(" ".join(piece.split()) for piece in inline if "\n" in piece)]
     pattern = r"(?:python -m experiments\.|python -m jaxbrain |`jaxbrain )(\w+)([^#'\"&`]*)"
@@ -86,7 +90,9 @@ def check(verb: str, flags: str) -> None:
 
 
 def test_commands_are_ones_that_we_have():
-    found = {one: path for path in MARKDOWN for one in commands_of(path)}
+    notebooks = sorted((ROOT / "experiments").glob("*.ipynb"))
+    assert len(notebooks) == 2
+    found = {one: path for path in [*MARKDOWN, *notebooks] for one in commands_of(path)}
     assert len(found) > 40
     for (verb, flags), path in found.items():
         assert verb in {*commands.VERBS, *LATER}, f"{path}: {verb}"

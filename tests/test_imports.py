@@ -44,6 +44,7 @@ LAZY = {
     "pydicom",
     "nibabel",
     "h5py",
+    "tensorboardX",
 }
 
 

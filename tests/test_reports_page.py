@@ -63,10 +63,11 @@ def every_block(name: str) -> Page:
         Prose(f"{name} and `code`"),
         Bullets((name, name)),
         table,
-        Figure("a b.png", name, pixels=True),
+        Figure("a b.png", name),
         Code(name),
         Details(name, (Heading(name, 3), Text(name))),
         Heading("Last"),
+        Text("words"),
     )
     return Page(name, (name,), blocks)
 
@@ -142,7 +143,9 @@ def test_patterns_find_pictures(directory):
     (directory / "samples").mkdir()
     for name in ("seed1_no", "seed0_no"):
         (directory / "samples" / f"{name}.png").write_bytes((directory / "a b.png").read_bytes())
-    own = Page("P", (), (Details("D", (Figure("samples/*.png", "Drawn"),)),))
+    drawn = Details("D", (Figure("samples/*.png", "Drawn"),))
+    nothing = Heading("Empty"), Details("None", (Figure("none/*.png", "None"),))
+    own = Page("P", (), (drawn, *nothing))
     ((details,), where) = page.with_pictures(own, directory).blocks, "samples/seed"
     assert [(one.path, one.caption) for one in details.blocks] == [
         (f"{where}0_no.png", "Drawn: seed0 no"),

@@ -74,7 +74,7 @@ def heading(results: dict) -> list[str]:
 def _top(results: dict) -> tuple[list[str], list[list[str]]]:
     named = {"features": results["top_features"], "membership": results["top_membership"]}
     rows = [[name, measured(results[name]), text.format(**named)] for name, text in TOP.items()]
-    return ["", "value (95 % interval)", "what it is"], rows
+    return ["number", "value (95 % interval)", "what it is"], rows
 
 
 def _features(results: dict) -> tuple[list[str], list[list[str]]]:
@@ -143,11 +143,11 @@ def page(results: dict) -> Page:
         new_table("By features (95 % intervals)", _features(results), "features"),
         new_table("Variety (95 % intervals)", _variety(results), "variety"),
         Text("An MS-SSIM above that of real images says that synthetic ones are more alike."),
-        Figure("sheet.png", "Images of each set, evenly chosen", pixels=True),
+        Figure("sheet.png", "Images of each set, evenly chosen"),
         Heading("Copies of training images"),
         *map(Text, _copies(results)),
         new_table("The nearest pairs", _worst(results), "nearest"),
-        Figure("pairs.png", "The nearest pairs: synthetic, then training image", pixels=True),
+        Figure("pairs.png", "The nearest pairs: synthetic, then training image"),
         Prose("`distances.csv` has all pairs."),
         Heading("Membership"),
         new_table("Attacks (95 % intervals)", _membership(results), "membership"),

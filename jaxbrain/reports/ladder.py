@@ -5,6 +5,7 @@ from jaxbrain.reports.drawing import accuracy, number, p_value, percent, points
 from jaxbrain.reports.page import (
     Block,
     Bullets,
+    Details,
     Facts,
     Figure,
     Heading,
@@ -183,7 +184,7 @@ def _doubts(results: dict) -> list[Block]:
             "alike here."
         ),
         new_table("The least believed labels", (header, rows), "doubts"),
-        Figure("doubts.png", "These images, the least believed first", pixels=True),
+        Figure("doubts.png", "These images, the least believed first"),
     ]
 
 
@@ -267,8 +268,8 @@ def page(results: dict) -> Page:
         blocks += [Heading("Paired comparisons under P3"), table]
     blocks += [
         *_doubts(results),
-        Heading("Drawn while training"),
-        Figure("samples/*.png", "Drawn while training", pixels=True),
+        Heading("Synthetic images"),
+        Details("Drawn while training", (Figure("samples/*.png", "Drawn"),)),
         Heading("What remains"),
         Text(remains(results)),
     ]

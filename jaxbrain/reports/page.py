@@ -82,11 +82,10 @@ class Table:
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """A picture of the run's directory, by its path there, or every one that a pattern like
-    `samples/*.png` finds. pixels: of images, whose pixels stay sharp."""
+    `samples/*.png` finds."""
 
     path: str
     caption: str
-    pixels: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,15 +147,24 @@ def _every(blocks: tuple[Block, ...]) -> Iterator[Block]:
 def with_pictures(page: Page, directory: Path) -> Page:
     """The page with the pictures that are there, each once: a pattern becomes one figure for
     each file that it finds, with the file's name in the caption; what is not there is left
-    out."""
-    return dataclasses.replace(page, blocks=tuple(_pictures(page.blocks, directory, set())))
+    out, and a heading with nothing under it too."""
+    blocks = list(_pictures(page.blocks, directory, set()))
+    below = [*blocks[1:], Heading("")]
+    kept = [
+        one
+        for one, next_ in zip(blocks, below, strict=True)
+        if not (
+            isinstance(one, Heading) and isinstance(next_, Heading) and one.level >= next_.level
+        )
+    ]
+    return dataclasses.replace(page, blocks=tuple(kept))
 
 
 def _pictures(blocks: tuple[Block, ...], directory: Path, shown: set) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, Details):
-            inner = tuple(_pictures(block.blocks, directory, shown))
-            yield dataclasses.replace(block, blocks=inner)
+            if inner := tuple(_pictures(block.blocks, directory, shown)):
+                yield dataclasses.replace(block, blocks=inner)
         elif not isinstance(block, Figure):
             yield block
         else:

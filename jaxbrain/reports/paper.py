@@ -6,7 +6,17 @@ import numpy as np
 from jaxbrain.quoted import PAPER_ACCURACY, TABLE4
 from jaxbrain.reports import terminal
 from jaxbrain.reports.drawing import number, percent
-from jaxbrain.reports.page import Facts, Figure, Heading, Page, Prose, Text, Warnings, new_table
+from jaxbrain.reports.page import (
+    Details,
+    Facts,
+    Figure,
+    Heading,
+    Page,
+    Prose,
+    Text,
+    Warnings,
+    new_table,
+)
 
 
 def total_matrix(results: dict) -> np.ndarray:
@@ -68,8 +78,8 @@ def page(results: dict, class_names) -> Page:
         Prose(_FRECHET),
         Figure("progress.png", "Losses, scores and accuracy while training"),
         Heading("Images"),
-        Figure("samples/*_pool.png", "Real and synthetic images", pixels=True),
-        Figure("samples/*.png", "Drawn while training", pixels=True),
+        Figure("samples/*_pool.png", "Real and synthetic images"),
+        Details("Drawn while training", (Figure("samples/*.png", "Drawn"),)),
     ]
     return Page("The paper's protocol (P0)", tuple(_summary(results)), tuple(blocks))
 
@@ -110,13 +120,23 @@ def _facts(results: dict) -> list[tuple[str, str, str]]:
     of_seeds = f"; {seeds} seeds, {ends}" if seeds > 1 else "; 1 seed"
     facts = [
         ("Accuracy", f"{percent(summary['accuracy'])} %", f"95 %: {low} to {high}{of_seeds}"),
-        ("On real images", f"{percent(summary.get('accuracy_real'))} %", "the GAN saw them"),
-        ("On synthetic ones", f"{percent(summary.get('accuracy_synthetic'))} %", ""),
+        (
+            "On real images",
+            f"{percent(summary.get('accuracy_real'))} %",
+            "the GAN was trained on them",
+        ),
+        (
+            "On synthetic ones",
+            f"{percent(summary.get('accuracy_synthetic'))} %",
+            "the GAN drew them",
+        ),
     ]
     if (fresh := summary.get("accuracy_fresh")) is not None:
         facts.append(("On fresh phantoms", f"{percent(fresh)} %", "which no net has seen"))
     if other := results.get("external"):
-        facts.append(("On another source's (P4)", f"{percent(other['accuracy'])} %", ""))
+        facts.append(
+            ("On another source's (P4)", f"{percent(other['accuracy'])} %", other["source"])
+        )
     return [*facts, ("The paper claims", f"{percent(PAPER_ACCURACY)} %", "119 of 120 images")]
 
 

@@ -102,7 +102,7 @@ def _facts(results: dict) -> list[tuple[str, str, str]]:
     for protocol in _protocols(results):
         if rows := [row for row in results["rows"] if row[protocol]]:
             best = max(rows, key=lambda row: row[protocol]["accuracy"])
-            what = f"{best['name']}: the best of {len(rows)} rows"
+            what = f"{best['name']}: the best of {len(rows)} rows, so a little lucky"
             facts.append((f"Under {protocol}", f"{accuracy(best[protocol])} %", what))
     return facts
 

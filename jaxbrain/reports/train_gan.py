@@ -4,6 +4,7 @@ from jaxbrain.reports import terminal
 from jaxbrain.reports.drawing import number, percent
 from jaxbrain.reports.page import (
     Bullets,
+    Details,
     Facts,
     Figure,
     Heading,
@@ -84,8 +85,8 @@ def page(results: dict) -> Page:
         Bullets(tuple(sides(results))),
         Prose("`images.csv` has the side of each."),
         Heading("Images"),
-        Figure("samples/*_beside.png", "Training, held-out and synthetic images", pixels=True),
-        Figure("samples/*.png", "Drawn while training", pixels=True),
+        Figure("samples/*_beside.png", "Training, held-out and synthetic images"),
+        Details("Drawn while training", (Figure("samples/*.png", "Drawn"),)),
     )
     return Page("The GAN, with held-out images", summary, blocks)
 

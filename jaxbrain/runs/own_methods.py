@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import linecache
 from pathlib import Path
 
 from jaxbrain.study import folders
@@ -19,7 +20,7 @@ def digests(planned: Study) -> dict[str, str]:
     is another study."""
     shared = planned.shared
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        name: hashlib.sha256(_held(path)).hexdigest()
         for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
         for name, method in used.items()
         if name not in known and (path := _source(method)) and _OURS not in path.parents
@@ -33,6 +34,11 @@ def drawn(planned: Study) -> dict[str, dict[str, str]]:
         for name, method in planned.shared.generators.items()
         if isinstance(method.fit_sample, folders.Drawn)
     }
+
+
+def _held(path: Path) -> bytes:
+    # A cell of a notebook is no file: it is known as it was when it ran.
+    return path.read_bytes() if path.is_file() else "".join(linecache.getlines(str(path))).encode()
 
 
 def _source(method: Method) -> Path | None:

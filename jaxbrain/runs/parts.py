@@ -51,7 +51,7 @@ class Parts:
         for folder in (self.path, *self.others):
             for path in (folder / "parts").glob("*.npz"):
                 with contextlib.suppress(ValueError):
-                    done |= set(self._read(path)[0])
+                    done |= set(self.read(path)[0])
         return len(done)
 
     def __call__(self, kind: str, names: list[str], make: Callable, whole: str = "") -> dict:
@@ -140,7 +140,7 @@ class Parts:
             with whole(path, "wb") as file:
                 file.write(made.read_bytes())
         try:
-            found, values, about = self._read(path)
+            found, values, about = self.read(path)
             if found != names:
                 raise ValueError(f"holds {found[:2]}..., expected {names[:2]}...")
         except ValueError as error:
@@ -156,7 +156,7 @@ class Parts:
         return values
 
     @staticmethod
-    def _read(path: Path) -> tuple[list[str], dict, dict]:
+    def read(path: Path) -> tuple[list[str], dict, dict]:
         """Names, values by name, and what was kept beside them; ValueError if it is damaged
         (zip keeps checksums)."""
         try:
