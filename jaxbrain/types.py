@@ -4,14 +4,18 @@
 number of classes, `T` a number of training steps.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from jaxbrain.errors import DataError
 
-Array = jax.Array
+if TYPE_CHECKING:
+    # A host's array stands where a device's does: JAX takes either.
+    Array: TypeAlias = jax.Array | np.ndarray
+else:
+    Array = jax.Array
 Params = Any
 
 
@@ -170,7 +174,7 @@ def _bytes(image: np.ndarray, value_range) -> np.ndarray:
             )
         return np.array(image, order="C").reshape(*shape[:3], 1)
     _refuse_values(image, ends)
-    low, high = ends
+    low, high = ends  # type: ignore[misc]  # refused above without
     # One by one: float64 of all images would need eight times their bytes.
     shares = ((one.astype(np.float64) - low) / (high - low) for one in image)
     levels = [np.rint(255.0 * share).clip(0, 255).astype(np.uint8) for share in shares]

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import io
 import os
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from jaxbrain import config
 from jaxbrain.commands import paper, train_gan
+from jaxbrain.runs import pages
 
 # Implicit promotions hide mistakes; goldens of random draws rest on these defaults.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -126,7 +128,9 @@ def command(*arguments, workdir) -> str:
 def finished(tmp_path_factory):
     """A finished run of two seeds (to be copied before it is changed), and its output."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    return workdir, command("--seeds", "2", "--save-every", "0", workdir=workdir)
+    board = ["--tensorboard"] if importlib.util.find_spec("tensorboardX") else []
+    flags = ["--seeds", "2", "--save-every", "0", "--figures", "svg", *board]
+    return workdir, command(*flags, workdir=workdir)
 
 
 GAN = (
@@ -150,6 +154,33 @@ def trained(tmp_path_factory):
     its output."""
     workdir = tmp_path_factory.mktemp("train_gan") / "run"
     return workdir, trained_gan(workdir, "--seeds", "2", "--save-every", "0")
+
+
+def said(path: Path):
+    """What a file of a run says: its bytes; of a report what follows from its numbers, since
+    each run's directory has a command and a date of its own."""
+    if path.name == pages.MARKDOWN:
+        return pages.numbers(path.read_text())
+    return path.read_bytes()
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """(tag, step, value) of every scalar in a folder of event files, in their order."""
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            # Length, its checksum, the event, its checksum.
+            size = int.from_bytes(content[:8], "little")
+            event = Event.FromString(content[12 : 12 + size])
+            content = content[16 + size :]
+            for value in event.summary.value:
+                kind = value.WhichOneof("value")
+                found.append((value.tag, event.step, value.simple_value if kind != "image" else -1))
+    return found
 
 
 def rows(path: Path):

@@ -35,12 +35,14 @@ FORBIDDEN = {
 LAZY = {
     "rich",
     "matplotlib",
+    "jinja2",
     "tensorflow_datasets",
     "sklearn",
     "skimage",
     "pydicom",
     "nibabel",
     "h5py",
+    "tensorboardX",
 }
 
 

@@ -156,7 +156,7 @@ def test_cnn_pools(cfg, key, pool):
 
 
 def test_paper_parameter_counts():
-    """Goldens by hand from the layers of README's table."""
+    """Goldens by hand from the layers of the paper's Table 1 and its widths (docs/paper.md)."""
     cfg = config.paper()
     state = jax.eval_shape(lambda: gan.init(cfg, jax.random.key(0)))
     generator = (

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxbrain.errors import DataError
-from jaxbrain.reports import worth
+from jaxbrain.reports import page, worth
 from jaxbrain.scoring import filtered
 
 
@@ -21,6 +21,10 @@ def cells(*names):
         for i, name in enumerate(names)
         for protocol in ("P2", "P3")
     ]
+
+
+def written(results: dict) -> str:
+    return page.markdown(page.Page("", (), tuple(worth.section(results))))
 
 
 def test_no_generator_helps():
@@ -64,7 +68,7 @@ def test_trained_on_synthetic_beside_trained_on_real():
         "-2.0",
     ]
     assert shown[1][2:6] == ["a@filtered", "63.0 (60.0..80.0)", "a", "61.0 (60.0..80.0)"]
-    text = "\n\n".join(worth.section(results))
+    text = written(results)
     assert "## What synthesis is worth\n\nNo generator helps" in text and "TSTR" in text
 
 
@@ -76,7 +80,7 @@ def test_what_was_filtered(tmp_path):
     found = filtered.summary(filtered.read(path))
     own = {"protocol": "P3", "generator": "a@5,filtered", "view": "images", "num_fits": 2}
     assert found == [own | {"images": 20, "near": 10, "filled": 2, "limit": pytest.approx(0.06)}]
-    text = "\n\n".join(worth.section({"cells": [], "filtered": found})).replace("\\", "")
+    text = written({"cells": [], "filtered": found}).replace("\\", "")
     assert "| a@5,filtered | P3 | images | 20 | 10 | 50.00 | 2 | 0.0600 |" in text
     assert "2 of 20 images are near-copies all the same: too few others were drawn" in text
     for place, wrong, match in ((1, "near", "line 2: .*near"), (0, "images", "line 1: .*columns")):

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from conftest import said
 
 PAPER = (
     "--data.n-per-class 12 --data.image-size 16 --gan.image-size 32 --gan.steps 40 "
@@ -49,7 +50,7 @@ def outcome(kind: str, workdir: Path) -> list:
     """The files and the final states."""
     if kind == "study":
         names = "ladder.json", "predictions.csv", "report.md", "splits.jsonl"
-        return [(workdir / name).read_bytes() for name in names]
+        return [said(workdir / name) for name in names]
     found: list = [(workdir / name).read_bytes() for name in ("results.json", "predictions.csv")]
     for name in ("gan", "classifier"):
         folder = workdir / "checkpoints" / "seed0" / name

@@ -11,16 +11,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import change, rows, small
+from conftest import change, rows, said, small
 from rich.console import Console
 
 import jaxbrain
 from jaxbrain.commands import search as entry
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data import phantom
 from jaxbrain.data.records import from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.runs import search
-from jaxbrain.study.nested import SearchConfig
 
 FAST = (
     "--seeds 2 --folds 4 --inner-folds 2 --shuffled --data.n-per-class 30 --data.image-size 32 "
@@ -64,8 +64,10 @@ def test_files_and_what_is_printed(finished):
     wanted = "search.json report.md search.png predictions.csv inner.csv images.csv splits.jsonl"
     for name in wanted.split():
         assert (workdir / name).stat().st_size > 500, name
-    for text in ("chosen inside (nested)", "Control: shuffled labels", "selection effect"):
+    for text in ("chosen inside", "(nested)", "Control: shuffled labels", "selection effect"):
         assert text in out and text in (workdir / "report.md").read_text()
+    own = out[out.index("\nrun       3 arms") :].splitlines()
+    assert max(len(line) for line in own if not line.startswith(("wrote", "verify", "open"))) <= 80
     assert (workdir / "STATUS").read_text() == "done\n"
     found = read(workdir)
     assert (found["split"], found["seeds"], found["folds"], found["inner_folds"]) == (
@@ -183,7 +185,7 @@ def test_a_stopped_search_goes_on(finished, arms, tmp_path, monkeypatch):
     names = [name for members in made for name in members]
     assert len(names) == len(set(names)) == 192
     for name in "predictions.csv inner.csv search.json report.md splits.jsonl".split():
-        assert (workdir / name).read_bytes() == (whole / name).read_bytes()
+        assert said(workdir / name) == said(whole / name)
     assert "already complete" in run(*FAST, "--arms", arms, "--workdir", workdir)
     other = tmp_path / "other.json"
     other.write_text(json.dumps(ARMS | {"more": {"classifier": "nn1"}}))

@@ -8,6 +8,7 @@ import shutil
 
 import jax
 import pytest
+from conftest import said
 
 from jaxbrain.commands import ladder as entry
 from jaxbrain.runs import ladder
@@ -82,5 +83,4 @@ def test_gone_on_with_and_in_shares(finished, tmp_path):
         run(*OWN, "--workdir", str(shared), "--shard", share)
     run(*OWN, "--workdir", str(shared))
     for name in names:
-        whole = (finished[0] / name).read_bytes()
-        assert (copy / name).read_bytes() == (shared / name).read_bytes() == whole, name
+        assert said(copy / name) == said(shared / name) == said(finished[0] / name), name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxbrain.reports import findings
+from jaxbrain.reports import findings, page
 from jaxbrain.scoring import copies, intervals
 
 
@@ -60,9 +60,9 @@ def test_lines_of_the_report():
         "g with c: P1 - P2 is +12.5 points (+4.0..+20.0): what it draws hands on the test images "
         "that it was fitted on under P1",
     ]
-    parts = findings.page(results | {"audit": {}})
-    assert "| g | P2 | true | 2 | 100 | 30 (30.00 %) | 7 of 100 |" in parts[-2]
-    assert "| g | P0, P1 | true | 1 | 40 | 40 (100.00 %) | - |" in parts[-2]
+    parts = page.markdown(page.Page("", (), tuple(findings.page(results | {"audit": {}}))))
+    assert "| g | P2 | true | 2 | 100 | 30 (30.00 %) | 7 of 100 |" in parts
+    assert "| g | P0, P1 | true | 1 | 40 | 40 (100.00 %) | - |" in parts
     # Runs of an earlier version have no counts.
     assert findings.page({"leaks": []}) == []
 

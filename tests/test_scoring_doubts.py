@@ -9,6 +9,7 @@ import numpy as np
 from jaxbrain import config, phantom
 from jaxbrain.data.records import from_arrays
 from jaxbrain.reports import ladder as report
+from jaxbrain.reports.page import markdown
 from jaxbrain.runs.ladder import ladder, verify
 from jaxbrain.scoring.doubts import doubts
 from jaxbrain.scoring.scores import Answers
@@ -109,7 +110,7 @@ def test_swapped_labels_of_phantoms_are_found(tmp_path):
     # A run of a version that knew no doubts is as it should be too.
     old = {key: value for key, value in results.items() if key not in ("doubts", "seeing")}
     (tmp_path / "run" / "ladder.json").write_text(json.dumps(old))
-    (tmp_path / "run" / "report.md").write_text(report.page(old))
+    (tmp_path / "run" / "report.md").write_text(markdown(report.page(old)))
     assert verify(tmp_path / "run") == []
 
 

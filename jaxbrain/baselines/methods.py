@@ -1,5 +1,5 @@
 """The methods that the paper's Table 4 quotes, each as features of images and a
-`fit_predict` on them (README.md, Table 4, says what the originals did, on which data).
+`fit_predict` on them (docs/methods.md, Table 4, says what the originals did, on which data).
 
 All look at the whole head (`preprocess.head`): there are no lesion masks. Scaling and
 selection of features are fitted on the training images of a fold.

@@ -36,7 +36,7 @@ def read(kind: type, values, where: str):
     found = {}
     for name, hint in hints.items():
         value = values[name]
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             value = read(hint, value, f"{where}.{name}")
         elif get_origin(hint) is tuple and isinstance(value, list):
             value = tuple(value)

@@ -1,7 +1,8 @@
 """What a ladder says of its generators: what they looked at, what they copied, which fits of
 folders are not there."""
 
-from jaxbrain.reports.drawing import markdown, markdown_table, percent, points
+from jaxbrain.reports.drawing import percent, points
+from jaxbrain.reports.page import Block, Heading, Text, new_table
 
 _MOST = 5
 
@@ -56,27 +57,31 @@ def lines(results: dict) -> list[str]:
     return [*_copied(results), *_looked(results)]
 
 
-def page(results: dict) -> list[str]:
-    """The parts of `report.md` on generators; none without any."""
-    parts = []
-    if found := lines(results):
-        parts += ["## Findings on generators", *(f"- {markdown(text)}" for text in found)]
-    if results.get("copying"):
-        header = ["generator", "fits for", "labels", "fits", "synthetic", "copies of training"]
-        rows = [
-            [
-                *(str(one[n]) for n in ("generator", "protocol", "labels", "fits", "synthetic")),
-                f"{one['of_training']} ({percent(one['of_training'] / one['synthetic'])} %)",
-                f"{one['of_others']} of {one['judged']}" if one["judged"] else "-",
-            ]
-            for one in results["copying"]
-            if one["synthetic"]
-        ]
-        parts += [
-            "## What synthetic images copy",
-            markdown_table([*header, "copies of test images alone"], rows),
+def page(results: dict) -> list[Block]:
+    """What synthetic images copy; nothing without any."""
+    if not results.get("copying"):
+        return []
+    threshold = results["audit"].get("threshold", 0.98)
+    return [
+        Heading("What synthetic images copy"),
+        new_table("Copies among synthetic images", _copying(results), "copying"),
+        Text(
             "A copy: a synthetic image, as it is or mirrored, whose thumbnail correlates with a "
-            f"real one's at {results['audit'].get('threshold', 0.98):g} or more. The last column: "
-            "copies of test images that the fit was not given, which copy no training image.",
+            f"real one's at {threshold:g} or more. The last column: copies of test images that "
+            "the fit was not given, which copy no training image."
+        ),
+    ]
+
+
+def _copying(results: dict) -> tuple[list[str], list[list[str]]]:
+    header = ["generator", "fits for", "labels", "fits", "synthetic", "copies of training"]
+    rows = [
+        [
+            *(str(one[n]) for n in ("generator", "protocol", "labels", "fits", "synthetic")),
+            f"{one['of_training']} ({percent(one['of_training'] / one['synthetic'])} %)",
+            f"{one['of_others']} of {one['judged']}" if one["judged"] else "-",
         ]
-    return parts
+        for one in results["copying"]
+        if one["synthetic"]
+    ]
+    return [*header, "copies of test images alone"], rows

@@ -1,7 +1,8 @@
 """What synthesis is worth, and what its filters left out: a part of the ladder's page."""
 
-from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import accuracy, markdown, markdown_table, number, percent, points
+from jaxbrain.reports import terminal
+from jaxbrain.reports.drawing import accuracy, number, p_value, percent, points
+from jaxbrain.reports.page import Block, Heading, Prose, Text, new_table
 
 TITLE = "What synthesis is worth"
 # Below it a difference is called more than chance.
@@ -45,7 +46,7 @@ def finding(results: dict) -> str:
         )
     named = [
         f"{row['classifier']} + {row['generator']} {points(row['difference'])} points "
-        f"({_interval(row)}; p {number(row['corrected_t_p_holm'], 3)})"
+        f"({_interval(row)}; p {p_value(row['corrected_t_p_holm'])})"
         for row in helps
     ]
     return (
@@ -67,7 +68,7 @@ def table(results: dict) -> tuple[list[str], list[list[str]]]:
             accuracy(cells.get((row["protocol"], name, row["classifier"])))
             for name in (row["generator"], row["against"])
         )
-        p = (number(row.get(name), 3) for name in ("corrected_t_p", "corrected_t_p_holm"))
+        p = (p_value(row.get(name)) for name in ("corrected_t_p", "corrected_t_p_holm"))
         names = row["protocol"], row["classifier"], row["generator"]
         rows.append(
             [*names, own, _against(row), other, points(row["difference"]), _interval(row), *p]
@@ -101,20 +102,27 @@ def filled(results: dict) -> list[str]:
     ]
 
 
-def section(results: dict) -> list[str]:
-    """Of `report.md`; nothing where no generator stands beside real images alone."""
-    parts = []
+def section(results: dict) -> list[Block]:
+    """Of a report; nothing where no generator stands beside real images alone."""
+    blocks = []
     if results.get("worth"):
-        text = markdown(finding(results))
-        parts += [f"## {TITLE}", *([text] if text else []), markdown_table(*table(results)), _READ]
+        text = finding(results)
+        blocks += [Heading(TITLE), *([Text(text)] if text else [])]
+        blocks += [new_table("Accuracy, % (95 % interval)", table(results), "worth"), Prose(_READ)]
     if results.get("filtered"):
-        parts += ["## Near-copies left out", markdown_table(*_filters(results))]
-        parts += map(markdown, filled(results))
-    return parts
+        blocks += [Heading("Near-copies left out")]
+        blocks += [new_table("What filters left out", _filters(results), "filters")]
+        blocks += map(Text, filled(results))
+    return blocks
 
 
 def show(console, results: dict) -> None:
     """Print the table and the finding."""
     if results.get("worth"):
-        console.print(drawing.new_table(f"{TITLE}: accuracy, %", *table(results)))
-    drawing.say(console, *filled(results), *filter(None, [finding(results)]))
+        header, rows = table(results)
+        # Accuracies stand in the ladder.
+        chosen = [i for i, name in enumerate(header) if "accuracy" not in name]
+        header, *rows = ([row[i] for i in chosen] for row in (header, *rows))
+        terminal.table(console, f"{TITLE}, points of accuracy", header, rows, keys=3)
+    terminal.summary(console, [("copies", text) for text in terminal.some(filled(results))])
+    terminal.summary(console, [("synthesis", finding(results))])

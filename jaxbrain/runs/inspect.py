@@ -12,7 +12,7 @@ from jaxbrain.data.folder import Scan, scan
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.reports import drawing
+from jaxbrain.reports import sheets
 from jaxbrain.scoring import intervals
 from jaxbrain.types import Dataset
 
@@ -86,7 +86,7 @@ def inspect(
     found |= _looked_at(result.data, result.records, duplicate_threshold)
     if sheet is not None:
         try:
-            contact_sheet(Path(sheet), result.data, result.records.class_names)
+            contact_sheet(Path(sheet), result.data, result.records)
         except (OSError, ValueError) as error:
             raise ConfigError(f"sheet {sheet}: cannot be written: {error}") from error
     if result.bad:
@@ -230,17 +230,18 @@ def _metadata(records: Records, label: np.ndarray, group: np.ndarray) -> dict | 
     return {"accuracy": right / len(label), "majority": majority}
 
 
-def contact_sheet(path: Path, data: Dataset, class_names: tuple[str, ...]) -> None:
-    """Images of each class in rows, evenly chosen."""
+def contact_sheet(path: Path, data: Dataset, records: Records) -> None:
+    """Images of each class in rows, evenly chosen, each over the name of its file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for k, name in enumerate(class_names):
+    rows, captions = [], []
+    for k, name in enumerate(records.class_names):
         own = np.flatnonzero(data.label == k)
         chosen = own[np.linspace(0, len(own) - 1, min(len(own), 4 * _SHEET_COLUMNS)).astype(int)]
         for start in range(0, len(chosen), _SHEET_COLUMNS):
-            text = "" if start else shown(name)[:12]
-            rows.append((text, data.image[chosen[start : start + _SHEET_COLUMNS]]))
-    drawing.sheet(path, rows)
+            some = chosen[start : start + _SHEET_COLUMNS]
+            rows.append(("" if start else shown(name), data.image[some]))
+            captions.append([shown(Path(records.path[i]).name) for i in some])
+    sheets.sheet(path, rows, captions)
 
 
 def _search(one: dict) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxbrain import config
+from jaxbrain.audit import explain
 from jaxbrain.config import Config
 from jaxbrain.data import options_of, phantom, unlabelled
 from jaxbrain.data.collect import Options
@@ -160,6 +162,36 @@ class Run:
             p = streamed.predict(self.network, state, Dataset(filled, unused, unused))
             found.append(p[: len(some)])
         return np.concatenate(found)
+
+    def explain(self, images, target=None) -> dict[str, np.ndarray]:
+        """Maps of what the classifier's answers rest on: name -> [N, S, S] float32, S the
+        classifier's size.
+
+        "grad_cam" in [0, 1], "occlusion" in [-1, 1] and, of a network that folds an image with its
+        mirror image, "difference" in [0, 1]: `audit.explain` says what they are. They are hints,
+        and no segmentation.
+
+        Args:
+            images: as for `predict`.
+            target: [N] int, the class that each map speaks of; None for the class that an image
+                is called.
+
+        Raises:
+            ConfigError, DataError: as `predict`.
+        """
+        state, cfg, image = self.require_classifier(), self.network, self.images(images)
+        if target is None:
+            target = self.probabilities(state, image).argmax(axis=1)
+        target = np.asarray(target, np.int32)
+        found = {
+            "grad_cam": explain.grad_cam(cfg, state, image, target),
+            "occlusion": explain.occlusion(
+                functools.partial(self.probabilities, state), image, target
+            ),
+        }
+        if explain.folds(cfg):
+            found["difference"] = explain.difference(cfg, state, image)
+        return found
 
     def sample(self, label, key: jax.Array | int) -> np.ndarray:
         """Synthetic images of some labels: [N, S, S, 1] uint8, S the GAN's size.

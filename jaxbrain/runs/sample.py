@@ -111,7 +111,11 @@ def read_about(run: Path) -> dict:
     try:
         found = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{run}: holds no {CONFIG}: expected the directory of a run") from error
+        found = f"holds no {CONFIG}" if run.is_dir() else "does not exist"
+        raise DataError(
+            f"{run}: {found}: expected the directory of a run, the --workdir of jaxbrain train_gan "
+            "or paper"
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{run / CONFIG}: cannot be read: {error}") from error
     if not isinstance(found, dict):

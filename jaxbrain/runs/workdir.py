@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import math
 import os
@@ -103,7 +104,8 @@ def opened(
             _compare(path, settings, images, say)
         else:
             files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
-            about = {"command": command, "commit": environment.commit(), "floats": _floats()}
+            about = {"command": command} | environment.code()
+            about |= {"started": _now(), "floats": _floats()}
             about |= {"source": source} if source else {}
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
@@ -214,6 +216,10 @@ def _status(path: Path, stop: Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def _floats() -> dict:
     """What the last bits of numbers depend on."""
     found = environment.environment()
@@ -250,8 +256,11 @@ def _compare(path: Path, settings: dict, images: list[list], say) -> None:
     floats = json.loads(json.dumps(_floats()))
     for where, old, new in differences(saved.get("floats"), floats, ""):
         say(f"note   {where.strip('.')} is {new!r}, was {old!r}: last digits may differ")
-    if saved.get("commit") != (now := environment.commit()):
-        say(f"note   the code is of commit {now}, was {saved.get('commit')}: numbers may differ")
+    for name, now in environment.code().items():
+        # Runs of earlier versions hold no version.
+        if (old := saved.get(name, now)) != now:
+            word = "version" if name == "jaxbrain" else name
+            say(f"note   the code is of {word} {now}, was {old}: numbers may differ")
 
 
 def _other_images(path: Path, images: list[list]) -> list[str]:

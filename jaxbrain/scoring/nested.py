@@ -79,7 +79,7 @@ def choices(
                 )
             if judged:
                 # The first of equal ones.
-                best = max(judged, key=judged.get)
+                best = max(judged, key=lambda name: judged[name])
                 found.append(_choice(labels, seed, fold, best, judged))
     return found
 
@@ -135,7 +135,9 @@ def unlike(outer: dict[Key, Answers], chosen_name: str, chosen: list[dict]) -> l
         for name in (chosen_name, choice["arm"]):
             one = outer.get(("P3", "none", name, choice["labels"]))
             rows = _tests(one).get(wanted) if one else None
-            pair.append(None if rows is None else (one.name[rows].tolist(), one.p[rows].tolist()))
+            pair.append(
+                None if not one or rows is None else (one.name[rows].tolist(), one.p[rows].tolist())
+            )
         if pair[0] is None or pair[0] != pair[1]:
             place = f"{choice['labels']} labels, seed {wanted[0]}, fold {wanted[1]}"
             lines.append(
@@ -229,7 +231,7 @@ def _effect(rows: list[dict], nested: dict | None, draws: dict, name: str) -> di
         for row in rows
         if nested and row["outer"] and row["outer"]["num_tests"] == nested["num_tests"]
     ]
-    if not whole:
+    if not nested or not whole:
         return {"naive": None, "selection_effect": None}
     best = max(whole, key=lambda row: row["outer"]["accuracy"])
     interval = intervals.percentiles(draws[best["name"]] - draws[name])

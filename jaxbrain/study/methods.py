@@ -18,7 +18,7 @@ training images for a classifier (`finish` takes the test images, and no key).
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -45,6 +45,12 @@ class Streamed(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Method:
     """What generators and classifiers have in common: see the module."""
+
+    if TYPE_CHECKING:
+        # Fields of both, which are not first here.
+        name: str
+        mapped: bool
+        sees: str
 
     _: dataclasses.KW_ONLY
     steps: Callable[[Config, int], int] | None = None

@@ -22,7 +22,7 @@ CNN_LSTM = (*TABLE1, "cnn_lstm_both", "cnn_lstm_bidirectional", "cnn_lstm_mirror
 def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
     """Synthetic images at the classifier's size: label [M] int32 -> [M, S, S, 1] uint8.
 
-    Drawn at the GAN's size and enlarged by bicubic interpolation (README.md). They are
+    Drawn at the GAN's size and enlarged by bicubic interpolation (docs/paper.md). They are
     rounded to bytes as real images are, so that depth does not tell them apart, and drawn
     `gan.batch_size` at a time, in bounded memory. The n-th image of a class is the same
     however many are drawn. The key is consumed.
