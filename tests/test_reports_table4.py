@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from parsed import EVIL, written
 from PIL import Image
 from rich.console import Console
 
@@ -52,6 +53,12 @@ def test_rows(results):
     console = Console(file=io.StringIO(), width=220)
     report.show(console, results)
     assert "my_$method" in console.file.getvalue()
+
+
+def test_names_are_text(results, tmp_path):
+    results["rows"][1]["name"] = EVIL
+    results["left_out"] = [{"name": EVIL, "why": EVIL}]
+    written(tmp_path, report.page(results), EVIL)
 
 
 def test_picture(results, tmp_path):

@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxbrain.commands import common
-from jaxbrain.runs import inspect
+from jaxbrain.reports import inspect as report
+from jaxbrain.runs import inspect, pages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +41,15 @@ def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     found = inspect.inspect(options.data, **how | {"sheet": sheet})
     if found["counts"]:
         found["sheet"] = str(sheet)
+        # Beside a sheet of a folder of its own, not among a user's files.
+        if options.sheet is None:
+            pages.write(sheet.parent, report.page(found, sheet.name))
     if options.json:
         print(json.dumps(found, indent=2))
     else:
         print(*inspect.lines(found), sep="\n")
         if found["counts"]:
             print(f"sheet  {sheet}")
+        if found["counts"] and options.sheet is None:
+            print(f"report {sheet.parent / pages.HTML}")
     sys.exit(found["status"])
