@@ -59,8 +59,9 @@ def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
     switches = _switches(Arguments) | _switches(common.Hardware)
     free, flags, takes = [], [], False
     for word in arguments:
+        if word in ("--run", "--images"):
+            continue
         if takes or word.startswith("-"):
-            # --run and --images may be spelled out; --images then takes all that follows.
             takes = not takes and word.replace("_", "-") not in switches and "=" not in word
             flags.append(word)
         else:

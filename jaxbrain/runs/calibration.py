@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.data import splits
@@ -169,15 +170,15 @@ def _trainer(run: Run, log: Log, stop: Stop) -> Callable:
     def train(data, fold: int, folds: int):
         if not streamed.fits(data):
             raise DataError("the training images do not fit on the device beside a training")
-        data = jax.tree.map(jax.numpy.asarray, data)
-        key, weight = jax.random.fold_in(root, fold), jax.numpy.ones(len(data.label))
+        data = jax.tree.map(jnp.asarray, data)
+        key, weight = jax.random.fold_in(root, fold), jnp.ones(len(data.label))
         total = own["steps"](run.cfg, len(data.label))
         state, done, began = start(run.cfg, data, weight, key), 0, time.perf_counter()
         log.progress("calibration: compiling", report=False)
         while done < total:
             done = min(total, done + max(1, total // _CALLS))
             state, _ = jax.block_until_ready(
-                advance(run.cfg, data, weight, key, state, jax.numpy.int32(done))
+                advance(run.cfg, data, weight, key, state, jnp.int32(done))
             )
             left = (time.perf_counter() - began) * (total / done - 1)
             text = f"calibration {fold + 1}/{folds}: {done}/{total} updates, {left:.0f} s left"
