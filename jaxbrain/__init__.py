@@ -19,7 +19,18 @@ if TYPE_CHECKING:
         DivergedError,
         JaxbrainError,
     )
-    from jaxbrain.runs import ablations, checkpoint, ladder, paper, sample, search, table4
+    from jaxbrain.runs import (
+        ablations,
+        checkpoint,
+        compare,
+        export,
+        ladder,
+        paper,
+        predict,
+        sample,
+        search,
+        table4,
+    )
     from jaxbrain.runs.loaded import load_run
     from jaxbrain.scoring import intervals, metrics
     from jaxbrain.study import methods, protocols
@@ -39,10 +50,10 @@ if TYPE_CHECKING:
 # else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
 _MODULES = (
     "audit baselines config data errors nn reports runs scoring training types data.phantom "
-    "runs.ablations runs.checkpoint runs.ladder runs.paper runs.sample runs.search "
-    "runs.table4 scoring.intervals scoring.metrics study study.methods study.protocols "
-    "training.classifier training.devices training.gan training.lanes training.loops "
-    "training.losses training.optim training.streamed"
+    "runs.ablations runs.checkpoint runs.compare runs.export runs.ladder runs.paper runs.predict "
+    "runs.sample runs.search runs.table4 scoring.intervals scoring.metrics study study.methods "
+    "study.protocols training.classifier training.devices training.gan training.lanes "
+    "training.loops training.losses training.optim training.streamed"
 ).split()
 _NAMES = {
     "config": "Config",
@@ -71,8 +82,10 @@ __all__ = [
     "ablations",
     "checkpoint",
     "classifier",
+    "compare",
     "config",
     "devices",
+    "export",
     "gan",
     "intervals",
     "ladder",
@@ -87,6 +100,7 @@ __all__ = [
     "optim",
     "paper",
     "phantom",
+    "predict",
     "protocols",
     "sample",
     "search",

@@ -96,7 +96,7 @@ def test_a_project_with_experiments_of_its_own(tmp_path, environment):
 
 
 def test_every_verb_has_a_module_and_a_file_in_the_checkout():
-    shared = set("common flags hardware help mistakes parsing process telling".split())
+    shared = set("common flags hardware help mistakes onward parsing process telling".split())
     for folder, others in (("jaxbrain/commands", shared), ("experiments", set())):
         found = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} - others
         assert found == set(commands.VERBS)

@@ -15,9 +15,6 @@ from jaxbrain import commands
 from jaxbrain.commands import common
 from jaxbrain.errors import ConfigError
 
-# Verbs that the pages name and that are not here yet.
-LATER = {"compare", "export"}
-
 MARKDOWN = [
     *PAGES,
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", ".github/SECURITY.md")),
@@ -94,10 +91,9 @@ def test_commands_are_ones_that_we_have():
     found = {one: path for path in [*MARKDOWN, *notebooks] for one in commands_of(path)}
     assert len(found) > 40
     for (verb, flags), path in found.items():
-        assert verb in {*commands.VERBS, *LATER}, f"{path}: {verb}"
-        if verb in commands.VERBS and "--help" not in flags:
+        assert verb in commands.VERBS, f"{path}: {verb}"
+        if "--help" not in flags:
             check(verb, flags)
-    assert not LATER & {*commands.VERBS}
 
 
 def test_a_command_that_is_wrong_is_found():

@@ -42,6 +42,7 @@ LAZY = {
     "pydicom",
     "nibabel",
     "h5py",
+    "tensorboardX",
 }
 
 

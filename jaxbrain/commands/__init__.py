@@ -18,6 +18,8 @@ VERBS = {
     "predict": "what a finished run says of new images, and what that rests on",
     "sample": "synthetic images from a GAN of a run",
     "audit": "what a generator draws, and what it copies: of a run, or of folders",
+    "compare": "finished runs side by side, with paired tests where their folds match",
+    "export": "a run's networks as a folder that needs no jaxbrain, with model and data cards",
 }
 
 

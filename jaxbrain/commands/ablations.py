@@ -9,7 +9,7 @@ training a GAN, in a fraction of the time.
 import dataclasses
 from typing import Literal
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.config import StudyConfig
 
 
@@ -39,5 +39,8 @@ def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
     cfg, data, records, workdir = options.inputs("ablations")
     watched = options.watched(prog, arguments)
     watched |= {"options": study, "generator": options.generator}
-    ablations.ablations(cfg, data, records, workdir, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        ablations.ablations(cfg, data, records, workdir, **watched)
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")
+    onward.say(onward.after_study(prog, workdir, part="readings"))
+    onward.say(onward.after_study(prog, workdir, part="doses"))

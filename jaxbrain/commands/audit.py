@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.config import AuditConfig
 from jaxbrain.errors import ConfigError
 
@@ -79,6 +79,7 @@ class Arguments:
 
 def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
     command = shlex.join([*prog.split(), *arguments])
+    typed = list(arguments)
     if arguments and not arguments[0].startswith("-"):
         # As a positional argument it would take the values of flags that are not known.
         arguments = ["--run", *arguments]
@@ -101,4 +102,6 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         workdir = options.workdir or common.new_workdir("audit")
     how = {"options": options.study, "command": command, "fresh": options.fresh}
     how["figures"] = options.figures
-    audit.audit(found, workdir, **how)
+    with onward.going_on(prog, typed, workdir):
+        audit.audit(found, workdir, **how)
+    onward.say(onward.after_study(prog, workdir, "audit"))

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,28 @@ class Arguments:
     patients: Literal["auto", "ignore"] = "auto"  # ignore leaves ids of patients out
 
 
+# How the flags are called where more than reading is done.
+_ELSEWHERE = {
+    "positive": "positive",
+    "group_by": "group_by",
+    "patients": "patients",
+    "frames": "data.frames",
+    "brain_fraction": "data.brain_fraction",
+    "duplicate_threshold": "data.duplicate_threshold",
+}
+
+
+def _changed(options: Arguments) -> dict:
+    """Flags that say how images are read, where they are not as they are by themselves."""
+    default = Arguments(data="")
+    pairs = ((there, name) for name, there in _ELSEWHERE.items())
+    return {
+        there: value
+        for there, name in pairs
+        if (value := getattr(options, name)) != getattr(default, name)
+    }
+
+
 def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     default = Arguments(data=tyro.MISSING)
     options = common.parse(Arguments, arguments, default=default, prog=prog)
@@ -48,4 +70,6 @@ def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
         print(*inspect.lines(found), sep="\n")
         if found["counts"]:
             print(f"sheet  {sheet}")
+        if not found["error"]:
+            onward.say(onward.after_inspect(prog, options.data, _changed(options)))
     sys.exit(found["status"])

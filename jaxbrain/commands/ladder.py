@@ -19,7 +19,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.config import StudyConfig
 from jaxbrain.errors import ConfigError
 
@@ -54,4 +54,7 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     watched = options.watched(prog, arguments) | {"shard": options.shard}
     cfg, data, records, workdir = options.inputs("ladder")
     watched["external"] = options.other(data, records)
-    ladder.ladder(cfg, data, records, workdir, options=options.study, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        ladder.ladder(cfg, data, records, workdir, options=options.study, **watched)
+    if not options.shard:
+        onward.say(onward.after_study(prog, workdir))

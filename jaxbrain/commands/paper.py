@@ -7,7 +7,7 @@ configuration is a flag, such as --gan.steps 1000.
 
 import dataclasses
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +25,21 @@ class Arguments(common.Judged):
 def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
     options = common.parse_study(Arguments, arguments, prog, copies=False)
     from jaxbrain.runs import paper
+    from jaxbrain.training import devices
 
     options.hardware.start()
     cfg, data, records, workdir = options.inputs("paper")
-    paper.paper(
-        cfg,
-        data,
-        records,
-        workdir,
-        external=options.other(data, records),
-        num_seeds=options.seeds,
-        phantoms=options.data is None,
-        how=options.hardware.parallel,
-        **options.watched(prog, arguments),
-    )
+    with onward.going_on(prog, arguments, workdir):
+        paper.paper(
+            cfg,
+            data,
+            records,
+            workdir,
+            external=options.other(data, records),
+            num_seeds=options.seeds,
+            phantoms=options.data is None,
+            how=options.hardware.parallel,
+            **options.watched(prog, arguments),
+        )
+    if devices.first_process():
+        onward.say(onward.after_paper(prog, arguments, workdir, options.data))

@@ -24,7 +24,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.config import SearchConfig
 from jaxbrain.errors import ConfigError
 
@@ -55,4 +55,8 @@ def main(arguments: list[str], prog: str = "jaxbrain search") -> None:
         raise ConfigError("shard: expected with --workdir, where all shares meet")
     options.hardware.start(options.study.mapping)
     watched = options.watched(prog, arguments) | {"shard": options.shard}
-    search.search(*options.inputs("search"), arms=arms, options=options.study, **watched)
+    *given, workdir = options.inputs("search")
+    with onward.going_on(prog, arguments, workdir):
+        search.search(*given, workdir, arms=arms, options=options.study, **watched)
+    if not options.shard:
+        onward.say(onward.after_study(prog, workdir, "search"))

@@ -13,7 +13,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 from jaxbrain.config import StudyConfig
 
 
@@ -63,5 +63,7 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     )
     cfg, data, records, workdir = options.inputs("table4")
     watched = options.watched(prog, arguments) | {"external": options.other(data, records)}
-    table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
     print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")
+    onward.say(onward.after_study(prog, workdir, part="study"))

@@ -11,7 +11,7 @@ from it, `jaxbrain audit RUN` judges it. Without --data phantoms with planted co
 import dataclasses
 from typing import Literal
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,14 @@ def main(arguments: list[str], prog: str = "jaxbrain train_gan") -> None:
     from jaxbrain.runs import train_gan
 
     options.hardware.start(options.mapping)
-    train_gan.train_gan(
-        *options.inputs("train_gan"),
-        held_out=options.held_out,
-        num_seeds=options.seeds,
-        mapping=options.mapping,
-        **options.watched(prog, arguments),
-    )
+    *given, workdir = options.inputs("train_gan")
+    with onward.going_on(prog, arguments, workdir):
+        train_gan.train_gan(
+            *given,
+            workdir,
+            held_out=options.held_out,
+            num_seeds=options.seeds,
+            mapping=options.mapping,
+            **options.watched(prog, arguments),
+        )
+    onward.say(onward.after_gan(prog, workdir))

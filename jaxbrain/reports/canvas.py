@@ -1,8 +1,5 @@
 """Figures: their colours, their size, and how they become files."""
 
-import os
-from pathlib import Path
-
 FORMATS = "png", "pdf", "svg"
 # Of Okabe and Ito (2008): told apart by the colour-blind too. Yellow, too light for lines, is
 # left out.
@@ -27,20 +24,15 @@ def new_figure(width: float, height: float, columns: int = 1, rows: int = 1):
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
-def save(figure, path: Path, formats: tuple[str, ...] = ()) -> None:
-    """Write a figure as PNG, and beside it in other formats: the same figure gives the same
-    bytes. What is there is replaced when all is written.
+def write(figure, file, kind: str) -> None:
+    """Write a figure into an open binary file: the same figure gives the same bytes.
 
-    path: of the PNG. formats: of `FORMATS`; png need not be named.
+    kind: of `FORMATS`.
     """
     import matplotlib
 
     with matplotlib.rc_context(_SETTINGS):
-        for kind in dict.fromkeys(("png", *formats)):
-            target = path.with_suffix(f".{kind}")
-            temporary = target.with_name(f"{target.name}.tmp")
-            figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
-            os.replace(temporary, target)
+        figure.savefig(file, format=kind, metadata=_METADATA[kind])
 
 
 def style(number: int) -> dict:

@@ -133,3 +133,36 @@ def roc_figure(curves: dict[str, dict], positive: str):
     axis.grid(alpha=0.3)
     canvas.legend_below(figure, axis, columns=1)
     return figure
+
+
+def reliability_figure(halves: dict[str, dict]):
+    """`reliability.png`: how often answers are right, by how sure they are, before any
+    calibration; and how many answers there are of each.
+
+    halves: name of a part -> bins (low, high, count, confidence, accuracy: [B] each), ece (in
+    [0, 1]), n.
+    """
+    figure, (upper, lower) = canvas.new_figure(5.0, 6.2, 1, 2)
+    for turn, (name, found) in enumerate(halves.items()):
+        bins, style = found["bins"], canvas.style(turn)
+        held = np.asarray(bins.count) > 0
+        text = f"{name}: calibration error {found['ece']:.3f}, n = {found['n']}"
+        how = style | {"ls": ("-", "--")[turn % 2], "label": text}
+        upper.plot(100 * bins.confidence[held], 100 * bins.accuracy[held], **how)
+        width = (bins.high - bins.low) / (1 + len(halves))
+        lower.bar(
+            100 * (bins.low + (turn + 0.75) * width), bins.count, 100 * width, color=style["color"]
+        )
+    upper.plot([0, 100], [0, 100], color="0.6", lw=1, ls=":", label="as sure as right")
+    least = 100 * min(found["bins"].low[found["bins"].count > 0].min() for found in halves.values())
+    for axis in (upper, lower):
+        axis.set_xlim(least, 101)
+        axis.grid(alpha=0.3)
+        axis.set_axisbelow(True)
+    upper.set(ylim=(-2, 102), ylabel="right, % of the answers")
+    upper.set_title("Reliability under P0, as the classifier answers", fontsize=10)
+    lower.set_xlabel("probability of the class that is called, %")
+    lower.set_ylabel("answers")
+    lower.yaxis.get_major_locator().set_params(integer=True)
+    canvas.legend_below(figure, upper, columns=1)
+    return figure

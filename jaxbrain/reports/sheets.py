@@ -1,6 +1,5 @@
 """Sheets: images in labelled rows, as one PNG."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ def sheet(
     """Write images in labelled rows.
 
     Args:
-        path: of the PNG; what is there is replaced when all is written.
+        path: of the PNG.
         rows: (text, [N, S, S, 1] uint8) each, of one S; a line break in a text begins a line.
             Small images are enlarged by a whole factor, to 96 pixels or more.
         captions: a name for each image of each row, written under it, shortened in the middle
@@ -49,9 +48,7 @@ def sheet(
             if captions:
                 name = _fitting(captions[r][c], small, side)
                 draw.text((left, top + side + 2), name, fill=60, font=small, anchor="la")
-    temporary = path.with_name(f"{path.name}.tmp")
-    canvas.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    canvas.save(path)
 
 
 def _fitting(text: str, font, width: int) -> str:

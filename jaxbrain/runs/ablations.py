@@ -15,8 +15,8 @@ from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import ablations as report
-from jaxbrain.reports import canvas, ladder_figures
-from jaxbrain.runs import files, pages
+from jaxbrain.reports import ladder_figures
+from jaxbrain.runs import figures, files, pages
 from jaxbrain.runs.ladder import cell_of, ladder
 from jaxbrain.study import folders
 from jaxbrain.study.names import NONE, base
@@ -156,7 +156,7 @@ def ablations(
     results["rows"] = [said for study, row in rows if (said := _read(study, row))]
     files.write_json(workdir / "ablations.json", results)
     formats = how.get("figures", ())
-    canvas.save(ladder_figures.ablation_picture(results), workdir / "ablations.png", formats)
+    figures.save(ladder_figures.ablation_picture(results), workdir / "ablations.png", formats)
     report.show(how.get("console") or Console(), results)
     pages.write(workdir, report.page(results), run=workdir / "readings")
     return results

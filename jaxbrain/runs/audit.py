@@ -13,9 +13,8 @@ from jaxbrain.audit import features, generative, membership, privacy, shadows, s
 from jaxbrain.config.studies import TOP_FEATURES, AuditConfig
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import audit as report
-from jaxbrain.reports import canvas
 from jaxbrain.runs import environment, files, pages
-from jaxbrain.runs.figures import to_open
+from jaxbrain.runs.figures import save, to_open
 from jaxbrain.runs.ladder import recomputed
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.material import HELD_OUT, SETS, SYNTHETIC, Material
@@ -275,7 +274,7 @@ def _write(path: Path, results: dict, material: Material, images, details, figur
     near = material.training.image[details["nearest"]]
     report.pairs(path / "pairs.png", material.synthetic.image, near, details["distance"])
     distances = {SYNTHETIC: details["distance"], HELD_OUT: details["held_out"]}
-    canvas.save(report.curves(results, distances), path / "curves.png", figures)
+    save(report.curves(results, distances), path / "curves.png", figures)
     pages.write(path, report.page(results))
 
 

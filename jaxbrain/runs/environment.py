@@ -29,6 +29,24 @@ def environment() -> dict:
     }
 
 
+def device_lines(dtype: str, count: int = 1) -> list[str]:
+    """What a run trains on, for its console; on a CPU alone how to get a GPU.
+
+    dtype: of its computations; count: of the devices that it trains on.
+    """
+    import jax
+
+    found, cache = jax.devices(), jax.config.jax_compilation_cache_dir
+    lines = [
+        f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
+        f"jax {jax.__version__}  {dtype}  trains on {count}  cache {cache or 'off'}"
+    ]
+    # Who named the platform knows.
+    if jax.default_backend() == "cpu" and not jax.config.jax_platforms:
+        lines.append('note   no accelerator is used: with an NVIDIA GPU, pip install "jax[cuda13]"')
+    return lines
+
+
 def version() -> str:
     """jaxbrain's own version: of the source tree that runs, else of the installed package, else
     "unknown"."""

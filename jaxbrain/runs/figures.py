@@ -6,12 +6,23 @@ from pathlib import Path
 
 from jaxbrain.reports import canvas
 from jaxbrain.reports.progress import progress_figure
+from jaxbrain.runs.files import whole
 from jaxbrain.runs.log import Log
 from jaxbrain.training import devices
 
 # Seconds between two figures, the share of a run's time that they may take, and what the first
 # one takes with its imports.
 _EVERY, _SHARE, _FIRST = 20.0, 0.02, 1.5
+
+
+def save(figure, path: Path, formats: tuple[str, ...] = ()) -> None:
+    """Write a figure as PNG, and beside it in other formats under the same name.
+
+    path: of the PNG. formats: of png, pdf and svg; png need not be named.
+    """
+    for kind in dict.fromkeys(("png", *formats)):
+        with whole(path.with_suffix(f".{kind}"), "wb") as file:
+            canvas.write(figure, file, kind)
 
 
 class Curves:
@@ -44,7 +55,7 @@ class Curves:
         path = self.log.workdir / "progress.png"
         try:
             if figure is not None:
-                canvas.save(figure, path, self.formats)
+                save(figure, path, self.formats)
         except OSError as error:
             self.log.line(f"warning {path}: cannot be written: {error.strerror}")
         self.drawn_at = time.monotonic()

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxbrain.runs.files import write_text
+from jaxbrain.runs.board import Board
+from jaxbrain.runs.files import write_csv, write_text
 from jaxbrain.runs.screen import Bar, Clock, Screen, ticking
 
 # Off a terminal, a line of progress at least so often; of what is waited for too.
@@ -36,13 +37,28 @@ class Log:
         self._said = time.monotonic()
         # Until it was said where the run goes on.
         self.goes_on = False
+        self.board: Board | None = None
         self._read()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error) -> None:
+        if self.board is not None:
+            self.board.close()
+        # For a spreadsheet; a full disk costs no more than this.
+        if events := self.events:
+            names = list(dict.fromkeys(name for event in events for name in event))
+            with contextlib.suppress(OSError):
+                rows = [[event.get(name, "") for name in names] for event in events]
+                write_csv(self.workdir / "metrics.csv", names, rows)
         self.text.close()
+
+    def show_on(self, board: Board) -> None:
+        """Write every event to TensorBoard's files too, from the first on."""
+        self.board = board
+        for event in self.events:
+            board.event(event)
 
     def _read(self) -> None:
         """The events there are; a line that a killed process left half written, and all
@@ -75,11 +91,15 @@ class Log:
         it may say more, or have lost some."""
         if self.of(lane) != events:
             self._reports[lane] = list(events)
+            if self.board is not None:
+                self.board.again(lane, events)
             write_text(self.path, "".join(json.dumps(event) + "\n" for event in self.events))
 
     def event(self, event: dict) -> None:
         """A row of `metrics.jsonl`, on the disk at once."""
         self._reports.setdefault(event["lane"], []).append(event)
+        if self.board is not None:
+            self.board.event(event)
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event) + "\n")
@@ -125,7 +145,7 @@ class Log:
 
         say: say at once what is waited for.
         """
-        clock = Clock(text)
+        clock = Clock(text, time.monotonic)
 
         def tick() -> None:
             # Of two that wait one is enough.

@@ -396,5 +396,5 @@ def refusing_memory(training: Training):
             raise
         raise ConfigError(
             f"{training.kind}.batch_size is {size}: the device has not the memory for it "
-            f"({first}): try {max(1, size // 2)}"
+            f"({first}): try --{training.kind}.batch-size {max(1, size // 2)}"
         ) from error

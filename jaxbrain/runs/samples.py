@@ -68,12 +68,11 @@ class Samples:
 
     def _references(self, real: np.ndarray, label: np.ndarray) -> dict[str, float]:
         """Of real images what is told of samples: their spread, the distance of two halves of
-        them, half of each class in each, and their distance to held-out images."""
+        them, and their distance to held-out images."""
         found = {"real_spread": watching.spread(real, label)}
         order = np.argsort(label, kind="stable")
-        halves = [watching.features(real[np.sort(order[start::2])]) for start in (0, 1)]
-        if min(map(len, halves)) > 1:
-            found["real_frechet"] = generative.frechet(*halves)
+        if (halves := watching.between_halves(real, label)) is not None:
+            found["frechet_halves"] = halves
         if self.held_out is not None and len(real) >= generative.LEAST:
             # As many as are judged of samples: a kernel distance costs their square.
             chosen = np.linspace(0, len(real) - 1, min(len(real), _JUDGED * len(self.names)))
@@ -111,6 +110,9 @@ class Samples:
             shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]
             path = self.path / "samples" / f"{self.folder(lane, '')}_{file_name(name, k)}.png"
             sheets.sheet(path, shown)
+            if self.log.board is not None:
+                event = {"lane": lane.name, "seed": lane.seed, "training": "gan"}
+                self.log.board.sheet(path, event | {"step": max(rows)})
 
     def _read(self, path: Path, step: int) -> dict[int, np.ndarray]:
         """The rows of an earlier process, before a step."""

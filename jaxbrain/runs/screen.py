@@ -84,14 +84,14 @@ class Screen:
         if self.works and self._live is None:
             how = {"refresh_per_second": _RATE, "transient": True}
             self._live = Live(console=self.console, get_renderable=self.render, **how)
-            self._live.start()
+            self._live.start(refresh=True)
         try:
             yield
         finally:
-            self.items.remove(item)
-            if not self.items and self._live is not None:
+            if self.items == [item] and self._live is not None:
                 self._live.stop()
                 self._live = None
+            self.items.remove(item)
 
 
 @contextlib.contextmanager

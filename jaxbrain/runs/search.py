@@ -17,16 +17,15 @@ from jaxbrain.config import Config
 from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
-from jaxbrain.reports import canvas
 from jaxbrain.reports import search as report
 from jaxbrain.runs import figures, files, pages
 from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
+from jaxbrain.runs.settings import study_settings
 from jaxbrain.runs.study import (
     Session,
     planned,
     predictions,
     session,
-    study_settings,
     write_predictions,
 )
 from jaxbrain.scoring import nested as scoring
@@ -175,10 +174,10 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "search.json", results)
-    canvas.save(report.picture(results), path / "search.png", opened.figures)
+    figures.save(report.picture(results), path / "search.png", opened.figures)
     pages.write(path, report.page(results))
     report.show(console, results)
-    write_seconds(opened, "search", started)
+    write_seconds(opened, started)
     for text in figures.to_open(path, "search.png"):
         opened.log.line(text)
 

@@ -1,7 +1,6 @@
 """A study in a work directory: begun or gone on with, watched, saved; every run's way to it."""
 
 import contextlib
-import dataclasses
 import functools
 import itertools
 import json
@@ -14,23 +13,22 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxbrain.baselines import weights
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates, patients
 from jaxbrain.data.external import External, Row
 from jaxbrain.data.records import Records, joined
 from jaxbrain.errors import ConfigError, DataError, DivergedError
 from jaxbrain.runs import files, loop, own_methods
+from jaxbrain.runs.board import Board
 from jaxbrain.runs.figures import Curves
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.parts import Parts, file_of
 from jaxbrain.runs.samples import KID, Samples
 from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
-from jaxbrain.study import folders
 from jaxbrain.study.cells import Cell, Fit
 from jaxbrain.study.names import parted
-from jaxbrain.study.protocols import EXTERNAL, StudyConfig
+from jaxbrain.study.protocols import EXTERNAL
 from jaxbrain.study.study import Prediction, Study
 from jaxbrain.study.training import Lane
 from jaxbrain.types import Dataset
@@ -117,6 +115,7 @@ def session(
     by_seed: bool = False,
     shard: str = "",
     figures: tuple[str, ...] = ("png",),
+    tensorboard: bool = False,
 ) -> Iterator[Session]:
     """Open the directory of a study.
 
@@ -135,6 +134,7 @@ def session(
         shard: "I/N": the I-th of N shares of the cells alone, in a directory of its own in
             `workdir`; without it the parts of all shares there count as this run's.
         figures: formats beside PNG that figures are written in: pdf, svg.
+        tensorboard: write TensorBoard's files too (`runs.board`).
 
     Raises:
         ConfigError: if the directory is of another run (naming what differs) or in use.
@@ -171,6 +171,8 @@ def session(
         opened(place, kind, settings, images, **how) as directory,
         Log(directory.path, console) as log,
     ):
+        if tensorboard:
+            log.show_on(Board(directory.path, _board_folder if by_seed else _lane_folder))
         num_cells = len({cell.name for cell in study.cells})
         parts = Parts(directory.path, log, directory.stop, num_cells, others)
         curves = Curves(log, figures, lambda event: not for_external(event["lane"]))
@@ -192,29 +194,6 @@ def parsed_shard(text: str) -> tuple[int, int]:
     if not 1 <= number <= of:
         raise ConfigError(f"shard is {text!r}: expected I/N, the I-th of N, such as 1/4")
     return number - 1, of
-
-
-def with_classes(cfg: Config, names: tuple[str, ...]) -> Config:
-    """`cfg` with the number of classes that were found.
-
-    Raises:
-        ConfigError: if it asks for another number, other than the default of two.
-    """
-    if cfg.data.num_classes not in (2, len(names)):
-        raise ConfigError(
-            f"data.num_classes is {cfg.data.num_classes}: expected {len(names)}, the number "
-            f"of classes found ({', '.join(names)})"
-        )
-    return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
-
-
-def study_settings(cfg: Config, options: StudyConfig) -> dict:
-    """What must be the same to go on with a study."""
-    found = {"config": files.settings(cfg), "study": files.settings(options)}
-    # By what the file holds, wherever it lies.
-    found["study"]["weights"] = weights.digest(options.weights) if options.weights else ""
-    found["study"]["generators"] = list(map(folders.own_name, options.generators))
-    return found
 
 
 def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterator[Prediction]:
@@ -288,6 +267,15 @@ def for_external(lane: str) -> bool:
     """Whether a training is for P4, by its name: seeds have one of each kind for it too."""
     first, scope, *_ = lane.split("/")
     return EXTERNAL == first or scope == "whole"
+
+
+def _lane_folder(event: dict) -> str:
+    return file_of(event["lane"])
+
+
+def _board_folder(event: dict) -> str:
+    part = "_external" if for_external(event["lane"]) else ""
+    return f"seed{event['seed']}{part}/{event['training']}"
 
 
 def _say_resumed(session: Session) -> None:

@@ -212,7 +212,7 @@ def _search(labels, arms, name, found, answers, cells, inner, draws, ratio) -> d
                 "against": scores.compared(answers[name], answers[arm], ratio) if pair else None,
             }
         )
-    _adjust([row["against"] for row in rows if row["against"]])
+    scores.adjust([row["against"] for row in rows if row["against"]])
     best = [one["inner_accuracy"][one["arm"]] for one in found]
     return {
         "labels": labels,
@@ -222,14 +222,6 @@ def _search(labels, arms, name, found, answers, cells, inner, draws, ratio) -> d
         "inner_of_chosen": float(np.mean(best)) if best else None,
         **_effect(rows, cells.get(name), draws, name),
     }
-
-
-def _adjust(rows: list[dict]) -> None:
-    """p values of the corrected t, adjusted over the arms by Holm."""
-    tested = [row for row in rows if row["corrected_t_p"] is not None]
-    adjusted = intervals.holm([row["corrected_t_p"] for row in tested])
-    for row, value in zip(tested, adjusted, strict=True):
-        row["corrected_t_p_holm"] = value
 
 
 def _effect(rows: list[dict], nested: dict | None, draws: dict, name: str) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxbrain.errors import DataError
 from jaxbrain.quoted import PAPER_ACCURACY
-from jaxbrain.scoring import metrics, roc, scores
+from jaxbrain.scoring import calibration, metrics, roc, scores
 
 
 def results(predictions: Path, images: Path, extra: dict[int, dict] | None = None) -> dict:
@@ -81,6 +81,32 @@ def curves(predictions: Path, images: Path) -> dict[str, dict]:
                 "mean": roc.mean_points(own),
                 "auroc": [float(curve.auroc()[0]) for curve in own],
             }
+    return found
+
+
+def reliability(predictions: Path, images: Path) -> dict[str, dict]:
+    """What probabilities were worth under P0, answers of all seeds together, for
+    `reliability.png`.
+
+    Returns:
+        "real half" and "synthetic half", where there is one -> bins
+        (`calibration.reliability`); ece: the mean over seeds of the expected calibration error,
+        in [0, 1]; n: answers.
+
+    Raises:
+        DataError: as `results`.
+    """
+    (one,) = _only(scores.read(predictions, scores.read_groups(images)), predictions).values()
+    found = {}
+    for name, part in (("real half", one.group >= 0), ("synthetic half", one.group < 0)):
+        if part.any():
+            errors = [
+                calibration.ece(one.p[mine], one.label[mine])
+                for seed in np.unique(one.seed[part])
+                for mine in (part & (one.seed == seed),)
+            ]
+            bins = calibration.reliability(one.p[part], one.label[part])
+            found[name] = {"bins": bins, "ece": float(np.mean(errors)), "n": int(part.sum())}
     return found
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxbrain.errors import DataError
-from jaxbrain.scoring import intervals, metrics
+from jaxbrain.scoring import alarms, intervals, metrics
 
 COLUMNS = tuple("protocol generator classifier labels seed fold id origin twin label".split())
 # What one step down the ladder is worth: the leak, the cell it is in, the cell without.
@@ -95,6 +95,13 @@ def read(path: Path, groups: dict[str, int]) -> dict[Key, Answers]:
     return {
         cell: Answers(*map(np.asarray, zip(*values, strict=True))) for cell, values in rows.items()
     }
+
+
+def _class_names(path: Path) -> list[str]:
+    """The classes by the columns of `predictions.csv`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        columns = next(csv.reader(file), [])
+    return [name.removeprefix("p_") for name in columns if name.startswith("p_")]
 
 
 def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key, tuple]:
@@ -282,12 +289,13 @@ def _comparisons(answers: dict, other_view: set, test_over_train: float) -> list
         found = _paired(clean[one], clean[two], test_over_train)
         if found:
             rows.append({"first": list(one), "second": list(two)} | found)
-    _adjust(rows)
+    adjust(rows)
     return rows
 
 
-def _adjust(rows: list[dict]) -> None:
-    """Add Holm's p values to the rows that were tested."""
+def adjust(rows: list[dict]) -> None:
+    """Add `corrected_t_p_holm`, p values adjusted over these rows, to those that were tested
+    (whose `corrected_t_p` is not None)."""
     tested = [row for row in rows if row["corrected_t_p"] is not None]
     adjusted = intervals.holm([row["corrected_t_p"] for row in tested])
     for row, value in zip(tested, adjusted, strict=True):
@@ -315,7 +323,7 @@ def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float)
                         names = {"generator": generator, "classifier": classifier}
                         own.append({"protocol": protocol} | names | {"against": other} | found)
                         own[-1] |= gap
-        _adjust(own)
+        adjust(own)
         rows += own
     return rows
 
@@ -323,7 +331,8 @@ def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float)
 def scores(
     predictions: Path, images: Path, test_over_train: float, other_view=(), modes=None
 ) -> dict:
-    """The numbers of a ladder: its cells, what each leak is worth, paired comparisons.
+    """The numbers of a ladder: its cells, what each leak is worth, paired comparisons, and where
+    there are any the warnings of `alarms.of_cell`.
 
     A cell may lack seeds or folds (trainings that diverged): what is compared is compared
     over those that both sides have.
@@ -350,6 +359,14 @@ def scores(
         "leaks": _leaks(answers, draws, other_view),
         "comparisons": _comparisons(answers, other_view, test_over_train),
     }
+    names = _class_names(predictions)
+    warned = [
+        text
+        for cell, one in zip(rows, answers.values(), strict=True)
+        for text in alarms.of_cell(cell, one.p, one.label, names)
+    ]
+    if warned:
+        found["warnings"] = warned
     if modes is not None:
         found["worth"] = _worth(answers, draws, other_view, modes, test_over_train)
     return found

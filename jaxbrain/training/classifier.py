@@ -141,11 +141,11 @@ def features(
 ) -> Array:
     """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
     [B, ...] as the reading has it (`CNN.features`)."""
-    cnn, net = _networks(cfg, networks).cnn, _predicting(state, "cnn")
+    cnn, net = _networks(cfg, networks).cnn, predicting(state, "cnn")
     return modules.predict(cnn, net, normalise(cfg, state, image), method="features")
 
 
-def _predicting(state: ClassifierState, name: str) -> NetState:
+def predicting(state: ClassifierState, name: str) -> NetState:
     """A network as it predicts: with its averages where there are any."""
     net = getattr(state, name)
     return net._replace(**state.average[name]) if state.average else net
@@ -383,12 +383,12 @@ def logits(
     """Logits [B, K] float32 of image [B, S, S, C] float32 in [-1, 1], in its place."""
     nets, count = _networks(cfg, networks), image.shape[0]
     if cfg.classifier.mode == "cnn":
-        found = modules.predict(nets.cnn, _predicting(state, "cnn"), normalise(cfg, state, image))
+        found = modules.predict(nets.cnn, predicting(state, "cnn"), normalise(cfg, state, image))
         return _require_logits(cfg, "cnn", found, count)
     read = features(cfg, state, image, networks)
     if cfg.hybrid.standardise:
         read = _standardise(state, read)
-    found = modules.predict(nets.hybrid, _predicting(state, "hybrid"), read)
+    found = modules.predict(nets.hybrid, predicting(state, "hybrid"), read)
     return _require_logits(cfg, "hybrid", found, count)
 
 
