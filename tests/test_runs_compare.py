@@ -136,7 +136,7 @@ def test_other_folds_and_other_images_have_no_p(tmp_path):
     assert why[1:] == [images, images]
     page = (tmp_path / "out" / "comparison.md").read_text()
     assert "runs 1 and 3: not compared: other images: of 12 and 12" in page
-    assert "## Differences" not in page
+    assert "Differences" not in page and "\n- runs 1 and 2: not compared: other folds" not in page
     assert [row["note"] for row in rows(tmp_path / "out" / "pairs.csv")] == why
 
 
@@ -199,6 +199,7 @@ def test_what_is_printed_fits_and_what_is_written(tmp_path, capsys):
     tex = (tmp_path / "out" / "comparison.tex").read_text()
     assert r"cnn\_lstm\_bidirectional + cgan@filtered & 1" in tex
     assert tex.count(r"\toprule") == tex.count(r"\end{tabular}") == 3
+    assert "<h1>Runs side by side</h1>" in (tmp_path / "out" / "comparison.html").read_text()
     assert "P3, shuffled" in (tmp_path / "out" / "comparison.md").read_text()
     # An earlier comparison may be written again, other files are kept.
     entry.main([str(one), str(two), "--out", str(tmp_path / "out")])

@@ -3,7 +3,7 @@
 The accuracy, interval, AUROC and number of answers of each cell of runs of paper, ladder,
 table4, ablations or search. Where two runs were tested on the same images, seed by seed and
 fold by fold, their difference with the corrected resampled t test and Holm's adjustment;
-where they were not, why. Writes comparison.csv, comparison.md, comparison.tex and pairs.csv.
+where they were not, why. Writes comparison.csv, .md, .tex, .html and pairs.csv.
 
     jaxbrain compare runs/A runs/B
     jaxbrain compare runs/* --out comparison

@@ -1,7 +1,8 @@
 """The cards of an export: what a model is, what it was measured on, what its data were."""
 
 from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import markdown, markdown_table, number
+from jaxbrain.reports.drawing import number
+from jaxbrain.reports.page import escaped, markdown_table
 
 _NOTICE = "**For research. Not a medical device: no diagnosis, no decision about a patient.**"
 _P0_ALONE = (
@@ -91,9 +92,9 @@ def _head(about: dict) -> str:
 
 
 def _made(about: dict) -> str:
-    classes = ", ".join(markdown(name) for name in about["classes"])
+    classes = ", ".join(escaped(name) for name in about["classes"])
     positive = about["positive"]
-    known = f" (positive: {markdown(positive)})" if positive else ""
+    known = f" (positive: {escaped(positive)})" if positive else ""
     sizes = [f"{count:,} parameters of the {name}" for name, count in about["parts"].items()]
     versions = about["versions"]
     code = f"jaxbrain {versions['jaxbrain'] or 'of a source tree'}"
@@ -134,10 +135,10 @@ def _evaluation(about: dict) -> list[str]:
     if "classifier" in about["parts"] and not (_has(about, "P3") or _has(about, "P4")):
         parts.append(_P0_ALONE)
     if about["differences"]:
-        shown = "; ".join(markdown(text) for text in about["differences"])
+        shown = "; ".join(escaped(text) for text in about["differences"])
         parts.append(f"The evaluated run had other settings than this model: {shown}.")
     if about["gan"]:
-        parts.append("\n".join(f"- {markdown(text)}" for text in about["gan"]))
+        parts.append("\n".join(f"- {escaped(text)}" for text in about["gan"]))
     return [*parts, *about["check"]]
 
 
@@ -184,7 +185,7 @@ def data_card(about: dict) -> str:
         f"Source: {'phantoms, drawn by jaxbrain' if data['phantoms'] else 'a folder of images'}. "
         f"{data['distinct']} distinct pictures in {data['groups']} groups of near-duplicates.",
         markdown_table(["class", "images"], rows),
-        *map(markdown, data["used"]),
+        *map(escaped, data["used"]),
         "## How they are read",
         f"Grey levels in 0 to 255, upright; crop: {read['crop']}; to a square by: "
         f"{read['square']}; resized to {about['image_size']} pixels a side by an antialiased "

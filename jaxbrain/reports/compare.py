@@ -1,21 +1,11 @@
-"""Runs side by side, as a page, as LaTeX, as rows of a CSV file, and on a terminal."""
+"""Runs side by side, as a page, as rows of a CSV file, and on a terminal."""
 
-import textwrap
-
-from jaxbrain.reports import drawing
-from jaxbrain.reports.drawing import markdown, markdown_table, number, points
+from jaxbrain.reports import drawing, terminal
+from jaxbrain.reports.drawing import number, p_value, points
+from jaxbrain.reports.page import Heading, Page, Text, Warnings, new_table
 
 _CELL = "protocol", "generator", "classifier", "labels"
 _RUN = "name", "kind", "preset", "data", "seeds", "tests", "date", "commit", "path"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-} | {c: f"\\{c}" for c in "&%$#_{}"}
 _MEANING = (
     "Points are the first run's accuracy minus the second's, on the same test images of the seeds "
     "and folds that both have; the interval resamples groups of near-duplicates. p is of the "
@@ -96,16 +86,6 @@ def pairs_table(results: dict) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def p_value(value: float | None) -> str:
-    """With three digits, never as 0.
-
-    Example:
-        >>> p_value(0.03), p_value(1e-9), p_value(None)
-        ('0.030', '<0.001', '-')
-    """
-    return "<0.001" if value is not None and value < 0.0005 else number(value, 3)
-
-
 def reasons(results: dict) -> list[str]:
     """A sentence for all that has no p value, or lacks some tests."""
     found = []
@@ -174,83 +154,38 @@ def _or_empty(value):
     return "" if value is None else value
 
 
-def page(results: dict) -> str:
-    """`comparison.md`."""
-    parts = ["# Runs side by side", markdown_table(*runs_table(results))]
-    parts += ["## Accuracy, 95 % intervals", markdown_table(*cells_table(results))]
+def page(results: dict) -> Page:
+    """The comparison as a page."""
+    count = len(results["runs"])
+    blocks = [new_table("The runs", runs_table(results), "runs")]
+    blocks += [Heading("Accuracy"), new_table("95 % intervals", cells_table(results), "cells")]
     if results["pairs"]:
-        parts += ["## Differences on the same test images", markdown_table(*pairs_table(results))]
-    parts += [markdown(text) for text in reasons(results)]
-    return "\n\n".join([*parts, _MEANING]) + "\n"
-
-
-def latex(results: dict) -> str:
-    """`comparison.tex`: the tables, for a document that loads the package booktabs."""
-    parts = ["% needs \\usepackage{booktabs}", latex_table(*runs_table(results))]
-    parts.append(latex_table(*cells_table(results), right=(4, 5)))
-    if results["pairs"]:
-        parts.append(latex_table(*pairs_table(results), right=(3, 5, 6)))
-    parts += [f"% {' '.join(text.split())}" for text in reasons(results)]
-    return "\n\n".join(parts) + "\n"
-
-
-def latex_table(header, rows, right=()) -> str:
-    """A `tabular` of booktabs; every cell is shown as it stands.
-
-    right: numbers of the columns that are flush right.
-    """
-    places = "".join("r" if i in right else "l" for i in range(len(header)))
-    lines = [" & ".join(map(escaped, row)) + r" \\" for row in (header, *rows)]
-    head = [rf"\begin{{tabular}}{{{places}}}", r"\toprule", lines[0], r"\midrule"]
-    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}"])
-
-
-def escaped(text) -> str:
-    """Text as LaTeX prints it.
-
-    Example:
-        >>> escaped("95 % of a_b")
-        '95 \\\\% of a\\\\_b'
-    """
-    return "".join(_LATEX.get(c, c) for c in " ".join(str(text).split()))
+        table = new_table("The same test images", pairs_table(results), "pairs")
+        blocks += [Heading("Differences"), table]
+    blocks += [Warnings(tuple(reasons(results)), none="All pairs of runs are compared.")]
+    summary = f"{count} runs, {len(results['pairs'])} differences on the same test images."
+    return Page("Runs side by side", (summary,), (*blocks, Text(_MEANING)))
 
 
 def show(console, results: dict) -> None:
-    """Print the runs, their cells with true labels, the differences, and why there are none,
-    in 80 columns."""
+    """Print the runs, their cells with true labels, the differences, and why there are none."""
     for i, run in enumerate(results["runs"], start=1):
         preset = f"preset {run['preset']}  " if run["preset"] else ""
         seeds = f"{run['seeds']} seed{'s' * (run['seeds'] != 1)}"
-        about = f"{preset}{seeds}  {run['date']}  {run['commit'][:7]}"
-        drawing.say(console, f"run {i}  {run['kind']}  {about}", f"       {run['data']}")
-        drawing.say(console, f"       {run['path']}")
-    header, rows = cells_table(results, ("true",))
-    rows = [[row[0], _broken(row[1]), *row[2:]] for row in rows]
-    _print(console, "Accuracy, % (95 % interval)", header, rows, right=(4, 5))
+        about = f"{run['kind']}  {preset}{seeds}  {run['date']}  {run['commit'][:7]}"
+        terminal.summary(console, [(f"run {i}", about), ("", run["data"]), ("", run["path"])])
+    cells = cells_table(results, ("true",))
+    terminal.table(console, "Accuracy, % (95 % interval)", *cells, keys=3)
     if results["pairs"]:
-        _print(console, "Differences on the same test images", *_short_pairs(results), right=(3, 4))
-    drawing.say(console, *(line for text in reasons(results) for line in textwrap.wrap(text, 79)))
+        title = "Differences on the same test images"
+        terminal.table(console, title, *_short_pairs(results), keys=2)
+    terminal.summary(console, [("note", text) for text in reasons(results)])
 
 
 def _short_pairs(results: dict) -> tuple[list[str], list[list[str]]]:
-    """`pairs_table` for a terminal: two methods stand in two lines."""
+    """`pairs_table` for a terminal."""
     rows = [
-        [f"{runs}, {protocol}", _broken(names), f"{value} ({interval})", p, holm]
+        [f"{runs}, {protocol}", names, f"{value} ({interval})", p, holm]
         for protocol, runs, names, value, interval, p, holm, _ in pairs_table(results)[1]
     ]
     return ["runs", "method", "points (95 %)", "p", "Holm"], rows
-
-
-def _broken(name: str) -> str:
-    """The names of methods in lines of their own, and what is long before its generator."""
-    lines = name.replace(" - ", " -\n").splitlines()
-    return "\n".join(one if len(one) < 30 else one.replace(" + ", "\n+ ") for one in lines)
-
-
-def _print(console, title: str, header, rows, right) -> None:
-    from rich import box
-
-    table = drawing.new_table(title, header, rows, right)
-    # Without walls it fits.
-    table.box, table.padding = box.SIMPLE_HEAD, (0, 1, 0, 0)
-    console.print(table)

@@ -14,6 +14,9 @@ from typing import NamedTuple
 from jaxbrain.data.external import PREFIX
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.reports import compare as report
+from jaxbrain.reports import page as pages
+from jaxbrain.reports.html import html
+from jaxbrain.reports.latex import latex
 from jaxbrain.runs import files
 from jaxbrain.runs.workdir import CONFIG, IMAGES, STATUS
 from jaxbrain.scoring import compare as scoring
@@ -21,7 +24,7 @@ from jaxbrain.scoring import scores
 
 PREDICTIONS = "predictions.csv"
 # What a comparison writes; a folder that holds the first one may be written again.
-OUTPUTS = "comparison.csv", "comparison.md", "comparison.tex", "pairs.csv"
+OUTPUTS = "comparison.csv", "pairs.csv", "comparison.md", "comparison.tex", "comparison.html"
 # Runs that answer test images, and the file of their results.
 _RESULTS = {"paper": "results.json", "ladder": "ladder.json", "search": "search.json"}
 # Runs that hold studies in folders: the file that they write last, the folders.
@@ -44,7 +47,8 @@ class Finished(NamedTuple):
 def compare(
     runs: Sequence[str | Path], out: str | Path, *, every: bool = False, console=None
 ) -> dict[str, list[dict]]:
-    """Put finished runs side by side, and write `comparison.csv`, `.md`, `.tex`, `pairs.csv`.
+    """Put finished runs side by side, and write `comparison.csv`, `.md`, `.tex` and `.html`,
+    and `pairs.csv`.
 
     Args:
         runs: directories of two runs or more: of paper, ladder, table4, ablations (each of its
@@ -201,9 +205,9 @@ def _about(path: Path, kind: str, about: dict, results: dict, images: list) -> d
         "kind": kind,
         "preset": _preset(about),
         "data": f"{results['data']['source']}: {counts}",
-        "commit": about.get("commit") or "",
-        # When the run ended.
-        "date": ended.isoformat(" ", "minutes"),
+        "commit": about.get("commit") or about.get("version") or "",
+        # Older runs do not say when they began, but when they ended.
+        "date": about.get("started") or ended.isoformat(" ", "minutes"),
     }
 
 
@@ -250,11 +254,18 @@ def refuse_other_files(out: Path, own: str, what: str) -> None:
 
 
 def _write(out: Path, results: dict) -> None:
+    page = report.page(results)
+    texts = (
+        pages.markdown(page),
+        "\n".join(map(latex, pages.tables(page))),
+        html(page, out),
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name, text in zip(OUTPUTS[2:], texts, strict=True):
+            files.write_text(out / name, text)
+        files.write_csv(out / OUTPUTS[1], *report.pairs_csv(results))
+        # Last: a folder that holds it is a whole comparison.
         files.write_csv(out / OUTPUTS[0], *report.cells_csv(results))
-        files.write_csv(out / OUTPUTS[3], *report.pairs_csv(results))
-        files.write_text(out / OUTPUTS[1], report.page(results))
-        files.write_text(out / OUTPUTS[2], report.latex(results))
     except OSError as error:
         raise ConfigError(f"out {out}: cannot be written: {error.strerror}") from error
