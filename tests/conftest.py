@@ -126,11 +126,9 @@ def command(*arguments, workdir) -> str:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A finished run of two seeds (to be copied before it is changed), and its output."""
-    workdir, board = (
-        tmp_path_factory.mktemp("runs") / "run",
-        importlib.util.find_spec("tensorboardX"),
-    )
-    flags = ["--seeds", "2", "--save-every", "0", *(["--tensorboard"] if board else [])]
+    workdir, flags = tmp_path_factory.mktemp("runs") / "run", ["--seeds", "2", "--save-every", "0"]
+    if importlib.util.find_spec("tensorboardX"):
+        flags.append("--tensorboard")
     return workdir, command(*flags, workdir=workdir)
 
 
