@@ -125,9 +125,9 @@ def test_off_a_terminal_a_clock_is_a_line_now_and_then(tmp_path, monkeypatch):
     with Log(tmp_path, Console(file=out)) as log, log.waiting("prepares", say=False):
         with log.waiting("gan: compiling"):
             for now[0] in (10.0, 20.0, 20.5):
-                for tell, every in ticks:
+                for tell, _ in ticks:
                     tell()
-    assert every == 10
+    assert {every for _, every in ticks} == {10.0}
     assert out.getvalue().splitlines() == [
         "gan: compiling",
         "gan: compiling, 10 s",
