@@ -277,7 +277,8 @@ def test_the_entry_points(tmp_path, arms):
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert "selection effect" in done.stdout and done.stderr == ""
+    assert "selection effect" in done.stdout
+    assert done.stderr == "search  loads JAX\ndata   lists the copies among 24 images\n"
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     assert about["kind"] == "search"
     assert about["command"].startswith("python -m experiments.search --seeds 1")
