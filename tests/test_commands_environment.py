@@ -98,7 +98,8 @@ def test_a_project_with_experiments_of_its_own(tmp_path, environment):
 
 def test_every_verb_has_a_module_and_a_file_in_the_checkout():
     shared = set("common flags hardware help mistakes onward parsing process telling".split())
-    for folder, others in (("jaxbrain/commands", shared), ("experiments", set())):
+    examples = {"example_classifier", "example_generator"}
+    for folder, others in (("jaxbrain/commands", shared), ("experiments", examples)):
         found = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} - others
         assert found == set(commands.VERBS)
 
@@ -140,7 +141,7 @@ def test_the_command_is_kept_as_it_was_typed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/experiments/paper.py", *flags])
     runpy.run_path(str(ROOT / "experiments" / "paper.py"), run_name="__main__")
     assert kept == [
-        f"{prog} {shlex.join(flags)}"
+        f"{prog} {shlex.join(flags)} --preset tiny"
         for prog in ("jaxbrain paper", "python -m jaxbrain paper", "python -m experiments.paper")
     ]
     assert "--workdir 'a b'" in kept[0]
@@ -281,7 +282,7 @@ def test_names_that_a_terminal_cannot_show(encoding, healthy, tumour, terminal):
 
     def run():
         print("sağlıklı")
-        Console().print(report.confusion_table(np.eye(2, dtype=int), ("sağlıklı", "tümör")))
+        report.confusion_table(Console(), np.eye(2, dtype=int), ("sağlıklı", "tümör"))
         # A byte of a file's name that is no UTF-8.
         raise ConfigError("workdir /tümör/\udcff")
 

@@ -133,7 +133,7 @@ def test_the_report_of_a_search(tmp_path):
     written(tmp_path, page, EVIL)
     text = markdown(page).replace("\\", "")
     # No p is 0.
-    assert "| +1.0 | < .001 (0.500) |" in text and "0.000" not in text
+    assert "| +1.0 | <.001 (0.500) |" in text and "0.000" not in text
     assert "- Selection effect: **+5.0 points**, naive minus nested" in text
     assert {path.stem for path in (tmp_path / "tables").glob("*.csv")} == {
         "search",
