@@ -20,7 +20,7 @@ from jaxbrain.audit import modes as audit
 from jaxbrain.data import modes
 from jaxbrain.data.preprocess import to_uint8
 from jaxbrain.errors import ConfigError
-from jaxbrain.reports import drawing
+from jaxbrain.reports import sheets
 from jaxbrain.types import Dataset
 
 _BLOCK, _COLUMNS = 100, 12
@@ -111,7 +111,7 @@ def sheet(path: Path, rows: list) -> None:
             shown += [(f"{name} {text}", own[:_COLUMNS]), ("", own[_COLUMNS:])]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.sheet(path, shown)
+        sheets.sheet(path, shown)
     except (OSError, ValueError) as error:
         raise ConfigError(f"sheet {path}: cannot be written: {error}") from error
     print(f"wrote {path}")

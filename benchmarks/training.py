@@ -30,6 +30,7 @@ class Options(common.Output):
     gan_steps: int = 0  # 0: the preset's
     images: int = 100  # phantoms per class
     peer: Literal["none", "torch"] = "none"
+    peer_modes: tuple[str, ...] = ()  # of PyTorch; none takes all that the device has
     p0: bool = False  # the whole paper too
     rounds: int = 3
 
@@ -103,7 +104,7 @@ def measure(cfg: config.Config, name: str, options: Options) -> dict:
         from benchmarks import peer_torch
 
         device = peer_torch.device()
-        for mode in peer_torch.modes(device):
+        for mode in options.peer_modes or peer_torch.modes(device):
             whole = peer_torch.classifier_training(cfg, ours.data, mode, device)
             whole(2)  # compiles
             functions[f"torch {mode}"] = lambda whole=whole: whole(ours.steps)

@@ -1,34 +1,68 @@
-"""A conditional GAN, a CNN-LSTM and the study that joins them, as pure functions."""
+"""A conditional GAN, a CNN-LSTM and the study that joins them, as pure functions.
+
+Every name is imported when it is first used: `import jaxbrain` alone imports nothing else.
+"""
 
 import importlib
+from typing import TYPE_CHECKING
 
-from jaxbrain import config, study
-from jaxbrain.config import Config
-from jaxbrain.data import Records, load_data, load_folder, phantom
-from jaxbrain.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DivergedError,
-    JaxbrainError,
-)
-from jaxbrain.scoring import intervals, metrics
-from jaxbrain.study import methods, protocols
-from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
-from jaxbrain.training.loops import train_classifier, train_gan
-from jaxbrain.types import (
-    Batch,
-    ClassifierState,
-    Counts,
-    Dataset,
-    GANState,
-    History,
-    NetState,
-)
+if TYPE_CHECKING:
+    __version__: str
 
-# Whole runs bring checkpoints and figures with them: imported where they are used. Two more have
-# names that stand for something else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
-_RUNS = "ablations", "checkpoint", "ladder", "paper", "sample", "search", "table4"
+    from jaxbrain import config, study
+    from jaxbrain.config import Config
+    from jaxbrain.data import Records, load_data, load_folder, phantom
+    from jaxbrain.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        JaxbrainError,
+    )
+    from jaxbrain.runs import (
+        ablations,
+        checkpoint,
+        compare,
+        export,
+        ladder,
+        paper,
+        predict,
+        sample,
+        search,
+        table4,
+    )
+    from jaxbrain.runs.loaded import load_run
+    from jaxbrain.scoring import intervals, metrics
+    from jaxbrain.study import methods, protocols
+    from jaxbrain.training import classifier, devices, gan, lanes, loops, losses, optim, streamed
+    from jaxbrain.training.loops import train_classifier, train_gan
+    from jaxbrain.types import (
+        Batch,
+        ClassifierState,
+        Counts,
+        Dataset,
+        GANState,
+        History,
+        NetState,
+    )
+
+# The modules among them; what stands in a module. Two modules have names that stand for something
+# else here: `jaxbrain.runs.train_gan` and `jaxbrain.runs.audit`.
+_MODULES = (
+    "audit baselines config data errors nn reports runs scoring training types data.phantom "
+    "runs.ablations runs.checkpoint runs.compare runs.export runs.ladder runs.paper runs.predict "
+    "runs.sample runs.search runs.table4 scoring.intervals scoring.metrics study study.methods "
+    "study.protocols training.classifier training.devices training.gan training.lanes "
+    "training.loops training.losses training.optim training.streamed"
+).split()
+_NAMES = {
+    "config": "Config",
+    "data": "Records load_data load_folder",
+    "errors": "CheckpointError ConfigError DataError DivergedError JaxbrainError",
+    "runs.loaded": "load_run",
+    "training.loops": "train_classifier train_gan",
+    "types": "Batch ClassifierState Counts Dataset GANState History NetState",
+}
 
 __all__ = [
     "Batch",
@@ -48,14 +82,17 @@ __all__ = [
     "ablations",
     "checkpoint",
     "classifier",
+    "compare",
     "config",
     "devices",
+    "export",
     "gan",
     "intervals",
     "ladder",
     "lanes",
     "load_data",
     "load_folder",
+    "load_run",
     "loops",
     "losses",
     "methods",
@@ -63,6 +100,7 @@ __all__ = [
     "optim",
     "paper",
     "phantom",
+    "predict",
     "protocols",
     "sample",
     "search",
@@ -75,6 +113,25 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    if name in _RUNS:
-        return importlib.import_module(f"jaxbrain.runs.{name}")
+    value = _found(name)
+    # Kept: it is asked for once, and what writes the API reference finds it.
+    globals()[name] = value
+    return value
+
+
+def _found(name: str):
+    if name == "__version__":
+        from jaxbrain.runs.environment import version
+
+        return version()
+    for module in _MODULES:
+        if module.rpartition(".")[2] == name:
+            return importlib.import_module(f"jaxbrain.{module}")
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(importlib.import_module(f"jaxbrain.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

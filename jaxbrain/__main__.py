@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import jaxbrain
 from jaxbrain import commands
 
 
@@ -11,7 +12,10 @@ def main() -> None:
     started_as_module = Path(sys.argv[0]).name == "__main__.py"
     prog = "python -m jaxbrain" if started_as_module else "jaxbrain"
     verb, *arguments = sys.argv[1:] or [""]
-    if verb in ("", "-h", "--help"):
+    if verb == "--version":
+        print(f"jaxbrain {jaxbrain.__version__}")
+        sys.exit(0)
+    if verb in ("", "-h", "--help", "--help-all"):
         print(commands.usage(prog), file=sys.stdout if verb else sys.stderr)
         sys.exit(0 if verb else 2)
     commands.run(verb, arguments, f"{prog} {verb}")

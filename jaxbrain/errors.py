@@ -1,8 +1,10 @@
 """The errors a user can cause. Entry points print the message and exit with 2, or with 3
 for a training that diverged."""
 
+import difflib
 import getpass
 import os
+from collections.abc import Iterable
 
 
 def user() -> str:
@@ -12,6 +14,19 @@ def user() -> str:
     # KeyError before Python 3.13; ImportError on Windows.
     except (OSError, KeyError, ImportError):
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def nearest(word: object, known: Iterable[object]) -> str:
+    """The end of a message: the known word that a typed one is nearly spelt like, if one is.
+
+    Example:
+        >>> nearest("ridg", ["cnn", "ridge"])
+        '; did you mean ridge?'
+        >>> nearest("x", ["cnn", "ridge"])
+        ''
+    """
+    near = difflib.get_close_matches(str(word), map(str, known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class JaxbrainError(ValueError):

@@ -1,4 +1,4 @@
-"""The paper's own figures, each with what it really was (README.md)."""
+"""The paper's own figures, each with what it really was (docs/methods.md, Table 4)."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ TABLE4 = {
     ),
 }
 
-# The readings of the paper's own method (README.md); others are ours.
+# The readings of the paper's own method (docs/paper.md); others are ours.
 _READINGS = "cnn_lstm_vector", "cnn_lstm_scalar", "cnn_lstm_rows"
 
 

@@ -4,14 +4,18 @@
 number of classes, `T` a number of training steps.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from jaxbrain.errors import DataError
 
-Array = jax.Array
+if TYPE_CHECKING:
+    # A host's array stands where a device's does: JAX takes either.
+    Array: TypeAlias = jax.Array | np.ndarray
+else:
+    Array = jax.Array
 Params = Any
 
 
@@ -41,9 +45,10 @@ def require_range(name: str, values: np.ndarray, num_classes: int | None = None)
 class Dataset(NamedTuple):
     """Images of one study, in memory, all of one size; `from_arrays` makes one.
 
-    image: [N, S, S, 1] uint8, grey levels 0 (black) to 255.
-    label: [N] int32 in [0, K); in two-class data 0 = normal, 1 = tumour.
-    group: [N] int32; images that must stay on one side of a split share a number.
+    Attributes:
+        image: [N, S, S, 1] uint8, grey levels 0 (black) to 255.
+        label: [N] int32 in [0, K); in two-class data 0 = normal, 1 = tumour.
+        group: [N] int32; images that must stay on one side of a split share a number.
     """
 
     image: Array
@@ -170,7 +175,7 @@ def _bytes(image: np.ndarray, value_range) -> np.ndarray:
             )
         return np.array(image, order="C").reshape(*shape[:3], 1)
     _refuse_values(image, ends)
-    low, high = ends
+    low, high = ends  # type: ignore[misc]  # refused above without
     # One by one: float64 of all images would need eight times their bytes.
     shares = ((one.astype(np.float64) - low) / (high - low) for one in image)
     levels = [np.rint(255.0 * share).clip(0, 255).astype(np.uint8) for share in shares]
@@ -227,10 +232,11 @@ def _numbers(name, values, count: int, kinds: str, num_classes=None) -> np.ndarr
 class Batch(NamedTuple):
     """One step's examples.
 
-    image: [B, S, S, C] float32 in [-1, 1] (for the second stage of a two-stage
-        training: the CNN's features).
-    label: [B] int32 in [0, K).
-    weight: [B] float32, at least 0; 0 marks a padded row that counts for nothing.
+    Attributes:
+        image: [B, S, S, C] float32 in [-1, 1] (for the second stage of a two-stage
+            training: the CNN's features).
+        label: [B] int32 in [0, K).
+        weight: [B] float32, at least 0; 0 marks a padded row that counts for nothing.
     """
 
     image: Array
@@ -250,12 +256,13 @@ class NetState(NamedTuple):
 class GANState(NamedTuple):
     """A conditional GAN while it is trained.
 
-    step: [] int32, finished updates.
-    generator, discriminator: their `NetState`s.
-    average: exponential moving average of the generator's params and batch_stats
-        (`{"params", "batch_stats"}`), or an empty dict where it is off.
-    codes: `training.codes.Codes` of the training images, or an empty dict where
-        `gan.anchor` is 0.
+    Attributes:
+        step: [] int32, finished updates.
+        generator, discriminator: their `NetState`s.
+        average: exponential moving average of the generator's params and batch_stats
+            (`{"params", "batch_stats"}`), or an empty dict where it is off.
+        codes: `training.codes.Codes` of the training images, or an empty dict where
+            `gan.anchor` is 0.
     """
 
     step: Array
@@ -268,14 +275,15 @@ class GANState(NamedTuple):
 class ClassifierState(NamedTuple):
     """The CNN-LSTM while it is trained.
 
-    step: [] int32, finished updates over all stages.
-    total_steps: [] int32, updates of one stage: the length of a learning-rate schedule.
-    cnn, hybrid: their `NetState`s.
-    image_mean: [S, S, 1] float32, subtracted from every image (zeros if unused).
-    feature_mean, feature_scale: statistics of the CNN's features on the training
-        images, used by the hybrid's input where `hybrid.standardise` is on.
-    average: {"cnn": .., "hybrid": ..}, the moving averages of their params and batch_stats,
-        which predict; empty where `classifier.average_half_life` is 0.
+    Attributes:
+        step: [] int32, finished updates over all stages.
+        total_steps: [] int32, updates of one stage: the length of a learning-rate schedule.
+        cnn, hybrid: their `NetState`s.
+        image_mean: [S, S, 1] float32, subtracted from every image (zeros if unused).
+        feature_mean, feature_scale: statistics of the CNN's features on the training
+            images, used by the hybrid's input where `hybrid.standardise` is on.
+        average: {"cnn": .., "hybrid": ..}, the moving averages of their params and batch_stats,
+            which predict; empty where `classifier.average_half_life` is 0.
     """
 
     step: Array
@@ -291,8 +299,9 @@ class ClassifierState(NamedTuple):
 class History(NamedTuple):
     """What every step reported, as sums over its examples.
 
-    metrics: name -> [T] float32, T the length of the whole training; NaN at steps
-        that this call did not run. `count` holds the sum of the weights: divide by it.
+    Attributes:
+        metrics: name -> [T] float32, T the length of the whole training; NaN at steps
+            that this call did not run. `count` holds the sum of the weights: divide by it.
     """
 
     metrics: dict[str, Array]
@@ -301,12 +310,13 @@ class History(NamedTuple):
 class Counts(NamedTuple):
     """Sums that leave the device; `metrics.summarise` takes the ratios.
 
-    confusion: [K, K] float32, weight of examples of true class (row) predicted as
-        class (column).
-    wins: [K] float32, over pairs of one example of class k and one of another, the
-        weight of those where the first has the larger probability of k (ties half).
-    pairs: [K] float32, the weight of all such pairs.
-    loss: [] float32, sum of cross-entropies in nats.
+    Attributes:
+        confusion: [K, K] float32, weight of examples of true class (row) predicted as
+            class (column).
+        wins: [K] float32, over pairs of one example of class k and one of another, the
+            weight of those where the first has the larger probability of k (ties half).
+        pairs: [K] float32, the weight of all such pairs.
+        loss: [] float32, sum of cross-entropies in nats.
     """
 
     confusion: Array

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import io
 import os
 import socket
@@ -127,7 +128,9 @@ def command(*arguments, workdir) -> str:
 def finished(tmp_path_factory):
     """A finished run of two seeds (to be copied before it is changed), and its output."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    return workdir, command("--seeds", "2", "--save-every", "0", workdir=workdir)
+    board = ["--tensorboard"] if importlib.util.find_spec("tensorboardX") else []
+    flags = ["--seeds", "2", "--save-every", "0", "--figures", "svg", *board]
+    return workdir, command(*flags, workdir=workdir)
 
 
 GAN = (
@@ -164,6 +167,25 @@ def said(path: Path):
 def of_numbers(text: str) -> list[str]:
     """The lines of a report that follow from its numbers."""
     return [line for _, line in pages.numbers(text)]
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """(tag, step, value) of every scalar in a folder of event files, in their order."""
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            # Length, its checksum, the event, its checksum.
+            size = int.from_bytes(content[:8], "little")
+            event = Event.FromString(content[12 : 12 + size])
+            content = content[16 + size :]
+            for value in event.summary.value:
+                kind = value.WhichOneof("value")
+                found.append((value.tag, event.step, value.simple_value if kind != "image" else -1))
+    return found
 
 
 def rows(path: Path):

@@ -21,11 +21,8 @@ def test_a_refusal_is_one_line_whatever_the_terminal(encoding):
     """tyro draws its box of other signs where standard output is not UTF-8."""
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     with contextlib.redirect_stdout(terminal), pytest.raises(ConfigError) as caught:
-        common.parse(common.Hardware, ["--parallel", "all"], default=common.Hardware())
-    assert str(caught.value) == (
-        "invalid choice 'all' for argument '--parallel'. Expected one of "
-        "('none', 'pmap', 'sharded')."
-    )
+        common.parse(common.Hardware, ["--devices", "-2"], default=common.Hardware())
+    assert str(caught.value) == "devices is -2: expected 0 or more"
 
 
 def test_the_trainings_of_a_study_are_spread_whole():

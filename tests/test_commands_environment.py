@@ -22,11 +22,13 @@ from rich.console import Console
 
 from jaxbrain import __main__ as program
 from jaxbrain import commands, errors
-from jaxbrain.commands import common, paper
+from jaxbrain.commands import common, hardware, paper, process
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import paper as report
 from jaxbrain.runs import environment as about
+from jaxbrain.runs import paper as runs_paper
 from jaxbrain.runs import workdir
+from jaxbrain.training import devices
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,13 +90,15 @@ def test_a_project_with_experiments_of_its_own(tmp_path, environment):
     )
     done = run("--cache", "off")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"error: JAX_PLATFORMS is 'gramophone': JAX cannot start it here")
-    assert done.stderr.count(b"\n") == 1
+    first, second, end = done.stderr.split(b"\n")
+    assert (first, end) == (b"paper  loads JAX", b"")
+    assert second.startswith(b"error: JAX_PLATFORMS is 'gramophone': JAX cannot start it here")
     assert {path.name for path in tmp_path.iterdir()} == {"experiments"}
 
 
 def test_every_verb_has_a_module_and_a_file_in_the_checkout():
-    for folder, others in (("jaxbrain/commands", {"common"}), ("experiments", set())):
+    shared = set("common flags hardware help mistakes onward parsing process telling".split())
+    for folder, others in (("jaxbrain/commands", shared), ("experiments", set())):
         found = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} - others
         assert found == set(commands.VERBS)
 
@@ -116,6 +120,8 @@ def test_the_verbs_are_listed(monkeypatch, capsys):
         assert f"  {verb:<11}{text}\n" in out
     assert start(monkeypatch, "-m") == 2
     assert capsys.readouterr() == ("", out.replace("jaxbrain VERB", "python -m jaxbrain VERB"))
+    assert start(monkeypatch, "--version") == 0
+    assert capsys.readouterr() == (f"jaxbrain {about.version()}\n", "")
     assert start(monkeypatch, "papr") == 2
     assert capsys.readouterr() == ("", "error: unknown verb papr: did you mean paper?\n")
     assert start(monkeypatch, "--seeds", "2") == 2
@@ -126,7 +132,7 @@ def test_the_verbs_are_listed(monkeypatch, capsys):
 
 def test_the_command_is_kept_as_it_was_typed(monkeypatch):
     kept = []
-    monkeypatch.setattr(paper.paper, "paper", lambda *_, command, **__: kept.append(command))
+    monkeypatch.setattr(runs_paper, "paper", lambda *_, command, **__: kept.append(command))
     flags = arguments(*SMALL, "--workdir", "a b")
     for argv in (["/bin/jaxbrain", "paper"], ["/lib/jaxbrain/__main__.py", "paper"]):
         monkeypatch.setattr(sys, "argv", [*argv, *flags])
@@ -177,15 +183,15 @@ def no_home(kind: str, tmp_path: Path, monkeypatch) -> str:
 def test_without_a_home_there_is_no_cache_and_one_note(kind, tmp_path, monkeypatch, capsys):
     reason = no_home(kind, tmp_path, monkeypatch)
     changed = {}
-    monkeypatch.setattr(common.jax.config, "update", changed.__setitem__)
+    monkeypatch.setattr(jax.config, "update", changed.__setitem__)
     caches = []
 
     def load(source, *, cache_folder, **_):
         caches.append(cache_folder)
         return None, None
 
-    monkeypatch.setattr(common, "load_data", load)
-    monkeypatch.setattr(paper.paper, "paper", lambda *_, **__: None)
+    monkeypatch.setattr("jaxbrain.data.load_data", load)
+    monkeypatch.setattr(runs_paper, "paper", lambda *_, **__: None)
     paper.main(["--data", "set"])
     assert capsys.readouterr().out == (
         f"note   no cache: ~/.cache/jaxbrain cannot be written ({reason}); "
@@ -201,13 +207,13 @@ def test_without_a_home_there_is_no_cache_and_one_note(kind, tmp_path, monkeypat
 def test_a_home_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / ".cache" / "jaxbrain"
-    assert common.Hardware().cache_folder() == (path, "")
+    assert hardware.Hardware().cache_folder() == (path, "")
     assert list(path.iterdir()) == []
-    common.Hardware(cache=Path("~/other")).cache_folder()
+    hardware.Hardware(cache=Path("~/other")).cache_folder()
     assert (tmp_path / "other").is_dir()
     changed = {}
-    monkeypatch.setattr(common.jax.config, "update", changed.__setitem__)
-    common.Hardware().start()
+    monkeypatch.setattr(jax.config, "update", changed.__setitem__)
+    hardware.Hardware().start()
     assert changed["jax_compilation_cache_dir"] == str(path)
     assert "MPLCONFIGDIR" not in os.environ
     got = common.parse(paper.Arguments, ["--workdir=~/run"], default=paper.Arguments())
@@ -223,17 +229,17 @@ def test_a_cache_that_was_named_must_be_written(tmp_path, monkeypatch):
     ):
         message = f"cache {path}: cannot be written: {reason}"
         with pytest.raises(ConfigError) as caught:
-            common.Hardware(cache=path).start()
+            hardware.Hardware(cache=path).start()
         assert str(caught.value) == message
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(path))
         with pytest.raises(ConfigError) as caught:
-            common.Hardware().start()
+            hardware.Hardware().start()
         assert str(caught.value) == message
     # It is there, and another user's.
     refused = PermissionError(13, "Permission denied")
     monkeypatch.setattr(tempfile, "TemporaryFile", mock.Mock(side_effect=refused))
     with pytest.raises(ConfigError, match="cache .*: cannot be written: Permission denied"):
-        common.Hardware(cache=tmp_path).cache_folder()
+        hardware.Hardware(cache=tmp_path).cache_folder()
 
 
 def test_a_home_of_nobody_is_refused():
@@ -280,7 +286,7 @@ def test_names_that_a_terminal_cannot_show(encoding, healthy, tumour, terminal):
         raise ConfigError("workdir /tümör/\udcff")
 
     with pytest.raises(SystemExit) as stop:
-        common.main(run)
+        process.main(run)
     assert stop.value.code == 2
     out, err = written()
     assert out.splitlines()[0] == healthy
@@ -328,9 +334,9 @@ def without(error: Exception, platforms: str | None):
     ],
 )
 def test_devices_that_are_not_there(error, platforms, message, monkeypatch, capsys):
-    monkeypatch.setattr(common, "jax", without(error, platforms))
+    monkeypatch.setitem(sys.modules, "jax", without(error, platforms))
     with pytest.raises(SystemExit) as stop:
-        common.main(common.start_devices)
+        process.main(hardware.start_devices)
     assert stop.value.code == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
 
@@ -340,15 +346,15 @@ def test_a_fault_of_ours_is_no_message():
         raise RuntimeError("Unable to initialize backend")
 
     with pytest.raises(RuntimeError, match="Unable to initialize"):
-        common.main(fault)
+        process.main(fault)
 
 
 def test_processes_meet_before_jax_looks_for_devices(monkeypatch):
     calls = mock.Mock()
-    monkeypatch.setattr(common.devices, "start", calls.meet)
-    monkeypatch.setattr(common, "start_devices", calls.devices)
+    monkeypatch.setattr(devices, "start", calls.meet)
+    monkeypatch.setattr(hardware, "start_devices", calls.devices)
     cache = Path(jax.config.jax_compilation_cache_dir)
-    common.Hardware(coordinator="a:1", num_processes=2, process_id=1, cache=cache).start()
+    hardware.Hardware(coordinator="a:1", num_processes=2, process_id=1, cache=cache).start()
     assert calls.mock_calls == [mock.call.meet("a:1", 2, 1), mock.call.devices()]
 
 
@@ -356,23 +362,24 @@ def test_flags_for_a_gpu_are_set_where_one_may_be_and_said(environment, monkeypa
     """A known flag is added to those of the user, of whom an own value stands."""
     flag = "--xla_gpu_graph_min_graph_size"
     installed = ["jax_plugins.xla_cuda13"]
-    monkeypatch.setattr(common, "_installed", lambda module: module in installed)
-    monkeypatch.setattr(common, "jax", SimpleNamespace(config=SimpleNamespace(jax_platforms=None)))
+    monkeypatch.setattr(hardware, "_installed", lambda module: module in installed)
+    without_gpu = SimpleNamespace(config=SimpleNamespace(jax_platforms=None))
+    monkeypatch.setitem(sys.modules, "jax", without_gpu)
     environment["XLA_FLAGS"] = "--xla_dump_to=x"
-    common._set_xla_flags()
+    hardware._set_xla_flags()
     assert environment["XLA_FLAGS"] == f"--xla_dump_to=x {flag}=1"
     assert capsys.readouterr().out == f"note   XLA_FLAGS {flag}=1 (--xla-flags off sets none)\n"
     environment["XLA_FLAGS"] = f"{flag}=7"
-    common._set_xla_flags()
+    hardware._set_xla_flags()
     del installed[0]
-    common._set_xla_flags()
+    hardware._set_xla_flags()
     assert environment["XLA_FLAGS"] == f"{flag}=7" and not capsys.readouterr().out
     # Of the processor alone none is set; XLA, which ends at flags it does not know, knows these.
     installed.append("jax_plugins.xla_cuda13")
     del environment["XLA_FLAGS"]
-    common.jax.config.jax_platforms = "cpu"
-    common._set_xla_flags()
+    without_gpu.config.jax_platforms = "cpu"
+    hardware._set_xla_flags()
     assert "XLA_FLAGS" not in environment
-    known = os.environ | {"XLA_FLAGS": " ".join(common._GPU_FLAGS), "JAX_PLATFORMS": "cpu"}
+    known = os.environ | {"XLA_FLAGS": " ".join(hardware._GPU_FLAGS), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", "import jax; print(jax.device_count())"]
     assert subprocess.run(command, env=known, capture_output=True, check=True).stdout

@@ -1,20 +1,24 @@
-"""What is written runs: the README's Python, and the examples of docstrings."""
+"""What is written runs: the Python of README and pages, and the examples of docstrings."""
 
 import dataclasses
 import doctest
 import importlib
 import pkgutil
 import re
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import small
+from PIL import Image
 
 import jaxbrain
 from jaxbrain import config
 
 ROOT = Path(jaxbrain.__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "jaxbrain" / "docs").glob("*.md"))]
 
 
 def modules() -> list[str]:
@@ -38,7 +42,8 @@ def test_no_example_is_left_out():
 
 
 def snippets() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    found = [re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES]
+    return [text for texts in found for text in texts]
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def tiny(monkeypatch):
 
 
 @pytest.mark.parametrize("text", snippets(), ids=lambda text: text.strip().splitlines()[-1][:40])
-def test_the_readme_runs(text, tiny, tmp_path, monkeypatch):
+def test_the_pages_run(text, tiny, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     text = text.replace("stop=100", "stop=2")
@@ -65,11 +70,16 @@ def test_the_readme_runs(text, tiny, tmp_path, monkeypatch):
         importlib.import_module(name[1])
         sys.modules.pop(name[1])
         return
+    if "runs/first" in text:
+        run, _ = request.getfixturevalue("finished")
+        shutil.copytree(run, tmp_path / "runs" / "first")
+        slope = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
+        Image.fromarray(slope).save(tmp_path / "slice.png")
     scope: dict = {}
-    exec(compile(text, "README.md", "exec"), scope)  # noqa: S102, the README is ours
+    exec(compile(text, "page", "exec"), scope)  # noqa: S102, the pages are ours
     for value, shape in re.findall(r"^(\w+) = .*# \[([\d, ]+)\]", text, re.MULTILINE):
         assert list(scope[value].shape) == [int(n) for n in shape.split(",")], value
 
 
-def test_the_readme_has_snippets():
-    assert len(snippets()) >= 4
+def test_the_pages_have_snippets():
+    assert len(snippets()) >= 5

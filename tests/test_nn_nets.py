@@ -20,6 +20,8 @@ from jaxbrain.nn.lstm import LSTM
 from jaxbrain.training import classifier, gan
 from jaxbrain.types import Batch
 
+pytestmark = pytest.mark.smoke
+
 
 def count(params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -156,7 +158,7 @@ def test_cnn_pools(cfg, key, pool):
 
 
 def test_paper_parameter_counts():
-    """Goldens by hand from the layers of README's table."""
+    """Goldens by hand from the layers of the paper's Table 1 and its widths (docs/paper.md)."""
     cfg = config.paper()
     state = jax.eval_shape(lambda: gan.init(cfg, jax.random.key(0)))
     generator = (

@@ -185,6 +185,24 @@ def test_a_tpu_takes_the_stock_convolutions(monkeypatch):
 
 
 @pytest.mark.slow
+def test_portable_forms_are_the_stock_ones_for_any_batch():
+    """In one program for all backends, with a batch whose size is not known."""
+    kernel, kernel_t, x = draw(5, (3, 3, 2, 4), (4, 4, 2, 3), (6, 8, 8, 2))
+
+    def net(x):
+        y = ops.in_parts(lambda y: ops.pool(ops.conv(y, kernel), "max", 3, 2), x)
+        return y.sum() + ops.conv_transpose(x, kernel_t, 2)
+
+    b, *_ = jax.export.symbolic_shape("b")
+    like = jax.ShapeDtypeStruct((b, 8, 8, 2), jnp.float32)
+    with ops.portable():
+        assert ops.backend() == "any"
+        program = jax.export.export(jax.jit(net), platforms=("cpu", "cuda", "tpu"))(like)
+    assert ops.backend() == "cpu"
+    assert "stablehlo.convolution" in program.mlir_module()
+    np.testing.assert_allclose(program.call(x), net(x), rtol=1e-5, atol=1e-5)
+
+
 def test_mapped_over_kernels_equals_one_by_one():
     """Values and gradients, also where only one operand is mapped."""
     x, kernels, other = draw(7, (2, 8, 8, 3), (4, 5, 5, 3, 9), (4, 5, 5, 9, 3))

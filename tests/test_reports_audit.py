@@ -1,8 +1,12 @@
 """An audit's texts and pictures from saved numbers alone, whatever they hold."""
 
+import io
+
 import numpy as np
+import pytest
 from parsed import EVIL, written
 from PIL import Image
+from rich.console import Console
 
 from jaxbrain.reports import audit as report
 from jaxbrain.reports.page import markdown
@@ -94,14 +98,32 @@ def test_pictures(tmp_path):
     report.pairs(tmp_path / "pairs.png", image, other, distance)
     drawn = opened(tmp_path / "pairs.png")
     # The nearest is the last, then its training image: cells of 3 x 32 pixels and 2 of gap.
-    cells = [drawn[2:98, 84 + c * 98 : 84 + c * 98 + 96] for c in range(8)]
+    margin = drawn.shape[1] - 8 * 98
+    cells = [drawn[2:98, margin + c * 98 : margin + c * 98 + 96] for c in range(8)]
     for cell, wanted in zip(cells, (image[8], other[8], image[7], other[7]), strict=False):
         assert (cell == np.kron(wanted[..., 0], np.ones((3, 3), np.uint8))).all()
     label = np.int32([0, 1] * 4 + [0])
     sets = {"synthetic": (image, label), "training": (other[label == 0], label[label == 0])}
     report.sheet(tmp_path / "sheet.png", sets, ("no", "yes"))
     # A set without images of a class has no row of it.
-    assert opened(tmp_path / "sheet.png").shape == (3 * 98 + 2, 84 + 5 * 98)
+    high, wide = opened(tmp_path / "sheet.png").shape
+    assert high == 3 * 98 + 2 and 40 < wide - 5 * 98 < 120
     found = {"synthetic": distance, "held-out": distance / 2}
-    report.curves(tmp_path / "curves.png", results(), found)
-    assert np.ptp(opened(tmp_path / "curves.png")) > 100
+    left, right = report.curves(results(), found).axes
+    assert left.lines[0].get_xydata().tolist() == [[0.0, 0.0], [0.5, 0.75], [1.0, 1.0]]
+    shown = [[one.get_text() for one in axis.get_legend().get_texts()] for axis in (left, right)]
+    assert shown[0][0] == "distance, AUROC 0.600 (0.400..0.800)"
+    assert shown[1] == ["synthetic", "held-out", "copied at or below"]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_end_of_an_audit_fits_the_terminal(width):
+    console = Console(file=io.StringIO(), width=width)
+    report.show(console, results())
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert text.startswith("run       images compared: 6 synthetic, 6 training, 6 held-out\n")
+    assert "warning   few <images>" in text
+    for words in ("0.125 (0.000..0.500)", "(0.250..0.750)", "12.0", "copied_fraction", "30 / 20"):
+        assert words in text, words
+    assert text.rstrip().splitlines()[-2].startswith("│")

@@ -1,24 +1,11 @@
-"""Tables, sheets and numbers show what they are given, whatever it holds."""
-
-import io
-
-import numpy as np
-from PIL import Image
-from rich.console import Console
+"""Numbers and Markdown show what they are given, whatever it holds."""
 
 from jaxbrain.reports import drawing, page
 
 
-def test_sheet_places_images(tmp_path):
-    image = np.zeros((2, 48, 48, 1), np.uint8)
-    image[1] = 200
-    drawing.sheet(tmp_path / "a.png", [("first", image), ("second", image[::-1])])
-    with Image.open(tmp_path / "a.png") as picture:
-        pixels = np.asarray(picture)
-    # A margin of 84, cells of 2 x 48 pixels and 2 of gap.
-    assert pixels.shape == (2 + 2 * 98, 84 + 2 * 98)
-    centres = pixels[[50, 148]][:, [84 + 48, 84 + 98 + 48]]
-    assert centres.tolist() == [[0, 200], [200, 0]]
+def test_no_p_value_is_0():
+    shown = [drawing.p_value(value) for value in (None, 0.0, 0.0004, 0.001, 0.0376, 1.0)]
+    assert shown == ["-", "<.001", "<.001", "0.001", "0.038", "1.000"]
 
 
 def test_percent():
@@ -37,16 +24,7 @@ def test_numbers():
 
 
 def test_names_stand_in_tables_as_they_are():
-    """Square brackets are no markup of rich, pipes no cells of Markdown."""
+    """Pipes are no cells of Markdown."""
     rows = [["[red]a[/red]", "x|y_z"]]
-    console = Console(file=io.StringIO(), width=80)
-    console.print(drawing.new_table("t", ("name", "[b]"), rows))
-    text = console.file.getvalue()
-    assert "[red]a[/red]" in text and "x|y_z" in text and "[b]" in text
     lines = page.markdown_table(("name", "[b]"), rows).splitlines()
     assert lines == ["| name | \\[b\\] |", "|---|---|", "| \\[red\\]a\\[/red\\] | x\\|y\\_z |"]
-
-
-def test_a_p_value_is_never_0():
-    shown = [drawing.p_value(p) for p in (0.0, 0.0009, 0.001, 0.0304, 1.0, None)]
-    assert shown == ["< .001", "< .001", "0.001", "0.030", "1.000", "-"]

@@ -10,7 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from jaxbrain.reports import ladder as report
+from jaxbrain.reports import ladder_figures
 from jaxbrain.reports.page import markdown
+from jaxbrain.runs import figures
 from jaxbrain.scoring import scores
 
 CLASSES = ("a|b", "c", "$d_{")
@@ -94,13 +96,25 @@ def test_other_view_may_be_missing(results):
 
 
 def test_console_and_picture(results, tmp_path):
-    console = Console(file=io.StringIO(), width=250)
+    console = Console(file=io.StringIO(), width=80)
     report.show(console, results)
     text = console.file.getvalue()
-    assert OWN in text and "L2: P0 - P1" in text and "+6.7" in text
-    report.picture(tmp_path / "ladder.png", results)
+    assert max(map(len, text.splitlines())) <= 80
+    found = set(text.replace("│", " ").split())
+    assert "L2        P0 - P1" in text and "+6.7" in found
+    for cell in results["cells"]:
+        low, high = (f"{100 * value:.1f}" for value in cell["interval"])
+        assert {f"{100 * cell['accuracy']:.1f}", f"({low}..{high})"} <= found
+    # The summary comes first, in a few lines.
+    lines = text.splitlines()
+    assert lines[0].startswith("run       images: 10 a|b, 10 c, 10 $d_{, in 30 groups of copies;")
+    table = next(i for i, line in enumerate(lines) if line.startswith("┏"))
+    assert table < 20 and "highest of 4, other" in text.replace("\n          ", " ")
+    warned = [line for line in lines if line.startswith("warning")]
+    assert len(warned) == 3 and "1 of 2 trainings" in text
+    figures.save(ladder_figures.picture(results), tmp_path / "ladder.png")
     with Image.open(tmp_path / "ladder.png") as picture:
-        assert picture.size == (1430, 572)
+        assert picture.width == 2400
 
 
 def test_outside_data_has_a_column(results):

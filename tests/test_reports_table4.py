@@ -10,6 +10,7 @@ from rich.console import Console
 from jaxbrain import quoted
 from jaxbrain.reports import table4 as report
 from jaxbrain.reports.page import markdown
+from jaxbrain.runs import figures
 
 
 def cell(accuracy: float, interval=None, auroc=0.9):
@@ -50,9 +51,14 @@ def test_rows(results):
     assert quoted_row in page.splitlines()
     own = "| my_$method | - | not in the paper | 50.0 | - | - | - | - | - | - |"
     assert own in page.splitlines()
-    console = Console(file=io.StringIO(), width=220)
+    console = Console(file=io.StringIO(), width=80)
     report.show(console, results)
-    assert "my_$method" in console.file.getvalue()
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80 and "my_$method" in text
+    words = set(text.replace("│", " ").split())
+    assert {"99.1", "95.0", "(90.0..100.0)", "0.900", "-12.5", "0.040", "(0.080)", "3.0"} <= words
+    # The numbers stand before what a quoted figure was.
+    assert text.index("0.040") < text.index("half of")
 
 
 def test_names_are_text(results, tmp_path):
@@ -62,9 +68,16 @@ def test_names_are_text(results, tmp_path):
 
 
 def test_picture(results, tmp_path):
-    report.picture(tmp_path / "table4.png", results)
+    figure = report.picture(results)
+    (axis,) = figure.axes
+    drawn = [(one.get_text(), one.get_position()[1]) for one in axis.texts]
+    # Over the bar and its interval; a row without an answer has no bar.
+    assert [text for text, _ in drawn] == ["99.1", "95.0", "70.0", "50.0"]
+    assert all(place > top for (_, place), top in zip(drawn, (99.1, 100, 70, 50), strict=True))
+    assert [name.get_text() for name in axis.get_xticklabels()] == ["cnn_lstm_rows", r"my_\$method"]
+    figures.save(figure, tmp_path / "table4.png")
     with Image.open(tmp_path / "table4.png") as picture:
-        assert picture.size == (770, 528)
+        assert picture.size == (1400, 1000)
 
 
 def test_quoted_figures():

@@ -1,4 +1,4 @@
-"""The results that stand in README: their files hold them, and compute to them again."""
+"""The results that stand in docs/results.md: their files hold them, and compute to them again."""
 
 import csv
 import json
@@ -17,11 +17,12 @@ def test_frozen_answers_compute_to_the_frozen_numbers():
 
 
 @pytest.mark.parametrize("name", ["mirror_kernel", "cnn_lstm_rows", "cnn_lstm_bidirectional"])
-def test_readme_says_what_the_files_hold(name):
+def test_the_page_says_what_the_files_hold(name):
     results = json.loads((HONEST / "ladder.json").read_text())
     cell = cell_of(results, "P3", "none", name, "true")
     accuracy, low, high = (f"{100 * x:.1f}" for x in (cell["accuracy"], *cell["interval"]))
-    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if f"`{name}` |" in line]
+    page = (ROOT / "jaxbrain" / "docs" / "results.md").read_text()
+    rows = [line for line in page.splitlines() if f"`{name}` |" in line]
     assert any(f"{accuracy} ({low}..{high})" in line for line in rows)
     assert (cell["num_seeds"], cell["num_tests"], cell["n"]) == (5, 25, 5 * 253)
 

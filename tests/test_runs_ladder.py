@@ -21,8 +21,9 @@ from jaxbrain.commands import ablations as ablations_entry
 from jaxbrain.commands import ladder as entry
 from jaxbrain.errors import ConfigError, DataError, StoppedError
 from jaxbrain.reports import ladder as report
+from jaxbrain.reports import ladder_figures
 from jaxbrain.reports.page import markdown
-from jaxbrain.runs import ladder
+from jaxbrain.runs import figures, ladder
 from jaxbrain.study import methods
 
 FAST = "--seeds 6 --data.n-per-class 60 --data.image-size 32 --gan.image-size 32".split()
@@ -349,7 +350,7 @@ def test_memory_does_not_grow_with_cells(tmp_path):
 
 
 def test_the_kaggle_ladder(kaggle, tmp_path):
-    """README's table, of 100 draws, with 20; it spreads by about a point."""
+    """docs/results.md's table, of 100 draws, with 20; it spreads by about a point."""
     command = ["--data", str(kaggle), "--classifiers", "ridge", "nn1", "--seeds", "20"]
     run(entry, *command, "--workdir", str(tmp_path / "run"))
     found, results = cells(tmp_path / "run")
@@ -376,7 +377,7 @@ def test_a_page_without_intervals(finished, tmp_path):
     line = markdown(report.page(results)).split("| ridge | linear |")[1].splitlines()[0]
     # P0 to P3, without synthesis, shuffled labels under P0 and P3.
     assert [one.strip() for one in line.strip("| ").split("|")] == ["50.0"] * 7
-    report.picture(tmp_path / "ladder.png", results)
+    figures.save(ladder_figures.picture(results), tmp_path / "ladder.png")
     with Image.open(tmp_path / "ladder.png") as image:
         assert np.asarray(image.convert("L")).std() > 10
 

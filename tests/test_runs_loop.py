@@ -310,7 +310,7 @@ def test_out_of_memory_names_the_batch(tmp_path):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
     training = walk(LOSSES, before=memory)._replace(batch_size=128)
-    match = r"classifier\.batch_size is 128: .*allocating 9 bytes.*try 64"
+    match = r"classifier\.batch_size is 128: .*allocating 9 bytes.*try --classifier.batch-size 64"
     with pytest.raises(ConfigError, match=match):
         go(tmp_path / "one", training)
 
@@ -324,7 +324,9 @@ def test_out_of_memory_names_the_batch(tmp_path):
 def test_real_memory_runs_out_with_a_message():
     """What XLA says when a program asks for more than there is."""
     training = walk(LOSSES)._replace(batch_size=4)
-    with pytest.raises(ConfigError, match=r"classifier\.batch_size is 4: .* try 2"):
+    with pytest.raises(
+        ConfigError, match=r"classifier\.batch_size is 4: .* try --classifier.batch-size 2"
+    ):
         with loop.refusing_memory(training):
             jax.block_until_ready(jnp.zeros((1 << 46,), jnp.uint8))
 

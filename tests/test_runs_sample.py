@@ -102,7 +102,7 @@ def test_refusals(drawn, tmp_path):
         draw(run, "--n", 0, "--out", out)
     with pytest.raises(CheckpointError, match="no GAN of seed 5: expected a run of seed0, seed1"):
         draw(run, "--seed", 5, "--out", out)
-    with pytest.raises(DataError, match=r"holds no config\.json: expected the directory of a run"):
+    with pytest.raises(DataError, match="does not exist: expected the directory of a run"):
         draw(tmp_path / "nowhere", "--out", out)
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

@@ -16,11 +16,11 @@ from rich.console import Console
 
 import jaxbrain
 from jaxbrain.commands import search as entry
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data import phantom
 from jaxbrain.data.records import from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.runs import search
-from jaxbrain.study.nested import SearchConfig
 
 FAST = (
     "--seeds 2 --folds 4 --inner-folds 2 --shuffled --data.n-per-class 30 --data.image-size 32 "
@@ -64,8 +64,10 @@ def test_files_and_what_is_printed(finished):
     wanted = "search.json report.md search.png predictions.csv inner.csv images.csv splits.jsonl"
     for name in wanted.split():
         assert (workdir / name).stat().st_size > 500, name
-    for text in ("chosen inside (nested)", "Control: shuffled labels", "selection effect"):
+    for text in ("chosen inside", "(nested)", "Control: shuffled labels", "selection effect"):
         assert text in out and text in (workdir / "report.md").read_text()
+    own = out[out.index("\nrun       4 arms") :].splitlines()
+    assert max(len(line) for line in own if not line.startswith(("wrote", "verify", "open"))) <= 80
     assert (workdir / "STATUS").read_text() == "done\n"
     found = read(workdir)
     assert (found["split"], found["seeds"], found["folds"], found["inner_folds"]) == (
@@ -275,7 +277,8 @@ def test_the_entry_points(tmp_path, arms):
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert "selection effect" in done.stdout and done.stderr == ""
+    assert "selection effect" in done.stdout
+    assert done.stderr == "search  loads JAX\ndata   lists the copies among 24 images\n"
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     assert about["kind"] == "search"
     assert about["command"].startswith("python -m experiments.search --seeds 1")

@@ -9,13 +9,13 @@ import pytest
 from conftest import change, rows, small
 from rich.console import Console
 
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data import phantom
 from jaxbrain.data.records import from_arrays
 from jaxbrain.errors import DivergedError
 from jaxbrain.runs import search
 from jaxbrain.study import nested
 from jaxbrain.study.methods import Classifier
-from jaxbrain.study.nested import SearchConfig
 from jaxbrain.study.protocols import INNER
 
 QUIET = {"console": Console(file=io.StringIO())}

@@ -14,6 +14,8 @@ from jaxbrain.reports import train_gan as report
 from jaxbrain.reports.page import markdown
 from jaxbrain.runs import loop
 
+pytestmark = pytest.mark.smoke
+
 
 def objects(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]

@@ -9,11 +9,11 @@ import pytest
 from conftest import change, small
 
 from jaxbrain import config
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data import phantom
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.study import arms, nested, protocols
 from jaxbrain.study.methods import CLASSIFIERS, Classifier
-from jaxbrain.study.nested import SearchConfig
 from jaxbrain.study.study import Study, study
 
 KEY = jax.random.key(0)

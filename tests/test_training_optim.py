@@ -15,6 +15,8 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.training import loops, optim
 from jaxbrain.types import NetState
 
+pytestmark = pytest.mark.smoke
+
 
 def run(transform, params, gradients):
     state = transform.init(params)

@@ -27,9 +27,10 @@ from jaxbrain.types import Array, Dataset, GANState
 class Shadows(NamedTuple):
     """L GANs and what they say of N images.
 
-    inside: [L, N] bool, whether an image was in the half that a GAN was trained on.
-    score: [L, N] float32, the logits of its discriminator, large for real.
-    image, label: [L, M, S, S, 1] uint8, [L, M] int32, images that its generator drew.
+    Attributes:
+        inside: [L, N] bool, whether an image was in the half that a GAN was trained on.
+        score: [L, N] float32, the logits of its discriminator, large for real.
+        image, label: [L, M, S, S, 1] uint8, [L, M] int32, images that its generator drew.
     """
 
     inside: np.ndarray

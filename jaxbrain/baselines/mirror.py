@@ -3,7 +3,7 @@ kernel ridge regression.
 
 A brain is nearly symmetric and a tumour seldom is, so each place is compared with its mirror
 place. All looks at the head alone: what is around it may tell classes apart that come from
-different sources (README.md, What an honest classifier reaches).
+different sources (docs/results.md, What an honest classifier reaches).
 """
 
 import jax

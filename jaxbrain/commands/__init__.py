@@ -3,7 +3,7 @@
 import difflib
 import importlib
 
-from jaxbrain.commands import common
+from jaxbrain.commands import process
 from jaxbrain.errors import ConfigError
 
 VERBS = {
@@ -15,13 +15,16 @@ VERBS = {
     "ablations": "what the GAN and the LSTM are worth",
     "search": "arms chosen inside training folds, and what choosing by test folds adds",
     "train_gan": "the GAN alone, on all images but a held-out share",
+    "predict": "what a finished run says of new images, and what that rests on",
     "sample": "synthetic images from a GAN of a run",
     "audit": "what a generator draws, and what it copies: of a run, or of folders",
+    "compare": "finished runs side by side, with paired tests where their folds match",
+    "export": "a run's networks as a folder that needs no jaxbrain, with model and data cards",
 }
 
 
 def run(verb: str, arguments: list[str], prog: str) -> None:
-    """Do what a verb is for, as a whole process: see `common.main`.
+    """Do what a verb is for, as a whole process: see `process.main`.
 
     Args:
         verb: as it was typed.
@@ -36,11 +39,12 @@ def run(verb: str, arguments: list[str], prog: str) -> None:
             raise ConfigError(f"unknown verb {verb}: {hint}")
         importlib.import_module(f"jaxbrain.commands.{verb}").main(arguments, prog)
 
-    common.main(chosen)
+    process.main(chosen)
 
 
 def usage(prog: str) -> str:
     """The verbs, a line each."""
     lines = [f"  {verb:<11}{text}" for verb, text in VERBS.items()]
     head = f"usage: {prog} VERB [flags]"
-    return "\n".join([head, "", *lines, "", f"{prog} VERB --help lists the flags of a verb."])
+    last = f"{prog} VERB --help shows the main flags of a verb, --help-all every flag."
+    return "\n".join([head, "", *lines, "", last])

@@ -9,30 +9,38 @@ training a GAN, in a fraction of the time.
 import dataclasses
 from typing import Literal
 
-from jaxbrain.commands import common
-from jaxbrain.runs import ablations
-from jaxbrain.study.protocols import StudyConfig
+from jaxbrain.commands import common, onward
+from jaxbrain.config import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Study):
     """The ablations that the paper owed."""
 
-    generator: str = "cgan"  # cgan, linear, or module:object
+    first = "data preset generator split seeds folds positive workdir fresh cache"
+
+    generator: str = "cgan"  # of synthetic images: cgan, linear, or module:object
+    # holdout: one test set a seed. kfold: every image is tested once a seed
     split: Literal["holdout", "kfold"] = "holdout"
-    seeds: int = 1
-    folds: int = 5  # of kfold
-    # see jaxbrain ladder --help
+    seeds: int = 1  # draws, with keys 0 to N-1
+    folds: int = 5  # test sets of a seed, of kfold
+    # how trainings are mapped over seeds and folds: see jaxbrain ladder --help-all
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
 
 
 def main(arguments: list[str], prog: str = "jaxbrain ablations") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import ablations
+
     study = StudyConfig(
         split=options.split, seeds=options.seeds, folds=options.folds, mapping=options.mapping
     )
     options.hardware.start(options.mapping)
-    *given, workdir = options.inputs("ablations")
+    cfg, data, records, workdir = options.inputs("ablations")
     watched = options.watched(prog, arguments)
-    ablations.ablations(*given, workdir, options=study, generator=options.generator, **watched)
+    watched |= {"options": study, "generator": options.generator}
+    with onward.going_on(prog, arguments, workdir):
+        ablations.ablations(cfg, data, records, workdir, **watched)
     print(f"wrote  {workdir / 'ablations.json'}, ablations.png")
+    onward.say(onward.after_study(prog, workdir, part="readings"))
+    onward.say(onward.after_study(prog, workdir, part="doses"))

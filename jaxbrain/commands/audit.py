@@ -17,65 +17,77 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
+from jaxbrain.config import AuditConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import audit, material
-from jaxbrain.runs.audit import AuditConfig
+
+_OF_RUN = "seed", "n", "key", "data"
+_OF_FOLDERS = "size", "crop", "square", "frames"
+_FOLDERS = "synthetic", "training", "held_out"
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Synthetic images beside held-out ones; near-copies of training images; membership."""
 
+    first = (
+        "run synthetic training held-out workdir fresh verify features shadows seed n data size "
+        "cache"
+    )
+
     run: Path | None = None  # of train_gan, also without the flag's name; or three folders:
-    synthetic: str | None = None  # what a generator drew
-    training: str | None = None  # what it was fitted on
-    held_out: str | None = None  # images of the same kind that it never saw
-    # New, empty, or of the same audit; of a run RUN/audit without it.
+    synthetic: str | None = None  # folder or archive of what a generator drew
+    training: str | None = None  # folder or archive of what it was fitted on
+    held_out: str | None = None  # folder or archive of images of the same kind it never saw
+    # what the audit writes: new, empty, or of the same audit; of a run RUN/audit without it
     workdir: Path | None = None
     fresh: bool = False  # keep an audit that is there under another name
-    verify: Path | None = None  # an audit: recompute what its files can tell
+    # formats of curves, pdf and svg for papers; a PNG is always written
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
+    verify: Path | None = None  # an audit: recompute what its files can tell, and stop
     study: Annotated[AuditConfig, tyro.conf.arg(name="")] = AuditConfig()
     # Of a run.
-    seed: int = 0  # which GAN
+    seed: int = 0  # which GAN of the run
     n: int = 0  # synthetic images, classes as in training; 0: as many as training images
-    key: int = 0  # of the latents
+    key: int = 0  # of the latents: another key draws other images
     data: str | None = None  # where the run's images are now, if they were moved
     # Of folders.
-    size: int = 64  # side that all images are brought to
-    crop: Literal["none", "head"] = "none"
+    size: int = 64  # side that all images of folders are brought to, in pixels
+    crop: Literal["none", "head"] = "none"  # head: images of folders are cut to the head
+    # images of folders that are not square: stretched, or padded with black edges
     square: Literal["stretch", "pad"] = "stretch"
-    frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
+    # films and files of several pages: error refuses them, first takes a page, all takes all
+    frames: Literal["error", "first", "all"] = "error"
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
 
-
-_OF_RUN = "seed", "n", "key", "data"
-_OF_FOLDERS = "size", "crop", "square", "frames"
-
-
-def _refuse_other(options: Arguments) -> None:
-    """Refuse flags that would be of no use."""
-    names, kind = (_OF_FOLDERS, "folders") if options.run else (_OF_RUN, "a run")
-    for name in names:
-        if getattr(options, name) != getattr(Arguments(), name):
-            raise ConfigError(f"{name} is {getattr(options, name)!r}: it is a flag of {kind} alone")
+    def check(self) -> None:
+        """Refuse what is neither a run nor three folders, and flags that would be of no use."""
+        given = [name for name in _FOLDERS if getattr(self, name) is not None]
+        whole = len(given) in (0, len(_FOLDERS)) and bool(self.run) != bool(given)
+        if self.verify:
+            return
+        if not whole:
+            raise ConfigError(
+                "expected a run of train_gan, or --synthetic, --training and --held-out, all three"
+            )
+        names, kind = (_OF_FOLDERS, "folders") if self.run else (_OF_RUN, "a run")
+        for name in names:
+            if getattr(self, name) != getattr(Arguments(), name):
+                found = getattr(self, name)
+                raise ConfigError(f"{name} is {found!r}: it is a flag of {kind} alone")
 
 
 def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
     command = shlex.join([*prog.split(), *arguments])
+    typed = list(arguments)
     if arguments and not arguments[0].startswith("-"):
         # As a positional argument it would take the values of flags that are not known.
         arguments = ["--run", *arguments]
     options = common.parse(Arguments, arguments, default=Arguments(), prog=prog)
+    from jaxbrain.runs import audit, material
+
     if options.verify:
         common.verified(options.verify, audit.verify(options.verify))
-    folders = {name: getattr(options, name) for name in ("synthetic", "training", "held_out")}
-    given = [name for name, value in folders.items() if value is not None]
-    if bool(options.run) == bool(given) or (given and len(given) < len(folders)):
-        raise ConfigError(
-            "expected a run of train_gan, or --synthetic, --training and --held-out, all three"
-        )
-    _refuse_other(options)
     options.hardware.start()
     cache, _ = options.hardware.cache_folder()
     kept = cache and cache / "images"
@@ -85,8 +97,11 @@ def main(arguments: list[str], prog: str = "jaxbrain audit") -> None:
         name = "audit" if not options.seed else f"audit_seed{options.seed}"
         workdir = options.workdir or options.run / name
     else:
-        how = {name: getattr(options, name) for name in _OF_FOLDERS}
-        found = material.of_folders(**folders, cache_folder=kept, **how)
+        how = {name: getattr(options, name) for name in (*_FOLDERS, *_OF_FOLDERS)}
+        found = material.of_folders(**how, cache_folder=kept)
         workdir = options.workdir or common.new_workdir("audit")
     how = {"options": options.study, "command": command, "fresh": options.fresh}
-    audit.audit(found, workdir, **how)
+    how["figures"] = options.figures
+    with onward.going_on(prog, typed, workdir):
+        audit.audit(found, workdir, **how)
+    onward.say(onward.after_study(prog, workdir, "audit"))

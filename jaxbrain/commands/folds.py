@@ -17,9 +17,8 @@ import tyro
 
 from jaxbrain import config
 from jaxbrain.commands import common
+from jaxbrain.config.studies import PROTOCOLS, StudyConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import folds
-from jaxbrain.study.protocols import PROTOCOLS, StudyConfig
 
 _STUDY = "split", "seeds", "folds", "protocols", "shuffled"
 
@@ -28,28 +27,37 @@ _STUDY = "split", "seeds", "folds", "protocols", "shuffled"
 class Arguments(common.Start):
     """Training images of every fit of a study, and how many synthetic images are wanted."""
 
-    out: Path | None = None  # a new or empty folder
-    # The study, as of jaxbrain ladder; each combination that it fits a generator on is a folder.
+    first = "data preset out split seeds folds protocols shuffled doses filtered external cache"
+
+    out: Path | None = None  # a new or empty folder, which the folds are written into
+    # The study is as of jaxbrain ladder: each fit of a generator is a folder.
+
+    # holdout: one test set a seed. kfold: every image is tested once a seed
     split: Literal["holdout", "kfold"] = "holdout"
-    seeds: int = 20
-    folds: int = 5  # of kfold
-    protocols: tuple[str, ...] = PROTOCOLS  # with --external P4 is added
-    shuffled: bool = True  # shuffled labels under P0 and P3 too
-    # Synthetic images of each class, beside the protocols' own number: 50 for folder:DIR@50.
+    seeds: int = 20  # draws, with keys 0 to N-1
+    folds: int = 5  # test sets of a seed, of kfold
+    protocols: tuple[str, ...] = PROTOCOLS  # P0 to P3; with --external P4 is added
+    shuffled: bool = True  # once more with shuffled labels, under P0 and P3
+    # synthetic images of each class, beside the protocols' own number: 50 for folder:DIR@50
     doses: tuple[int, ...] = ()
     filtered: bool = False  # as many again, for folder:DIR@filtered
-    external: str | None = None  # see jaxbrain ladder --help
-    map: tuple[str, ...] = ()
+    external: str | None = None  # images of another source, for P4: see jaxbrain ladder --help
+    map: tuple[str, ...] = ()  # old=new each: class old of --external is class new of --data
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 
     other = common.Judged.other
 
+    def check(self) -> None:
+        """Refuse a study without a place for its folds."""
+        if self.out is None:
+            raise ConfigError("out is missing: expected --out DIR, a new or empty folder")
+
 
 def main(arguments: list[str], prog: str = "jaxbrain folds") -> None:
     options = common.parse_study(Arguments, arguments, prog)
-    if options.out is None:
-        raise ConfigError("out is missing: expected --out DIR, a new or empty folder")
+    from jaxbrain.runs import folds
+
     study = StudyConfig(**{name: getattr(options, name) for name in _STUDY})
     options.hardware.start()
     if options.data is None:

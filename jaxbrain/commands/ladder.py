@@ -19,25 +19,31 @@ from typing import Annotated
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
+from jaxbrain.config import StudyConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import ladder
-from jaxbrain.study.protocols import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Judged):
     """Protocols P0 to P3, and P4 with --external, beside each other on the same images."""
 
-    verify: Path | None = None  # a run: recompute its numbers from its predictions
-    # I/N: the I-th of N shares of the cells, as a process of its own into the same --workdir;
-    # when all are done, the same command without it joins them and reports.
+    first = (
+        "data preset split seeds folds protocols generators classifiers external workdir fresh "
+        "verify cache"
+    )
+
+    verify: Path | None = None  # a run: recompute its numbers from its predictions, and stop
+    # the I-th of N shares of the cells, as a process of its own into the same --workdir; when
+    # all are done, the same command without it joins them and reports
     shard: str = ""
     study: Annotated[StudyConfig, tyro.conf.arg(name="")] = StudyConfig()
 
 
 def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import ladder
+
     if options.verify and (options.external or options.map):
         raise ConfigError("verify: expected without --external and --map: the run holds its own")
     if options.verify:
@@ -48,4 +54,7 @@ def main(arguments: list[str], prog: str = "jaxbrain ladder") -> None:
     watched = options.watched(prog, arguments) | {"shard": options.shard}
     cfg, data, records, workdir = options.inputs("ladder")
     watched["external"] = options.other(data, records)
-    ladder.ladder(cfg, data, records, workdir, options=options.study, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        ladder.ladder(cfg, data, records, workdir, options=options.study, **watched)
+    if not options.shard:
+        onward.say(onward.after_study(prog, workdir))

@@ -7,29 +7,39 @@ configuration is a flag, such as --gan.steps 1000.
 
 import dataclasses
 
-from jaxbrain.commands import common
-from jaxbrain.runs import paper
+from jaxbrain.commands import common, onward
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Judged):
     """The paper's method (GAN, synthesis, CNN-LSTM) under its own protocol."""
 
-    seeds: int = 1  # runs, with keys 0..N-1
+    first = (
+        "data preset seeds positive external workdir fresh cache devices data.n-per-class "
+        "gan.steps classifier.epochs"
+    )
+
+    seeds: int = 1  # trainings of GAN and classifier, with keys 0 to N-1
 
 
 def main(arguments: list[str], prog: str = "jaxbrain paper") -> None:
     options = common.parse_study(Arguments, arguments, prog, copies=False)
+    from jaxbrain.runs import paper
+    from jaxbrain.training import devices
+
     options.hardware.start()
     cfg, data, records, workdir = options.inputs("paper")
-    paper.paper(
-        cfg,
-        data,
-        records,
-        workdir,
-        external=options.other(data, records),
-        num_seeds=options.seeds,
-        phantoms=options.data is None,
-        how=options.hardware.parallel,
-        **options.watched(prog, arguments),
-    )
+    with onward.going_on(prog, arguments, workdir):
+        paper.paper(
+            cfg,
+            data,
+            records,
+            workdir,
+            external=options.other(data, records),
+            num_seeds=options.seeds,
+            phantoms=options.data is None,
+            how=options.hardware.parallel,
+            **options.watched(prog, arguments),
+        )
+    if devices.first_process():
+        onward.say(onward.after_paper(prog, arguments, workdir, options.data))

@@ -16,24 +16,27 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
-from jaxbrain.runs import sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Images from a run's GAN, as files."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # a run of train_gan or paper
+    first = "run n class seed key out cache"
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run of train_gan or paper: its directory
     n: int = 16  # images of each class
     only: Annotated[str, tyro.conf.arg(name="class")] = ""  # one class; all without it
     seed: int = 0  # which GAN of the run
-    key: int = 0  # of the latents
+    key: int = 0  # of the latents: another key draws other images
     out: Path | None = None  # new, empty, or of the same draw; RUN/drawn without it
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
 
 
 def main(arguments: list[str], prog: str = "jaxbrain sample") -> None:
     options = common.parse(Arguments, arguments, default=Arguments(run=tyro.MISSING), prog=prog)
+    from jaxbrain.runs import sample
+
     options.hardware.start()
     names = "run", "n", "only", "seed", "key", "out"
     out = sample.sample(**{name: getattr(options, name) for name in names})

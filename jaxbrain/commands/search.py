@@ -24,24 +24,30 @@ from typing import Annotated
 
 import tyro
 
-from jaxbrain.commands import common
+from jaxbrain.commands import common, onward
+from jaxbrain.config import SearchConfig
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import search
-from jaxbrain.study.nested import SearchConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Study):
     """Arms, chosen inside training folds; what choosing by test folds would claim."""
 
+    first = (
+        "data preset arms seeds folds inner-folds shuffled positive workdir fresh verify shard "
+        "cache"
+    )
+
     arms: Path | None = None  # a JSON file of arms; eight built-in ones without it
-    verify: Path | None = None  # a run: recompute its numbers from its answers
-    shard: str = ""  # I/N, a share of the cells: see jaxbrain ladder --help
+    verify: Path | None = None  # a run: recompute its numbers from its answers, and stop
+    shard: str = ""  # the I-th of N shares of the cells: see jaxbrain ladder --help-all
     study: Annotated[SearchConfig, tyro.conf.arg(name="")] = SearchConfig()
 
 
 def main(arguments: list[str], prog: str = "jaxbrain search") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import search
+
     if options.verify:
         common.verified(options.verify, search.verify(options.verify))
     arms = search.read_arms(options.arms) if options.arms else None
@@ -49,4 +55,8 @@ def main(arguments: list[str], prog: str = "jaxbrain search") -> None:
         raise ConfigError("shard: expected with --workdir, where all shares meet")
     options.hardware.start(options.study.mapping)
     watched = options.watched(prog, arguments) | {"shard": options.shard}
-    search.search(*options.inputs("search"), arms=arms, options=options.study, **watched)
+    *given, workdir = options.inputs("search")
+    with onward.going_on(prog, arguments, workdir):
+        search.search(*given, workdir, arms=arms, options=options.study, **watched)
+    if not options.shard:
+        onward.say(onward.after_study(prog, workdir, "search"))

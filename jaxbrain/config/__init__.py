@@ -1,5 +1,5 @@
-"""Every choice of a run (`fields`), four presets to start from (`presets`), and a saved
-configuration read back (`saved`)."""
+"""Every choice of a run (`fields`), four presets to start from (`presets`), a saved
+configuration read back (`saved`), and the choices of studies around it (`studies`)."""
 
 from jaxbrain.config.fields import (
     ClassifierConfig,
@@ -14,9 +14,12 @@ from jaxbrain.config.fields import (
     require_optimiser,
 )
 from jaxbrain.config.presets import cpu, paper, recommended, tiny
-from jaxbrain.config.saved import from_dict
+from jaxbrain.config.studies import AuditConfig, SearchConfig, StudyConfig
+
+from_dict = Config.from_dict
 
 __all__ = [
+    "AuditConfig",
     "CNNConfig",
     "ClassifierConfig",
     "Config",
@@ -24,6 +27,8 @@ __all__ = [
     "GANConfig",
     "HybridConfig",
     "OptimConfig",
+    "SearchConfig",
+    "StudyConfig",
     "cpu",
     "from_dict",
     "paper",

@@ -1,20 +1,22 @@
 """Every choice of a run, as frozen and hashable dataclasses.
 
 One field per knob of the method; a configuration is static under `jax.jit`. Field
-comments are the help texts of the command line.
+comments are the help texts of the command line, one for each (`commands.flags.texts`).
 """
 
 import dataclasses
 import math
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from jaxbrain.errors import ConfigError
+from jaxbrain.config import saved
+from jaxbrain.errors import ConfigError, nearest
 
 
 def require_name(field: str, value, allowed: tuple) -> None:
     """Raise a ConfigError unless `value` is one of the names allowed for `field`."""
     if value not in allowed:
-        raise ConfigError(f"{field} is {value!r}: expected {' | '.join(allowed)}")
+        expected = f"{' | '.join(allowed)}{nearest(value, allowed)}"
+        raise ConfigError(f"{field} is {value!r}: expected {expected}")
 
 
 def _check_choices(section: str, config, cls: type | None = None) -> None:
@@ -39,10 +41,10 @@ def require_names(config: "Config", section: str = "config", cls: type | None = 
     for name, hint in get_type_hints(cls).items():
         if hint is OptimConfig:
             require_optimiser(f"{section}.{name}", getattr(config, name))
-        elif dataclasses.is_dataclass(hint):
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(part := getattr(config, name), hint):
                 raise ConfigError(f"{section}.{name} is {part!r}: expected a {hint.__name__}")
-            require_names(part, name, hint)
+            require_names(part, name, hint)  # type: ignore[arg-type]
 
 
 def require_optimiser(field: str, optim) -> None:
@@ -73,30 +75,36 @@ def _check_int(section: str, config, low: int, *names: str) -> None:
 
 
 def _check_float(section: str, config, low: float, high: float, *names: str) -> None:
-    """low <= value < high; an infinite `high` still refuses infinity and NaN."""
+    """low <= value < high; an infinite `high` still refuses infinity and NaN, and a tiny `low`
+    stands for more than 0."""
     for name in names:
         value = getattr(config, name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not low <= value < high:
-            raise ConfigError(
-                f"{section}.{name} is {value!r}: expected a number from {low:g} to below {high:g}"
-            )
+            bounds = f"from {low:g} to below {high:g}"
+            if high == math.inf:
+                bounds = "above 0" if 0 < low < 1e-9 else f"of at least {low:g}"
+            raise ConfigError(f"{section}.{name} is {value!r}: expected a number {bounds}")
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """An optimiser (see `require_optimiser`); defaults of MATLAB's `trainingOptions("sgdm")`."""
+    """An optimiser.
 
-    name: Literal["sgdm", "adam"] = "sgdm"
-    learning_rate: float = 0.01
-    momentum: float = 0.9  # of sgdm
-    b1: float = 0.9  # of adam
-    b2: float = 0.999  # of adam
-    l2: float = 1e-4  # added to the gradient of kernels, before momentum
+    Its defaults are those of MATLAB's `trainingOptions("sgdm")`; for one of your own see
+    `require_optimiser`.
+    """
+
+    name: Literal["sgdm", "adam"] = "sgdm"  # sgdm: gradient descent with momentum
+    learning_rate: float = 0.01  # of a step, the highest where a schedule changes it; above 0
+    momentum: float = 0.9  # of sgdm: share of the last step that is kept
+    b1: float = 0.9  # of adam: decay of the mean gradient, per step
+    b2: float = 0.999  # of adam: decay of the mean squared gradient, per step
+    l2: float = 1e-4  # times the kernels, added to their gradient before momentum
     weight_decay: float = 0.0  # decoupled: kernels lose this share, times the rate, a step
-    clip_norm: float = 0.0  # global gradient norm; 0 never clips
-    # warmup_cosine rises in a line from 0, one_cycle in half a cosine from a 25th; both
-    # then fall in half a cosine.
+    clip_norm: float = 0.0  # longest gradient of all parameters together; 0 never clips
+    # how the learning rate goes: warmup_cosine rises in a line from 0, one_cycle in half a
+    # cosine from a 25th, and both then fall in half a cosine
     schedule: Literal["constant", "warmup_cosine", "one_cycle"] = "constant"
     warmup: float = 0.05  # share of the steps that warm up
 
@@ -111,28 +119,32 @@ class OptimConfig:
 class DataConfig:
     """Images in, arrays out, and the pooled split of the paper's protocol."""
 
-    num_classes: int = 2  # entry points set it from the data
-    n_per_class: int = 100  # real images drawn per class, at most; 0 takes all
-    image_size: int = 224  # side of the classifier's images
+    num_classes: int = 2  # how many there are; entry points take it from the images
+    n_per_class: int = 100  # real images drawn of each class, at most; 0 takes all
+    image_size: int = 224  # side of the classifier's images, in pixels
     channels: int = 1  # 1, or 3 (the grey image three times)
-    crop: Literal["none", "head"] = "none"
+    crop: Literal["none", "head"] = "none"  # head: images are cut to the head in them
+    # images that are not square: stretch changes their shape, pad adds black edges
     square: Literal["stretch", "pad"] = "stretch"
+    # of the classifier's pixels: zerocenter takes the training images' mean away, minmax maps
+    # each image's own range to -1 .. 1
     normalise: Literal["zerocenter", "minmax"] = "zerocenter"
     dedup: Literal["none", "group"] = "none"  # group: near-duplicates share a group
-    duplicate_threshold: float = 0.98  # correlation of thumbnails
-    frames: Literal["error", "first", "all"] = "error"  # of films and files of several pages
-    brain_fraction: float = 0.1  # slices of volumes with less brain than this are left out
+    duplicate_threshold: float = 0.98  # correlation of thumbnails that makes near-duplicates
+    # films and files of several pages: error refuses them, first takes a page, all takes all
+    frames: Literal["error", "first", "all"] = "error"
+    brain_fraction: float = 0.1  # slices of volumes with a smaller share of brain are left out
     positive: str = ""  # of two classes the positive one; by their names without it
-    # A regular expression, searched in each file's path: what its groups match says whose
-    # the image is. Without it patients, subjects and BraTS sequences in file names do.
+    # a regular expression, searched in each file's path: what its groups match says whose the
+    # image is; without it patients, subjects and BraTS sequences in file names do
     group_by: str = ""
-    # Whether ids of patients (DICOM's PatientID, Cheng's PID, file names) make groups.
+    # auto: ids of patients (DICOM's PatientID, Cheng's PID, file names) make groups
     patients: Literal["auto", "ignore"] = "auto"
     degrade_reals: bool = False  # real images lose detail as synthetic ones do
-    test_fraction: float = 0.3
-    difficulty: float = 0.5  # of phantoms, in [0, 1)
+    test_fraction: float = 0.3  # share of the images that are tested, of a hold-out
+    difficulty: float = 0.5  # of phantoms, from 0 to below 1
     twins: float = 0.0  # share of phantoms that are copies of others
-    # Where images are while a net is trained. auto: on the device if they fit there.
+    # where images are while a net is trained; auto: on the device if they fit there
     placement: Literal["auto", "device", "host"] = "auto"
 
     def __post_init__(self):
@@ -151,35 +163,40 @@ class DataConfig:
 class GANConfig:
     """The conditional GAN; the defaults are MathWorks' example for R2021."""
 
-    image_size: int = 64  # 7 or more, times a power of two of at least 2
-    latent_size: int = 100
-    embedding_size: int = 50
+    # side of the GAN's images, in pixels: 7 to 16 times a power of two
+    image_size: int = 64
+    latent_size: int = 100  # random numbers that an image is drawn from
+    embedding_size: int = 50  # numbers that a class becomes, of the condition concat
     filters: int = 64  # of the widest maps; they double as maps get smaller
     projection: int = 1024  # channels of the generator's first map
-    kernel_size: int = 5
-    dropout: float = 0.75  # on the discriminator's input
+    kernel_size: int = 5  # side of the convolutions, in pixels
+    dropout: float = 0.75  # share of the discriminator's input that is dropped
+    # how the generator is told the class: beside the latent, or by scales and shifts
     generator_condition: Literal["concat", "batchnorm"] = "concat"
+    # how the discriminator is told the class: as a channel, or by a projection of its features
     discriminator_condition: Literal["concat", "projection"] = "concat"
-    loss: Literal["bce", "hinge"] = "bce"
-    r1: float = 0.0  # weight of the gradient penalty on real images
-    # Steps from one penalty to the next, which then weighs as many times more (lazy
+    loss: Literal["bce", "hinge"] = "bce"  # bce: binary cross-entropy
+    r1: float = 0.0  # weight of the gradient penalty on real images; 0 is off
+    # steps from one penalty to the next, which then weighs as many times more (lazy
     # regularisation: Karras et al., "Analyzing and improving the image quality of
-    # StyleGAN", 2020, appendix B).
+    # StyleGAN", 2020, appendix B)
     r1_every: int = 1
+    # whether the generator's update sees the discriminator before or after its own
     update: Literal["simultaneous", "alternating"] = "simultaneous"
     flip: float = 0.5  # share of real images called fake in a discriminator update
     # reflect: real images alone. diffaug, gentle: all that the discriminator sees; gentle
-    # changes less, and reflects real images.
+    # changes less, and reflects real images
     augment: Literal["none", "reflect", "diffaug", "gentle"] = "reflect"
-    # Weight of drawing every real image at its code (training/codes.py); 0 is off. With
-    # update alternating.
+    # weight of drawing every real image at its own code; 0 is off; needs update alternating
     anchor: float = 0.0
     spread: float = 1.0  # standard deviation of latents
     patches: bool = False  # the discriminator judges places of its middle maps too
-    average_half_life: float = 0.0  # steps, of the averaged generator; 0 is off
-    steps: int = 500
-    batch_size: int = 128
+    average_half_life: float = 0.0  # of the averaged generator, in steps; 0 is off
+    steps: int = 500  # updates of a training
+    batch_size: int = 128  # real images of an update, and as many drawn ones
+    # see OptimConfig
     generator_optim: OptimConfig = OptimConfig("adam", 2e-4, b1=0.5, l2=0.0)
+    # see OptimConfig
     discriminator_optim: OptimConfig = OptimConfig("adam", 2e-4, b1=0.5, l2=0.0)
 
     def __post_init__(self):
@@ -225,24 +242,24 @@ class CNNConfig:
     """Two convolutions, two pools, a fully connected layer (paper, section 2-3-1); and what
     else helps."""
 
-    filters: tuple[int, ...] = (32, 64)  # of two convolutions or more
-    kernel_size: int = 3
-    first_kernel_size: int = 0  # of the first convolution; 0 is as the others
-    first_stride: int = 1
-    # After each convolution; in four groups, or two or one where four do not divide its filters.
+    filters: tuple[int, ...] = (32, 64)  # of each convolution, two or more of them
+    kernel_size: int = 3  # side of the convolutions, in pixels
+    first_kernel_size: int = 0  # side of the first convolution; 0 is as the others
+    first_stride: int = 1  # of the first convolution, in pixels
+    # after each convolution; in four groups, or two or one where four do not divide its filters
     norm: Literal["none", "group"] = "none"
-    pool: Literal["max", "average", "min"] = "max"
-    pool_size: int = 3
-    pool_stride: int = 2
+    pool: Literal["max", "average", "min"] = "max"  # what is kept of each square of a map
+    pool_size: int = 3  # side of these squares, in pixels
+    pool_stride: int = 2  # from one square to the next, in pixels
     interleave: bool = True  # conv pool conv pool; else conv conv pool pool
     last_pool: int = 1  # side of the squares whose averages the last map becomes; 1 leaves it
-    # Each place beside its mirror place: of z = f(x) and z' = flip(f(flip(x))) the CNN goes
-    # on with z + z' and |z - z'|.
+    # each place beside its mirror place: of z = f(x) and z' = flip(f(flip(x))) the CNN goes
+    # on with z + z' and |z - z'|
     mirror: bool = False
-    # What is read of the map, or of a row of it: all of it, or mean and maximum.
+    # what is read of the map, or of a row of it: all of it, or mean and maximum
     summary: Literal["all", "average_max"] = "all"
-    dropout: float = 0.0  # of what is read
-    features: int = 128  # of the fully connected layer, which summary = all has
+    dropout: float = 0.0  # share of what is read that is dropped
+    features: int = 128  # of the fully connected layer, which the summary all has
 
     def __post_init__(self):
         _check_choices("cnn", self)
@@ -264,17 +281,17 @@ class CNNConfig:
 class HybridConfig:
     """Table 1 of the paper: FC, sigmoid, FC, LSTM, dropout, LSTM, dropout, FC, FC."""
 
-    # What the LSTM reads as time steps. vector, scalar: the CNN's features at once, or one by
-    # one. rows: rows of its map; both: rows, and columns in an LSTM of their own;
-    # bidirectional: rows from either end; mirrored: each place of the map beside its mirror
-    # place, row by row, without cnn.mirror's folding.
+    # what the LSTM reads as time steps. vector, scalar: the CNN's features at once, or one by
+    # one. rows: rows of its map. both: rows, and columns in an LSTM of their own.
+    # bidirectional: rows from either end. mirrored: each place of the map beside its mirror
+    # place, row by row, without cnn.mirror's folding
     sequence: Literal["vector", "scalar", "rows", "both", "bidirectional", "mirrored"] = "vector"
-    hidden_size: int = 40
-    dropout: float = 0.2
-    fc2: int = 128  # width of Table 1's layer 2
-    fc4: int = 64  # of layer 4
-    fc10: int = 20  # of layer 10; layer 11 has one unit per class
-    standardise: bool = False  # z-score the CNN's features (two_stage only)
+    hidden_size: int = 40  # units of each LSTM
+    dropout: float = 0.2  # share of an LSTM's output that is dropped
+    fc2: int = 128  # units of Table 1's layer 2
+    fc4: int = 64  # units of Table 1's layer 4
+    fc10: int = 20  # units of Table 1's layer 10; layer 11 has one per class
+    standardise: bool = False  # the CNN's features become z-scores (mode two_stage only)
 
     def __post_init__(self):
         _check_choices("hybrid", self)
@@ -286,21 +303,24 @@ class HybridConfig:
 class ClassifierConfig:
     """How the CNN and the hybrid are trained (Table 2, and MATLAB's defaults)."""
 
-    # two_stage: the CNN, then the hybrid on its features. cnn: the CNN and its softmax.
+    # two_stage: the CNN, then the hybrid on its features. end_to_end: both at once. cnn: the
+    # CNN and its softmax
     mode: Literal["two_stage", "end_to_end", "cnn"] = "two_stage"
-    epochs: int = 20  # of each stage
+    epochs: int = 20  # passes over the training images, of each stage
     batch_size: int = 15  # images of an update
-    shuffle: Literal["once", "every_epoch"] = "once"  # of the training images
-    partial: Literal["drop", "pad"] = "drop"  # a last batch that is not full
+    shuffle: Literal["once", "every_epoch"] = "once"  # when training images change their order
+    partial: Literal["drop", "pad"] = "drop"  # what becomes of a last batch that is not full
+    # balanced: each class counts alike in the loss, however many images it has
     class_weight: Literal["none", "balanced"] = "none"
-    # standard: flips, shifts, gain. strong: turns, sizes, shifts, gamma, gain, noise.
+    # of training images. standard: flips, shifts, gain. strong: turns, sizes, shifts, gamma,
+    # gain, noise
     augment: Literal["none", "standard", "strong"] = "none"
     label_smoothing: float = 0.0  # share of a target that all classes get alike
-    average_half_life: float = 0.0  # steps, of the averaged parameters; 0 is off
-    # Pixels: a prediction is the mean over the image in its place and moved so far to each of
-    # its eight sides; 0 is off.
+    average_half_life: float = 0.0  # of the averaged parameters, in steps; 0 is off
+    # in pixels: a prediction is the mean over the image in its place and moved so far to each
+    # of its eight sides; 0 is off
     predict_shift: int = 0
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig = OptimConfig()  # see OptimConfig
 
     def __post_init__(self):
         _check_choices("classifier", self)
@@ -313,16 +333,19 @@ class ClassifierConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run. Hashable: pass it as a static argument."""
+    """What is trained, and on what.
+
+    Hashable: pass it as a static argument.
+    """
 
     data: DataConfig = DataConfig()
     gan: GANConfig = GANConfig()
     cnn: CNNConfig = CNNConfig()
     hybrid: HybridConfig = HybridConfig()
     classifier: ClassifierConfig = ClassifierConfig()
-    intervals: int = 20  # how often a training reports and draws its samples
-    # Of activations; parameters, their updates, losses and logits stay float32. auto:
-    # bfloat16 on a GPU or TPU, float32 on a CPU.
+    intervals: int = 20  # reports of a training, each with samples
+    # of activations; parameters, their updates, losses and logits stay float32; auto:
+    # bfloat16 on a GPU or TPU, float32 on a CPU
     compute: Literal["auto", "float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
@@ -338,3 +361,23 @@ class Config:
                 f"cnn.summary is {self.cnn.summary!r}: expected 'all', since hybrid.sequence is "
                 "'mirrored' and reads places, not summaries of rows"
             )
+
+    @classmethod
+    def from_dict(cls, values: dict, where: str = "config") -> "Config":
+        """The configuration whose `dataclasses.asdict` gave some JSON values, such as
+        `config` in a run's `config.json`.
+
+        Args:
+            values: every field, sections as dictionaries; lists stand for tuples.
+            where: what messages call it.
+
+        Raises:
+            ConfigError: see `saved.read`.
+
+        Example:
+            >>> import json
+            >>> values = json.loads(json.dumps(dataclasses.asdict(Config())))
+            >>> Config.from_dict(values) == Config()
+            True
+        """
+        return saved.read(cls, values, where)

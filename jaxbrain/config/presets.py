@@ -14,7 +14,7 @@ from jaxbrain.config.fields import (
 
 
 def paper() -> Config:
-    """The paper's setting, read literally (README.md, What the paper leaves open).
+    """The paper's setting, read literally (docs/paper.md).
 
     MathWorks' conditional GAN at 64 px for 500 updates, a pool of 400 images, a CNN on
     224 px trained for 20 epochs of SGDM, then the LSTM hybrid on its features as one
@@ -38,7 +38,7 @@ def recommended() -> Config:
     with its mirror place, the hybrid over its rows, trained end to end with AdamW, one
     cycle, strong augmentation and averaged parameters.
 
-    Expected: README.md, What an honest classifier reaches. Cost: 20,000 GAN updates of about
+    Expected: docs/results.md, What an honest classifier reaches. Cost: 20,000 GAN updates of about
     0.2 TFLOP each, meant for an accelerator; the classifier, alone in a study without
     synthesis, takes half a CPU minute a fold of 200 images.
 
@@ -105,7 +105,7 @@ def cpu() -> Config:
     Latents of a smaller spread leave out the rarest anatomy, which it draws worst.
 
     Expected: no accuracy is promised. Cost: about three minutes a seed on two cores
-    (README.md's results table has the figures).
+    (docs/results.md has the figures).
 
     Command:
         python -m experiments.paper --preset cpu --data path/to/brain_tumor_dataset
@@ -143,7 +143,7 @@ def tiny() -> Config:
     were told apart in 93 %.)
 
     Expected: at least 90 % on fresh phantoms. Cost: about two minutes on two cores
-    (README.md's results table has the figures).
+    (docs/results.md has the figures).
 
     Command:
         python -m experiments.paper

@@ -1,37 +1,26 @@
-"""A configuration back from the JSON values that a run keeps of it."""
+"""A dataclass of choices back from the JSON values that a run keeps of it."""
 
 import dataclasses
 from typing import get_origin, get_type_hints
 
-from jaxbrain.config.fields import Config, OptimConfig
 from jaxbrain.errors import ConfigError
 
 
-def from_dict(values: dict, where: str = "config") -> Config:
-    """The configuration whose `dataclasses.asdict` gave some JSON values.
+def read(kind: type, values, where: str):
+    """The `kind` whose `dataclasses.asdict` gave some JSON values, sections in it too.
 
     Args:
-        values: every field of `Config`, sections as dictionaries; lists stand for tuples.
+        values: every field, sections as dictionaries; lists stand for tuples.
         where: what messages call it.
 
     Raises:
         ConfigError: for an unknown or a missing field, a value that a field cannot take, and
             an optimiser of a user's own, of which a run keeps no more than how it printed.
-
-    Example:
-        >>> import json
-        >>> from jaxbrain import config
-        >>> saved = json.loads(json.dumps(dataclasses.asdict(config.cpu())))
-        >>> from_dict(saved) == config.cpu()
-        True
     """
-    return _read(Config, values, where)
-
-
-def _read(kind: type, values, where: str):
     hints = get_type_hints(kind)
+    optimiser = kind.__name__ == "OptimConfig"
     # A user's own dataclass has left its fields, other objects how they print.
-    if kind is OptimConfig and (not isinstance(values, dict) or not hints.keys() & values.keys()):
+    if optimiser and (not isinstance(values, dict) or not hints.keys() & values.keys()):
         raise ConfigError(
             f"{where} is an optimiser of its own, {values!r:.100}: it cannot be read back: "
             "expected the fields of an OptimConfig"
@@ -47,8 +36,8 @@ def _read(kind: type, values, where: str):
     found = {}
     for name, hint in hints.items():
         value = values[name]
-        if dataclasses.is_dataclass(hint):
-            value = _read(hint, value, f"{where}.{name}")
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            value = read(hint, value, f"{where}.{name}")
         elif get_origin(hint) is tuple and isinstance(value, list):
             value = tuple(value)
         found[name] = value

@@ -116,7 +116,7 @@ def _as_stored(image: Image.Image, content: bytes) -> np.ndarray:
         if deep and found.max() < 0.25:
             raise DataError("16-bit colour that uses few of its levels: save it as 16-bit grey")
         return found
-    tags = image.tag_v2
+    tags = image.tag_v2  # type: ignore[attr-defined]
     bits, kind = (np.atleast_1d(tags.get(t, 1))[0] for t in (Tag.BitsPerSample, Tag.SampleFormat))
     if kind == 2 and bits == 8:
         raise DataError("signed 8-bit pixels are not supported: save them unsigned")

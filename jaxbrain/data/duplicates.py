@@ -6,6 +6,7 @@ or through others. A copy in another frame (more border, another size) is found 
 heads; turned or cut copies, and neighbouring slices of one patient, are not found.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from jaxbrain.data.preprocess import head_box, without_border
+
+_LOG = logging.getLogger(__name__)
 
 SIDE = 32
 # Of pictures without a head the largest bright spot, of which all look alike, is no crop.
@@ -159,6 +162,7 @@ def groups(
     """
     pairs = [_to_first(patient)]
     if threshold is not None:
+        _LOG.info("data   looks for copies among %d images", len(digest))
         sought = [thumbnails(one) for one in (small_images, small_heads) if one is not None]
         pairs += [_to_first(digest), *(_pairs(unit, unit, threshold) for unit in sought)]
     return _linked(len(digest), pairs)
@@ -176,6 +180,7 @@ def audit(
     labels [N] int32. Without `small_heads` it looks at whole files alone.
     """
     label = np.asarray(label)
+    _LOG.info("data   lists the copies among %d images", len(label))
     sought = {"whole files": thumbnails(small_images)}
     if small_heads is not None:
         sought["head crops"] = thumbnails(small_heads)

@@ -1,6 +1,7 @@
 """A directory tree of images, or an archive of one, to (Dataset, Records)."""
 
 import dataclasses
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from jaxbrain.data.layout import ACCEPTED, CHENG, Layout, find, link_problem, sh
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
+
+_LOG = logging.getLogger(__name__)
 
 
 class Scan(NamedTuple):
@@ -43,8 +46,8 @@ def read_file(path: Path, root: Path, options: Options) -> Slices:
 
 def _decode(root: Path, layout: Layout, options: Options):
     """(arrays, about) as the cache keeps them, or None; the files that cannot be used."""
-    collected = Collection(options, layout.class_names, layout.notes)
-    for name, split, path in layout.files:
+    collected, total = Collection(options, layout.class_names, layout.notes), len(layout.files)
+    for number, (name, split, path) in enumerate(layout.files, start=1):
         relative = text_of(path.relative_to(root).as_posix())
         with collected.reading(shown(path)):
             found = read_file(path, root, options)
@@ -56,6 +59,7 @@ def _decode(root: Path, layout: Layout, options: Options):
                 collected.say("holds a label of its own, which is not used", relative)
             label = layout.class_names.index(name or found.label)
             collected.add(shown(path), relative, found, label, split, path.stat().st_size)
+        _LOG.info("data   has read %d of %d files", number, total, extra={"of": (number, total)})
     found = collected.finish(layout.warnings, layout.kind)
     if found is None and not collected.bad:
         why = "; ".join(collected.shared() or collected.notes)
@@ -89,6 +93,7 @@ def scan(
         )
     layout = None if packed else find(source, options.positive, flat)
     files = [source] if packed else [file for *_, file in layout.files]
+    _LOG.info("data   reads %s", shown(source) if packed else f"{len(files)} files")
     about_options = dataclasses.asdict(options) | ({"flat": True} if flat else {})
     if layout:
         # Files that are left out may be others while those that are read are the same.
@@ -206,7 +211,7 @@ def load_folder(
         root,
         Options(**options),
         duplicate_threshold=duplicate_threshold if dedup == "group" else None,
-        cache_folder=cache_folder and Path(cache_folder),
+        cache_folder=Path(cache_folder) if cache_folder else None,
         flat=flat,
     )
     if found.bad:

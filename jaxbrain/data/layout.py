@@ -119,6 +119,10 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     return folders, images, [entry for entry in entries if entry not in used]
 
 
+# What every run holds: its pictures are no images to learn from.
+_RUN = "config.json", "images.csv"
+
+
 class _Said(NamedTuple):
     """What a look at a data set found worth saying."""
 
@@ -156,7 +160,11 @@ def _class_folders(root: Path, said: _Said) -> dict[str, list[tuple[str, Path]]]
     folders, images, left_out = _listing(root)
     said.left_out(root, left_out)
     if images:
-        raise _refuse(root, f"{len(images)} images outside any class folder")
+        raise _refuse(
+            root,
+            f"{len(images)} images outside any class folder: if it is the folder of one class, "
+            "name the folder around it",
+        )
     if not folders:
         raise _refuse(root, "no images and no class folders in it")
     splits = {f: SPLITS[f.name.lower()] for f in folders if f.name.lower() in SPLITS}
@@ -230,6 +238,11 @@ def find(root: Path, positive: str = "", flat: bool = False) -> Layout:
         DataError: for another layout, an empty class, a link to a folder elsewhere.
         ConfigError: if `positive` is not one of two classes.
     """
+    if all((root / name).is_file() for name in _RUN):
+        raise DataError(
+            f"{shown(root)}: is the directory of a run: expected a folder of images; sample and "
+            "audit take runs"
+        )
     said = _Said([], [])
     notes = said.notes
     folders, images, _ = _listing(root)
@@ -291,5 +304,9 @@ def _find(root: Path, said: _Said, least: int) -> dict[str, list[tuple[str, Path
             names = f", but folders: {', '.join(f.name for f in inner)}" if inner else ""
             raise _refuse(folder, f"no images in it{names}")
     if len(classes) < least:
-        raise _refuse(root, f"one class only: {', '.join(classes)}")
+        raise _refuse(
+            root,
+            f"one class only: {', '.join(classes)}: expected two or more, each in a folder of "
+            "its own",
+        )
     return classes

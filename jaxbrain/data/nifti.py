@@ -68,8 +68,8 @@ def _uncompressed(content: bytes) -> tuple[bytes, np.ndarray]:
     import nibabel
 
     packed = content[:2] == b"\x1f\x8b"
-    header = gzip.open(io.BytesIO(content)).read(352) if packed else content
-    header = nibabel.Nifti1Header(header[:348], check=False)
+    start = gzip.open(io.BytesIO(content)).read(352) if packed else content
+    header = nibabel.Nifti1Header(start[:348], check=False)
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     if len(shape) != 3 and not (len(shape) == 4 and shape[3] == 1):
         raise DataError(f"a volume of shape {'x'.join(map(str, shape))}: expected three axes")

@@ -15,6 +15,8 @@ from jaxbrain.config import DataConfig
 from jaxbrain.data.records import Records, from_arrays
 from jaxbrain.types import Array, Dataset
 
+# The root of `Records` of images that come from no folder.
+ROOT = "phantoms"
 # Grey levels of the drawn contrasts (rows) for each tissue (columns): T1-, T2- and
 # FLAIR-like.
 _TISSUES = ("scalp", "bone", "fluid", "grey", "white", "core", "rim", "oedema")
@@ -346,4 +348,4 @@ def folder(cfg: DataConfig, size: int, key: Array | None = None) -> tuple[Datase
     data = dataset(key, cfg.n_per_class or 100, size, cfg.difficulty)
     if cfg.twins:
         data = plant_twins(jax.random.fold_in(key, 1), data, cfg.twins)
-    return data, from_arrays(data, ("no", "yes"), "phantoms")
+    return data, from_arrays(data, ("no", "yes"), ROOT)

@@ -61,7 +61,7 @@ def some(records: Records, index: np.ndarray) -> Records:
         for name in _PER_IMAGE
         for of in (getattr(records, name),)
     }
-    return dataclasses.replace(records, **kept)
+    return dataclasses.replace(records, **kept)  # type: ignore[arg-type]
 
 
 def joined(one: Records, two: Records) -> Records:
@@ -71,7 +71,7 @@ def joined(one: Records, two: Records) -> Records:
         for name in _PER_IMAGE
         for first, second in ((getattr(one, name), getattr(two, name)),)
     }
-    return dataclasses.replace(one, **both)
+    return dataclasses.replace(one, **both)  # type: ignore[arg-type]
 
 
 def describe(data: Dataset, records: Records) -> list[str]:

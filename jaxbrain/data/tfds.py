@@ -12,6 +12,7 @@ Nothing is ever downloaded. `tfds.BrainMri` is the builder.
 import functools
 import hashlib
 import io
+import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ from jaxbrain.errors import DataError
 from jaxbrain.types import Dataset
 
 PREFIX = "tfds:"
+_LOG = logging.getLogger(__name__)
 
 
 def _tfds():
@@ -168,16 +170,20 @@ def load(name: str, *, threshold: float | None = None, **options) -> tuple[Datas
     names = order({canonical(one) for one in given}, options.get("positive", ""))
     collected = Collection(Options(**options), names)
     all_splits = list(builder.info.splits)
+    _LOG.info("data   reads %s", builder.info.full_name)
     for part in [split] if split else all_splits:
         official = "" if split or len(all_splits) == 1 else SPLITS.get(part.lower(), part)
         for path, example in _examples(name, builder, part):
+            number = len(collected.files)
+            # How many there will be is not known here.
+            _LOG.info("data   has read %d images", number, extra={"of": (number, number + 1)})
             with collected.reading(path):
                 number = int(example[label_name])
                 if not 0 <= number < len(given):
                     raise DataError(f"label {number}: expected 0 to {len(given) - 1}")
-                found = _slices(example, image_name, collected.options.use_patients)
+                read = _slices(example, image_name, collected.options.use_patients)
                 label = names.index(canonical(given[number]))
-                collected.add(path, path, found, label, official, found.image[0].size)
+                collected.add(path, path, read, label, official, read.image[0].size)
     collected.files.sort(key=_place)
     result = collected.finish([], f"TFDS {builder.info.full_name}")
     if collected.bad or not result:

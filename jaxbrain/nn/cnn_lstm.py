@@ -18,7 +18,7 @@ class CNN(nn.Module):
     The paper's has two convolutions; what else `cfg.cnn` may ask for its comments say.
 
     References:
-        The paper, section 2-3-1, equations (1) and (2); README.md for the widths. Wu and
+        The paper, section 2-3-1, equations (1) and (2); docs/paper.md for the widths. Wu and
         He, "Group normalization", 2018.
     """
 

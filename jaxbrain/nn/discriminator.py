@@ -1,5 +1,7 @@
 """The discriminator of the conditional GAN (paper, section 2-2)."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -38,7 +40,8 @@ class Discriminator(nn.Module):
             embedding = embed(num_classes, gan.embedding_size, 1.0, dtype)(label)
             channel = dense(size * size, dtype, "label_map")(embedding)
             x = jnp.concatenate([x, channel.reshape(-1, size, size, 1)], axis=-1)
-        level, patches = 0, 0.0
+        level = 0
+        patches: Any = 0.0
         while x.shape[1] % 2 == 0 and x.shape[1] // 2 >= 4:
             features = gan.filters * min(2**level, 8)
             level += 1

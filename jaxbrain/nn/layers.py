@@ -13,7 +13,7 @@ from jaxbrain.nn import ops
 from jaxbrain.types import Array
 
 glorot = nn.initializers.xavier_uniform()
-zeros = nn.initializers.zeros_init()
+_zeros = nn.initializers.zeros_init()
 
 
 def compute_dtype(cfg: Config) -> str:
@@ -25,7 +25,7 @@ def compute_dtype(cfg: Config) -> str:
 
 def dense(features: int, dtype: str, name: str | None = None) -> nn.Dense:
     """A fully connected layer on the last axis: kernel [D, features], bias."""
-    return nn.Dense(features, dtype=dtype, kernel_init=glorot, bias_init=zeros, name=name)
+    return nn.Dense(features, dtype=dtype, kernel_init=glorot, bias_init=_zeros, name=name)
 
 
 def embed(num_classes: int, features: int, scale: float, dtype: str) -> nn.Embed:
@@ -52,7 +52,7 @@ class Conv(nn.Module):
     def __call__(self, x: Array, between: Callable[[Array], Array] = lambda y: y) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", zeros, (self.features,))
+        bias = self.param("bias", _zeros, (self.features,))
         x, kernel, bias = (leaf.astype(self.dtype) for leaf in (x, kernel, bias))
         y = between(ops.conv(x, kernel, self.stride, self.padding))
         return y + bias.reshape(1, 1, 1, -1)
@@ -71,7 +71,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", glorot, shape)
-        bias = self.param("bias", zeros, (self.features,))
+        bias = self.param("bias", _zeros, (self.features,))
         x, kernel, bias = (leaf.astype(self.dtype) for leaf in (x, kernel, bias))
         y = ops.conv_transpose(x, kernel, self.stride, self.padding)
         return y + bias.reshape(1, 1, 1, -1)
@@ -109,7 +109,7 @@ class BatchNorm(nn.Module):
             return x
         shape = (self.num_classes, x.shape[-1])
         scale = self.param("scale", nn.initializers.ones_init(), shape)
-        offset = self.param("offset", zeros, shape)
+        offset = self.param("offset", _zeros, shape)
         scale, offset = scale.astype(self.dtype), offset.astype(self.dtype)
         rows = (slice(None), None, None)
         return x * jnp.take(scale, label, axis=0)[rows] + jnp.take(offset, label, axis=0)[rows]

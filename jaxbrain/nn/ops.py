@@ -9,7 +9,9 @@ Images are [B, H, W, C]; kernels are [k, k, C_in, C_out]. Padding "SAME" gives
 ceil(H / stride) rows and puts an odd pixel at the bottom and right, as MATLAB does.
 """
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +23,25 @@ from jaxbrain.nn import ops_cpu, ops_gpu, pool_cpu
 from jaxbrain.nn.ops_cpu import LAYOUT
 from jaxbrain.types import Array
 
+_PORTABLE = contextvars.ContextVar("portable", default=False)
+
 
 def backend() -> str:
-    """ "cpu", "gpu" or "tpu": for which the forms are chosen, while they are traced."""
-    return jax.default_backend()
+    """ "cpu", "gpu" or "tpu": for which the forms are chosen, while they are traced; or "any"
+    (`portable`)."""
+    return "any" if _PORTABLE.get() else jax.default_backend()
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """What is traced meanwhile takes XLA's own forms, which every backend runs and which do
+    not ask how large a batch is: for programs that are exported. Only for functions that are
+    not jitted already, since those keep the forms of their first trace."""
+    before = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(before)
 
 
 def _same(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -50,9 +67,11 @@ def in_parts(function: Callable[[Array], Array], x: Array) -> Array:
     On a CPU the images go through in independent parts: XLA runs many an operation on one
     core only, but independent ones side by side.
     """
+    if backend() != "cpu":
+        return function(x)
     wanted = x.shape[0] * x.shape[1] * x.shape[2] // _PART_PIXELS
     size = -(-x.shape[0] // min(max(wanted, _PARTS), _MOST_PARTS))
-    if backend() != "cpu" or size == x.shape[0]:
+    if size == x.shape[0]:
         return function(x)
     return jnp.concatenate([function(x[i : i + size]) for i in range(0, x.shape[0], size)])
 
@@ -77,7 +96,7 @@ def conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Arr
     Returns:
         [B, H', W', C_out].
     """
-    if backend() == "tpu":
+    if backend() in ("tpu", "any"):
         return conv_lax(x, kernel, stride, padding)
     forms = ops_cpu if backend() == "cpu" else ops_gpu
     return forms.conv(x, kernel, stride, _pads(x.shape, kernel.shape[0], stride, padding))
@@ -111,7 +130,7 @@ def conv_transpose(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
     if kernel.shape[0] < stride:
         raise ValueError(f"kernel of {kernel.shape[0]} pixels leaves holes at {stride}")
     require_name("padding", padding, ("SAME", "VALID"))
-    if backend() == "tpu":
+    if backend() in ("tpu", "any"):
         return conv_transpose_lax(x, kernel, stride, padding)
     window = kernel.shape[0]
     low, high = ((window - stride) // 2, -((stride - window) // 2)) if padding == "SAME" else (0, 0)

@@ -1,5 +1,6 @@
-"""The ablations as a page, from what `ablations.json` holds."""
+"""The ablations in the terminal and as a page, from what `ablations.json` holds."""
 
+from jaxbrain.reports import terminal
 from jaxbrain.reports.drawing import accuracy
 from jaxbrain.reports.ladder import remains
 from jaxbrain.reports.page import Bullets, Figure, Heading, Page, Text, new_table
@@ -46,3 +47,28 @@ def page(results: dict) -> Page:
         Text(remains(results)),
     ]
     return Page("What each part changes", summary, tuple(blocks))
+
+
+def show(console, results: dict) -> None:
+    """Print what was studied, then the accuracy of every setting."""
+    found = ", ".join(f"{n} {name}" for name, n in results["data"]["found"].items())
+    lines = [
+        (
+            "run",
+            f"ablations on {found}, generator {results['generator']}, seeds {results['seeds']}",
+        ),
+        ("note", "Research only, not a medical device."),
+    ]
+    terminal.summary(console, lines)
+    rows = [
+        [
+            row["ablation"],
+            row["setting"],
+            row["protocol"],
+            accuracy(row) if row["accuracy"] is not None else "-",
+            str(row["n"]),
+        ]
+        for row in results["rows"]
+    ]
+    header = ["ablation", "setting", "protocol", "accuracy, % (95 % interval)", "n"]
+    terminal.table(console, "Ablations", header, rows, keys=2, right=(3, 4))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxbrain.reports import drawing
+from jaxbrain.reports import canvas, letters, sheets, terminal
 from jaxbrain.reports.drawing import number
 from jaxbrain.reports.page import (
     Facts,
@@ -166,14 +166,23 @@ def _facts(results: dict) -> list[tuple[str, str, str]]:
 
 
 def show(console, results: dict) -> None:
-    """Print the numbers at the top, those of all features, and membership."""
-    for title, table in (
-        ("The audit", _top),
-        ("Synthetic against held-out images", _features),
-        ("Membership", _membership),
-    ):
-        console.print(drawing.new_table(title, *table(results)))
-    drawing.say(console, *_copies(results), _MEANS)
+    """Print what was found in a few lines, then the numbers of all features, membership, and
+    those at the top."""
+    counts = ", ".join(f"{one['used']} {name}" for name, one in results["counts"].items())
+    lines = [("run", f"images compared: {counts}"), ("copies", _copies(results)[0])]
+    lines += [("warning", text) for text in terminal.some(results["warnings"])]
+    lines.append(
+        (
+            "note",
+            "No number here shows that synthetic images are anonymous or safe to share. Research "
+            "only, not a medical device.",
+        )
+    )
+    terminal.summary(console, lines)
+    title = "Synthetic against held-out images (95 % interval)"
+    terminal.table(console, title, *_features(results), keys=2)
+    terminal.table(console, "Membership (95 % interval)", *_membership(results))
+    terminal.table(console, "The audit", *_top(results), right=())
 
 
 def sheet(path: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]], class_names) -> None:
@@ -184,46 +193,55 @@ def sheet(path: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]], class_name
         for of, (image, label) in sets.items():
             own = image[label == k]
             chosen = np.linspace(0, len(own) - 1, min(_ROW, len(own))).round().astype(int)
-            rows.append((f"{name}\n{of}" if len(class_names) > 1 else of, own[chosen]))
-    drawing.sheet(path, [row for row in rows if len(row[1])])
+            of_class = [letters.drawable(name)] if len(class_names) > 1 else []
+            rows.append(("\n".join([*of_class, of]), own[chosen]))
+    sheets.sheet(path, [row for row in rows if len(row[1])])
 
 
 def pairs(path: Path, synthetic: np.ndarray, nearest: np.ndarray, distance: np.ndarray) -> None:
-    """`pairs.png`: each synthetic image with its nearest training image on its right, the
-    nearest pairs first, four pairs a row.
+    """`pairs.png`: each synthetic image with its nearest training image on its right and their
+    distance below, the nearest pairs first, four pairs a row.
 
     synthetic, nearest: [N, S, S, 1] uint8; distance: [N]."""
     worst = np.argsort(distance, kind="stable")[:_PAIRS]
-    rows = []
+    rows, captions = [], []
     for start in range(0, len(worst), _BESIDE):
         some = worst[start : start + _BESIDE]
         both = np.stack([synthetic[some], nearest[some]], axis=1)
-        text = "\n".join(f"{start + i + 1}: {distance[j]:.4f}" for i, j in enumerate(some))
-        rows.append((text, both.reshape(-1, *synthetic.shape[1:])))
-    drawing.sheet(path, rows)
+        text = f"pairs\n{start + 1} to {start + len(some)}"
+        rows.append((text, both.reshape(-1, *both.shape[2:])))
+        shown = [f"synthetic, {distance[j]:.4f}" for j in some]
+        captions.append([text for one in shown for text in (one, "its nearest")])
+    sheets.sheet(path, rows, captions)
 
 
-def curves(path: Path, results: dict, distances: dict[str, np.ndarray]) -> None:
+def curves(results: dict, distances: dict[str, np.ndarray]):
     """`curves.png`: ROC of membership, and cumulative distances to training images.
 
     distances: set -> [N], to the nearest training image.
     """
-    figure, (left, right) = drawing.new_figure(11, 4.6, 2)
-    for name, found in results["membership"].items():
+    figure, (left, right) = canvas.new_figure(10, 5.2, 2)
+    for turn, (name, found) in enumerate(results["membership"].items()):
         fpr, tpr = zip(*found["roc"], strict=True)
-        left.plot(fpr, tpr, label=drawing.label(name), drawstyle="steps-post")
-    left.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":")
-    left.axvline(0.01, color="0.8", lw=1)
-    left.set(xlabel="held-out images called training", ylabel="training images called so")
-    left.set(title="Membership")
-    for name, values in distances.items():
+        text = f"{letters.label(name)}, AUROC {measured(found)}"
+        how = {"color": canvas.style(turn)["color"], "ls": ("-", "--", "-.")[turn % 3]}
+        left.plot(fpr, tpr, label=text, drawstyle="steps-post", **how)
+    left.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="chance")
+    left.axvline(0.01, color="0.7", lw=1, label="1 % of held-out images")
+    left.set_xlabel("share of held-out images called training")
+    left.set_ylabel("share of training images called training")
+    left.set_title("Membership")
+    for turn, (name, values) in enumerate(distances.items()):
         ordered = np.sort(values)
-        right.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=name)
+        share, how = np.arange(1, len(ordered) + 1) / len(ordered), canvas.style(turn)["color"]
+        right.step(ordered, share, where="post", label=name, color=how, ls=("-", "--")[turn % 2])
     threshold = results["copies"]["threshold"]
-    right.axvline(threshold, color="0.6", lw=1, ls=":", label="copied at or below")
-    right.set(xlabel="distance to the nearest training image", ylabel="share of images")
-    right.set(title="Nearest training images")
+    right.axvline(threshold, color="0.4", lw=1, ls=":", label="copied at or below")
+    right.set_xlabel("distance to the nearest training image")
+    right.set_ylabel("share of images at most so far")
+    right.set_title("Nearest training images")
     for axis in (left, right):
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, frameon=False)
-    figure.savefig(path)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
+        axis.legend(fontsize=8, frameon=False, ncols=2 if axis is right else 1, **place)
+    return figure

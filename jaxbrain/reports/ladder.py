@@ -1,10 +1,6 @@
 """The ladder as a table, a figure and a page, from what `ladder.json` holds."""
 
-from pathlib import Path
-
-import numpy as np
-
-from jaxbrain.reports import doubts, drawing, findings, worth
+from jaxbrain.reports import doubts, findings, terminal, worth
 from jaxbrain.reports.drawing import accuracy, number, p_value, percent, points
 from jaxbrain.reports.page import (
     Block,
@@ -58,11 +54,13 @@ def remains(results: dict) -> str:
     return f"{known if ids else _UNKNOWN} {_INTERVALS}"
 
 
-def _rows(results: dict) -> list[tuple[str, str]]:
+def methods(results: dict) -> list[tuple[str, str]]:
+    """(classifier, generator) of each row of the ladder."""
     return list(dict.fromkeys((c["classifier"], c["generator"]) for c in results["cells"]))
 
 
-def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
+def lookup(results: dict, row: tuple[str, str], column) -> dict | None:
+    """The cell of one of `methods` in one of `columns`."""
     _, protocol, generator, labels = column
     classifier, own = row
     # Real images that are seen otherwise beside synthetic ones than without: not one scale.
@@ -72,8 +70,9 @@ def _lookup(results: dict, row: tuple[str, str], column) -> dict | None:
     return next((cell for cell in results["cells"] if [cell[k] for k in _CELL] == wanted), None)
 
 
-def _columns(results: dict) -> list[tuple]:
-    """Those that the study has: P4 only with another source's images."""
+def columns(results: dict) -> list[tuple]:
+    """(heading, protocol, generator or None for the row's own, labels) of each column that the
+    study has: P4 only with another source's images."""
     return [column for column in _COLUMNS if column[1] != "P4" or results.get("external")]
 
 
@@ -89,15 +88,15 @@ def outside_heading(results: dict) -> list[str]:
 
 
 def _ladder(results: dict) -> tuple[list[str], list[list[str]]]:
-    columns = _columns(results)
-    header = ["classifier", "generator", *outside_heading(results), *(c[0] for c in columns)]
+    shown = columns(results)
+    header = ["classifier", "generator", *outside_heading(results), *(c[0] for c in shown)]
     rows = [
         [
             *row,
             *outside(results, row[0]),
-            *(accuracy(_lookup(results, row, column)) for column in columns),
+            *(accuracy(lookup(results, row, column)) for column in shown),
         ]
-        for row in _rows(results)
+        for row in methods(results)
     ]
     return header, rows
 
@@ -294,82 +293,67 @@ def _warnings(results: dict) -> list[str]:
 
 
 def show(console, results: dict) -> None:
-    """Print the ladder, then what each leak is worth."""
-    console.print(drawing.new_table("The ladder: accuracy, % (95 % interval)", *_ladder(results)))
-    if results["leaks"]:
-        console.print(drawing.new_table("What each leak is worth, points", *_leaks(results)))
-    meaning = [f"{leak}: {text}" for leak, text in MEANING.items()]
+    """Print what was found in a few lines, then what synthesis and each leak are worth, and the
+    ladder."""
+    terminal.summary(console, _summary(results))
     worth.show(console, results)
-    drawing.say(console, *missing(results), *meaning, *_identity(results), remains(results))
+    if results["leaks"]:
+        terminal.table(console, "What each leak is worth, points", *_leaks(results), keys=3)
+        found = {leak["leak"] for leak in results["leaks"]}
+        meaning = [(leak, text) for leak, text in MEANING.items() if leak in found]
+        terminal.summary(console, meaning)
+    outsides = len(outside_heading(results))
+    header, rows = _ladder(results)
+    if all(generator == "none" for _, generator in methods(results)):
+        # Nothing is with synthesis.
+        at = header.index("P3 without synthesis")
+        header, *rows = ([*row[:at], *row[at + 1 :]] for row in (header, *rows))
+    title = "The ladder: accuracy, % (95 % interval)"
+    terminal.table(console, title, header, rows, keys=2 + outsides)
 
 
-def picture(path: Path, results: dict) -> None:
-    """`ladder.png`: accuracies down the ladder with their intervals, the controls with
-    shuffled labels, and what each leak is worth."""
-    canvas, (left, right) = drawing.new_figure(13, 5.2, 2)
-    colours = {row: f"C{i % 10}" for i, row in enumerate(_rows(results))}
-    _draw_ladder(left, results, colours)
-    leaks = results["leaks"][::-1]
-    for place, leak in enumerate(leaks):
-        value, error = drawing.bar(leak["difference"], leak["interval"])
-        colour = colours[leak["classifier"], leak["generator"]]
-        right.barh(place, value, xerr=error, color=colour, alpha=0.7, capsize=2)
-    names = [drawing.label(f"{k['leak']}  {k['classifier']} + {k['generator']}") for k in leaks]
-    right.set_yticks(range(len(leaks)), names, fontsize=7)
-    right.axvline(0, color="0.3", lw=1)
-    right.set(xlabel="points of accuracy", title="What each leak is worth")
-    right.grid(axis="x", alpha=0.3)
-    canvas.savefig(path)
+def in_words(cell: dict) -> str:
+    """The accuracy of a cell, its interval and the number of answers, in per cent."""
+    text = f"{100 * cell['accuracy']:.1f} %"
+    if cell["interval"]:
+        low, high = cell["interval"]
+        text += f" (95 %: {100 * low:.1f} to {100 * high:.1f} %)"
+    return text + (f", n = {cell['n']} answers" if cell.get("n") else "")
 
 
-def _draw_ladder(axis, results: dict, colours: dict) -> None:
-    width, columns = 0.6 / max(len(colours), 1), _columns(results)
-    for r, (row, colour) in enumerate(colours.items()):
-        name = drawing.label(row[0] if row[1] == "none" else f"{row[0]} + {row[1]}")
-        shift = (r - (len(colours) - 1) / 2) * width
-        for labels, fmt, inner, shown in (
-            ("true", "o-", colour, name),
-            ("shuffled", "s--", "white", None),
-        ):
-            found = {
-                x + shift: drawing.bar(cell["accuracy"], cell["interval"])
-                for x, column in enumerate(columns)
-                if column[3] == labels
-                and (column[2], row[1]) != ("none", "none")
-                and (cell := _lookup(results, row, column))
-            }
-            if found:
-                value, error = zip(*found.values(), strict=True)
-                style = dict(color=colour, mfc=inner, capsize=2, lw=1, ms=4, label=shown)
-                ends = np.concatenate(error, axis=1)
-                axis.errorbar(list(found), value, yerr=ends, fmt=fmt, **style)
-    axis.axhline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
-    axis.axvline(len(columns) - 2.5, color="0.8", lw=1)
-    axis.set_xticks(range(len(columns)), [c[0].replace(" ", "\n", 1) for c in columns], fontsize=8)
-    axis.set(ylabel="accuracy, %", title="Accuracy down the ladder (95 % intervals)")
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=7, frameon=False)
+def what_ran(results: dict) -> str:
+    """The images and the splits of a study, for the first line of a summary."""
+    data = results["data"]
+    found = ", ".join(f"{n} {name}" for name, n in data["found"].items())
+    images = "phantoms, not brain images" if data["source"] == "phantoms" else "images"
+    how = "each its own draw" if results["split"] != "kfold" else f"{results['folds']} folds each"
+    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    groups = f"{results['groups']['total']} groups of copies"
+    return f"{images}: {found}, in {groups}; {results['split']}, {seeds}, {how}"
 
 
-def ablation_picture(path: Path, results: dict) -> None:
-    """`ablations.png`: the accuracy of every setting with its interval, by ablation."""
-    rows = results["rows"]
-    canvas, (axis,) = drawing.new_figure(9, 1.5 + 0.26 * len(rows))
-    kinds = list(dict.fromkeys(row["ablation"] for row in rows))
-    place, ticks, names = 0.0, [], []
-    for turn, kind in enumerate(kinds):
-        for row in (row for row in rows if row["ablation"] == kind):
-            if row["accuracy"] is not None:
-                value, error = drawing.bar(row["accuracy"], row["interval"])
-                axis.errorbar(value, place, xerr=error, fmt="o", color=f"C{turn % 10}", capsize=3)
-                axis.text(101, place, f"{value:.1f}", va="center", fontsize=8)
-            ticks.append(place)
-            names.append(drawing.label(f"{kind}: {row['setting']}"))
-            place -= 1.0
-        place -= 0.6
-    axis.set_yticks(ticks, names, fontsize=8)
-    axis.axvline(100 / len(results["data"]["found"]), color="0.6", lw=1, ls=":")
-    axis.set(xlim=(0, 108), xlabel="accuracy, % (95 % interval)")
-    axis.set_title("Under P3 unless another protocol is named")
-    axis.grid(axis="x", alpha=0.3)
-    canvas.savefig(path)
+def _summary(results: dict) -> list[tuple[str, str]]:
+    data, lines = results["data"], [("run", what_ran(results))]
+    for protocol, meaning in _SHOWN.items():
+        own = [c for c in results["cells"] if c["protocol"] == protocol and c["labels"] == "true"]
+        if own:
+            best = max(own, key=lambda cell: cell["accuracy"])
+            name = best["classifier"]
+            name += "" if best["generator"] == "none" else f" + {best['generator']}"
+            name = f"highest of {len(own)}, {name}" if len(own) > 1 else name
+            lines.append((protocol, f"{meaning}: {in_words(best)}: {name}"))
+    largest = max(data["found"].values()) / sum(data["found"].values())
+    lines.append(("guessing", f"always the largest class: {100 * largest:.1f} %"))
+    warned = [*missing(results), *findings.left_out(results), *findings.lines(results)]
+    lines += [("warning", text) for text in terminal.some(warned)]
+    ids = " and ".join(data.get("patient_ids", ()))
+    patients = f"by {ids}" if ids else "only where they look alike"
+    return [*lines, ("note", f"Images of one patient are kept together {patients}. {RESEARCH}")]
+
+
+_SHOWN = {
+    "P0": "the paper's protocol, which leaks",
+    "P3": "nothing leaks that can be known",
+    "P4": "another source's images",
+}
+RESEARCH = "Research only, not a medical device."

@@ -1,12 +1,10 @@
 """The paper's tables and figures from what `results.json` holds; nothing here knows a
 training."""
 
-from pathlib import Path
-
 import numpy as np
 
 from jaxbrain.quoted import PAPER_ACCURACY, TABLE4
-from jaxbrain.reports import drawing
+from jaxbrain.reports import terminal
 from jaxbrain.reports.drawing import number, percent
 from jaxbrain.reports.page import (
     Details,
@@ -32,104 +30,6 @@ def _confusion(matrix: np.ndarray, class_names) -> tuple[list[str], list[list]]:
     header = ["predicted \\ true", *(class_names[k] for k in order)]
     rows = [[class_names[k], *(int(matrix[truth][k]) for truth in order)] for k in order]
     return header, rows
-
-
-def confusion_table(matrix: np.ndarray, class_names: tuple[str, ...]):
-    """Table 3 of the paper: rows are predicted classes, columns true ones, positive
-    first. matrix: [K, K], true class in rows."""
-    header, rows = _confusion(matrix, class_names)
-    rows.append(["sum", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
-    rows = [[*row, sum(row[1:])] for row in rows]
-    right = range(1, len(header) + 1)
-    return drawing.new_table("Table 3. Confusion matrix", [*header, "sum"], rows, right)
-
-
-def comparison_table(accuracy: float, interval: tuple[float, float], what: str):
-    """Table 4 of the paper as quoted, with our accuracy and its interval below."""
-    header = "method", "accuracy", "95 % interval", "what it is"
-    rows = [
-        [row.title, number(row.accuracy), "-", f"quoted: {row.what}"] for row in TABLE4.values()
-    ]
-    shown = " .. ".join(map(percent, interval))
-    rows.append(["CNN-LSTM, this run", percent(accuracy), shown, what])
-    return drawing.new_table("Table 4. Accuracy, %", header, rows, right=(1, 2))
-
-
-def metrics_table(metrics: dict[str, float | None], title: str):
-    """Every metric of a test set, name and value."""
-    rows = [[name, number(value, 4)] for name, value in metrics.items()]
-    return drawing.new_table(title, ("metric", "value"), rows, right=(1,))
-
-
-_PANELS = (
-    ("gan", ("discriminator_loss", "generator_loss"), "GAN losses"),
-    ("gan", ("real_score", "fake_score"), "discriminator's scores"),
-    ("classifier", ("loss", "accuracy"), "classifier, training set"),
-)
-
-
-def progress_figure(path: Path, events: list[dict]) -> None:
-    """`progress.png` from the rows of `metrics.jsonl`: GAN losses, GAN scores, and the
-    classifier's loss and accuracy, where there is one, against steps; one line per seed."""
-    trained = {"gan", *(event["training"] for event in events)}
-    panels = [panel for panel in _PANELS if panel[0] in trained]
-    figure, axes = drawing.new_figure(13 * len(panels) / 3, 3.6, len(panels))
-    for axis, (kind, names, title) in zip(axes, panels, strict=True):
-        seeds = sorted({event["seed"] for event in events})
-        for index, name in enumerate(names):
-            for seed in seeds:
-                rows = [e for e in events if e["training"] == kind and e["seed"] == seed]
-                axis.plot(
-                    [row["step"] for row in rows],
-                    [row[name] for row in rows],
-                    color=f"C{index}",
-                    alpha=1.0 if len(seeds) == 1 else 0.6,
-                    label=name.replace("_", " ") if seed == seeds[0] else None,
-                )
-        axis.set(title=title, xlabel="step")
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.savefig(path)
-
-
-def confusion_figure(path: Path, matrix: np.ndarray, class_names) -> None:
-    """`confusion.png`: counts, true classes in rows. matrix: [K, K]."""
-    figure, (axis,) = drawing.new_figure(4.2, 3.8)
-    axis.imshow(matrix, cmap="Blues", vmin=0)
-    ticks = range(len(class_names))
-    names = list(map(drawing.label, class_names))
-    axis.set_xticks(ticks, names)
-    axis.set_yticks(ticks, names)
-    axis.set(xlabel="predicted", ylabel="true", title="Test set, all seeds")
-    for truth in ticks:
-        for guess in ticks:
-            value = int(matrix[truth][guess])
-            dark = value > np.max(matrix) / 2
-            colour = "white" if dark else "black"
-            axis.text(guess, truth, value, ha="center", va="center", color=colour)
-    figure.savefig(path)
-
-
-def comparison_figure(
-    path: Path, accuracies: list[float], interval: tuple[float, float], what: str
-) -> None:
-    """`comparison.png`: Figure 6 of the paper, and our accuracy (mean over the seeds,
-    interval, one dot per seed)."""
-    figure, (axis,) = drawing.new_figure(8, 4.2)
-    quoted = [row.accuracy for row in TABLE4.values()]
-    here = len(quoted)
-    axis.bar(range(here), quoted, color="0.75", label="quoted by the paper")
-    mean, error = drawing.bar(float(np.mean(accuracies)), interval)
-    axis.bar(here, mean, color="C0", yerr=error, capsize=5, label="this run, 95 %")
-    axis.plot([here] * len(accuracies), [100 * a for a in accuracies], "k.", alpha=0.5)
-    for x, value in enumerate([*quoted, mean]):
-        axis.text(x, 2, f"{value:.1f}", ha="center")
-    labels = [row.title.replace(" [", "\n[").replace(", ", "\n") for row in TABLE4.values()]
-    labels.append(f"CNN-LSTM\n{what}")
-    axis.set_xticks(range(here + 1), labels, fontsize=8)
-    axis.set(ylabel="accuracy, %", ylim=(0, 118), title="Figure 6 of the paper, and ours")
-    axis.legend(loc="upper center", ncols=2, frameon=False)
-    figure.savefig(path)
 
 
 _HALVES = "accuracy", "accuracy_real", "accuracy_synthetic"
@@ -296,26 +196,102 @@ def _gans(results: dict) -> tuple[list[str], list[list[str]]]:
 
 
 def show(console, results: dict, class_names) -> None:
-    """Print Tables 3 and 4, the metrics, and what the accuracy is made of.
+    """Print what was found in a few lines, then Table 4, the metrics and Table 3.
 
     console: a `rich.console.Console`; results: what `results.json` holds.
     """
+    terminal.summary(console, _lines(results))
     phantoms = results["data"]["source"] == "phantoms"
-    summary, first = results["summary"], results["seeds"][0]
-    many = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
-    console.print(confusion_table(total_matrix(results), class_names))
-    console.print(metrics_table(first["metrics"], f"Metrics of seed {first['seed']}"))
-    what = ("phantoms" if phantoms else "own folder") + f", P0{many}"
-    console.print(comparison_table(summary["accuracy"], tuple(summary["interval"]), what))
-    lines = [
-        f"accuracy on the real half {percent(summary.get('accuracy_real'))} %, on "
-        f"the synthetic half {percent(summary.get('accuracy_synthetic'))} %"
+    comparison_table(console, results["summary"], "phantoms" if phantoms else "your images")
+    metrics_table(console, results["seeds"])
+    confusion_table(console, total_matrix(results), class_names, len(results["seeds"]))
+
+
+def confusion_table(console, matrix: np.ndarray, class_names, num_seeds: int = 1) -> None:
+    """Print Table 3 of the paper: rows are predicted classes, columns true ones, positive
+    first. matrix: [K, K], true class in rows, summed over the seeds."""
+    header, rows = _confusion(matrix, class_names)
+    rows.append(["sum", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
+    rows = [[*row, sum(row[1:])] for row in rows]
+    many = f", all {num_seeds} seeds" if num_seeds > 1 else ""
+    title = f"Table 3. Confusion matrix: counts of the test set{many}"
+    terminal.table(console, title, [*header, "sum"], rows)
+
+
+def comparison_table(console, summary: dict, what: str) -> None:
+    """Print Table 4 of the paper as quoted, with our accuracy and its interval below.
+
+    summary: of `results.json`; what: the images."""
+    header = "method", "accuracy", "95 % interval", "what it is"
+    rows = [
+        [row.title, number(row.accuracy), "-", f"quoted: {row.what}"] for row in TABLE4.values()
     ]
-    if summary.get("accuracy_fresh") is not None:
-        lines.append(f"accuracy on fresh phantoms {percent(summary['accuracy_fresh'])} %")
-    where = "inside" if summary["paper_inside_range"] else "outside"
-    lines.append(
-        f"the paper's {percent(PAPER_ACCURACY)} % is {where} the range of the seeds, "
-        f"{percent(summary['accuracy_min'])} .. {percent(summary['accuracy_max'])} %"
+    own = percent(summary["accuracy"]), " .. ".join(map(percent, summary["interval"]))
+    of_which = f"{what}, P0: not comparable with the quoted figures"
+    rows.append(["CNN-LSTM, this run", *own, of_which])
+    terminal.table(console, "Table 4. Accuracy, %", header, rows, right=(1, 2))
+
+
+def metrics_table(console, seeds: list[dict]) -> None:
+    """Print every metric of the test set, its mean over the seeds and their range.
+
+    seeds: of `results.json`; a metric that a seed does not have is of the others."""
+    rows = []
+    for name in seeds[0]["metrics"]:
+        values = [one["metrics"][name] for one in seeds if one["metrics"][name] is not None]
+        mean = number(float(np.mean(values)) if values else None, 4)
+        ends = [number(end, 4) for end in (min(values), max(values))] if values else ["-"] * 2
+        rows.append([name, mean, *(ends if len(seeds) > 1 else ())])
+    if len(seeds) > 1:
+        header, title = ("metric", "mean", "least", "most"), f"Metrics, mean of {len(seeds)} seeds"
+    else:
+        header, title = ("metric", "value"), f"Metrics of seed {seeds[0]['seed']}"
+    terminal.table(console, title, header, rows)
+
+
+def _lines(results: dict) -> list[tuple[str, str]]:
+    """The summary of a run."""
+    summary, data, seeds = results["summary"], results["data"], results["seeds"]
+    used = ", ".join(f"{n} {name}" for name, n in data["used"].items())
+    images = "phantoms, not brain images" if data["source"] == "phantoms" else "images"
+    low, high = map(percent, summary["interval"])
+    tested = sum(seed["num_test"] for seed in seeds)
+    many = f" of {len(seeds)} seeds" if len(seeds) > 1 else ""
+    halves = (
+        f"real half {percent(summary.get('accuracy_real'))} %, synthetic half "
+        f"{percent(summary.get('accuracy_synthetic'))} %"
     )
-    drawing.say(console, *lines, _MEANS, *_external(results))
+    if (fresh := summary.get("accuracy_fresh")) is not None:
+        halves += f"; on fresh phantoms {percent(fresh)} %"
+    warned = [
+        *map(str, results.get("warnings", ())),
+        *(f"seed {seed['seed']}: {text}" for seed in seeds for text in seed["gan"]["warnings"]),
+        *(f"{one['name']}: {one['why']}" for one in results.get("skipped", ())),
+    ]
+    return [
+        ("run", f"the paper's protocol (P0) on {images}: {used}, and synthetic ones"),
+        (
+            "accuracy",
+            f"{percent(summary['accuracy'])} % (95 %: {low} to {high} %), n = {tested} "
+            f"test answers{many}",
+        ),
+        ("", halves),
+        ("paper", _beside_the_paper(summary, data["source"] == "phantoms")),
+        *(("P4", text) for text in _external(results)),
+        *(("warning", text) for text in terminal.some(warned)),
+        ("note", f"{_MEANS}. Research only, not a medical device."),
+    ]
+
+
+def _beside_the_paper(summary: dict, phantoms: bool) -> str:
+    """Where the paper's claim lies beside what was found."""
+    if phantoms:
+        return f"claims {percent(PAPER_ACCURACY)} % on brain images: not comparable"
+    claim, value = percent(PAPER_ACCURACY), PAPER_ACCURACY
+    if summary["num_seeds"] > 1:
+        low, high = summary["accuracy_min"], summary["accuracy_max"]
+        where, ends = "the accuracies of the seeds", f", {percent(low)} to {percent(high)} %"
+    else:
+        (low, high), where, ends = summary["interval"], "the interval", ""
+    place = "within" if low <= value <= high else ("above" if value > high else "below")
+    return f"claims {claim} %: {place} {where}{ends}"

@@ -1,10 +1,17 @@
 """A search as a table, a figure and a page, from what `search.json` holds."""
 
-from pathlib import Path
-
-from jaxbrain.reports import drawing
+from jaxbrain.reports import canvas, drawing, terminal
 from jaxbrain.reports.drawing import accuracy, number, p_value, points
-from jaxbrain.reports.ladder import heading, missing, outside, outside_heading, remains
+from jaxbrain.reports.ladder import (
+    RESEARCH,
+    heading,
+    missing,
+    outside,
+    outside_heading,
+    remains,
+    what_ran,
+)
+from jaxbrain.reports.letters import label
 from jaxbrain.reports.page import Facts, Figure, Heading, Page, Text, Warnings, new_table
 
 NESTED = "chosen inside (nested)"
@@ -144,22 +151,34 @@ def _facts(results: dict) -> list[tuple[str, str, str]]:
 
 
 def show(console, results: dict) -> None:
-    """Print the tables."""
+    """Print what was found in a few lines, then a table for each kind of labels."""
+    inner = f"{results['inner_folds']} inner folds of each training set"
+    lines = [("run", f"{len(results['arms'])} arms; {what_ran(results)}; {inner}")]
     for one in results["searches"]:
+        shuffled = one["labels"] == "shuffled"
+        word, of = ("control", "shuffled labels: ") if shuffled else ("found", "")
+        lines.append((word, of + _sentence(one)))
+    lines.append(("guessing", f"always the largest class: {100 * _largest(results):.1f} %"))
+    lines += [("warning", text) for text in terminal.some(missing(results))]
+    how = "Nested: chosen on inner folds of training images alone; naive: on the test folds."
+    lines.append(("note", f"{how} {RESEARCH}"))
+    terminal.summary(console, lines)
+    for one in reversed(results["searches"]):
         title = f"{_title(one)}: accuracy, % (95 % interval)"
-        console.print(drawing.new_table(title, *_table(results, one)))
-        drawing.say(console, _sentence(one))
-    drawing.say(console, *missing(results), READ, remains(results))
+        keys = 1 + len(outside_heading(results))
+        terminal.table(console, title, *_table(results, one), keys=keys)
 
 
-def picture(path: Path, results: dict) -> None:
+def picture(results: dict):
     """`search.png`: the inner accuracy of every arm against its outer one with its interval,
     the nested figure as a band, the naive one in a ring; a panel for each kind of labels."""
     searches = results["searches"]
-    figure, axes = drawing.new_figure(6.4 * len(searches) + 0.4, 5.6, len(searches))
+    arms = max(len(one["arms"]) for one in searches)
+    size = 5.6 * len(searches) + 0.4, 5.2 + 0.18 * arms
+    figure, axes = canvas.new_figure(*size, len(searches))
     for axis, one in zip(axes, searches, strict=True):
         _panel(axis, one, _largest(results))
-    figure.savefig(path)
+    return figure
 
 
 def _panel(axis, one: dict, largest: float) -> None:
@@ -169,22 +188,22 @@ def _panel(axis, one: dict, largest: float) -> None:
             continue
         x, across = drawing.bar(row["inner"]["accuracy"], row["inner"]["interval"])
         y, along = drawing.bar(row["outer"]["accuracy"], row["outer"]["interval"])
-        colour, name = f"C{place % 10}", drawing.label(row["name"])
-        text = f"{name}, chosen {row['chosen']} times"
-        style = dict(color=colour, fmt="o", capsize=2, lw=1, ms=5)
-        axis.errorbar(x, y, xerr=across, yerr=along, label=text, alpha=0.8, **style)
+        text = f"{label(row['name'])}, chosen {row['chosen']} times"
+        how = canvas.style(place) | {"ls": "none", "capsize": 2, "lw": 1, "ms": 5, "alpha": 0.8}
+        axis.errorbar(x, y, xerr=across, yerr=along, label=text, **how)
         if row["name"] == naive:
             ring = dict(marker="o", ms=13, mfc="none", color="0.2", ls="none")
             axis.plot(x, y, label="naive: best on the test folds", **ring)
     if one["chosen"]:
         value = 100 * one["chosen"]["accuracy"]
-        text = f"nested, {value:.1f} %"
-        axis.axhline(value, color="0.2", lw=1.2, label=text)
+        axis.axhline(value, color="0.2", lw=1.2, label=f"nested, {value:.1f} % (band: 95 %)")
         if one["chosen"]["interval"]:
             low, high = one["chosen"]["interval"]
             axis.axhspan(100 * low, 100 * high, color="0.2", alpha=0.08)
-    axis.axhline(100 * largest, color="0.5", lw=1, ls=":", label="always the largest class")
+    text = f"always the largest class, {100 * largest:.1f} %"
+    axis.axhline(100 * largest, color="0.5", lw=1, ls=":", label=text)
     axis.axline((60, 60), slope=1, color="0.8", lw=1, zorder=0)
     axis.set(xlabel="inner accuracy, %", ylabel="outer accuracy, %", title=_title(one))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, frameon=False, loc="best")
+    # Under the panel: among so many marks no place is free.
+    axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)

@@ -1,10 +1,17 @@
 """Table 4 as it should have been: a table, Figure 6, a page, from what `table4.json` holds."""
 
-from pathlib import Path
-
-from jaxbrain.reports import drawing
+from jaxbrain.reports import canvas, drawing, terminal
 from jaxbrain.reports.drawing import accuracy, number, p_value, points
-from jaxbrain.reports.ladder import heading, outside, outside_heading, remains
+from jaxbrain.reports.ladder import (
+    RESEARCH,
+    heading,
+    in_words,
+    outside,
+    outside_heading,
+    remains,
+    what_ran,
+)
+from jaxbrain.reports.letters import label
 from jaxbrain.reports.page import Facts, Figure, Heading, Page, Prose, Text, Warnings, new_table
 
 P0 = (
@@ -28,7 +35,7 @@ def _cell(cell: dict | None) -> tuple[str, str]:
     return accuracy(cell), number(cell and cell["auroc"], 3)
 
 
-_COLOURS = {"P0": "C1", "P3": "C0", "P4": "C2"}
+_COLOURS = {"P0": canvas.COLOURS[1], "P3": canvas.COLOURS[0], "P4": canvas.COLOURS[2]}
 _MEANING = {
     "P0": "ours, P0 (the paper's protocol)",
     "P3": "ours, P3 (nothing leaks)",
@@ -101,41 +108,64 @@ def _facts(results: dict) -> list[tuple[str, str, str]]:
 
 
 def show(console, results: dict) -> None:
-    """Print the table."""
+    """Print what was found in a few lines, then the table."""
+    best = max(results["rows"], key=lambda row: row["P3"]["accuracy"] if row["P3"] else -1.0)
+    lines = [("run", f"{what_ran(results)}; {_notes(results)[0]}")]
+    for protocol, meaning in (("P0", "the paper's protocol, which leaks"), ("P3", "no known leak")):
+        if cell := best[protocol]:
+            lines.append((protocol, f"{meaning}: {in_words(cell)}: {best['name']}"))
+    lines += [("warning", text) for text in _notes(results)[1:]]
+    quoted = "Quoted figures come from other images or tasks: they are not to be compared with ours"
+    lines.append(("note", f"{quoted}. {RESEARCH}"))
+    terminal.summary(console, lines)
+    header, rows = _table(results)
+    # What a quoted figure was is long: last, so that the numbers stand together.
+    at = header.index("what that was")
+    header, *rows = ([*row[:at], *row[at + 1 :], row[at]] for row in (header, *rows))
+    header[-1] = "what the quoted figure was"
     title = "Table 4, on one footing: accuracy, % (95 % interval)"
-    console.print(drawing.new_table(title, *_table(results)))
-    drawing.say(console, *_notes(results), _read(results))
+    terminal.table(
+        console, title, header, rows, right=range(header.index("quoted"), len(header) - 1)
+    )
+    if results["reference"]:
+        terminal.summary(console, [("points, p", f"each row against {results['reference']}, P3")])
 
 
-def picture(path: Path, results: dict) -> None:
+def picture(results: dict):
     """`table4.png`: Figure 6 of the paper, redone."""
     rows = results["rows"]
-    figure, (axis,) = drawing.new_figure(max(7.0, 1.7 * len(rows) + 2.0), 4.8)
+    figure, (axis,) = canvas.new_figure(max(7.0, 1.25 * len(rows) + 1.5), 5.0)
     drawn = [(p, colour) for p, colour in _COLOURS.items() if p in _protocols(results)]
-    width = 0.78 / (1 + len(drawn))
+    width = 0.8 / (1 + len(drawn))
     for place, row in enumerate(rows):
         if row["quoted"] is not None:
-            axis.bar(place - width, row["quoted"], width, color="0.8", hatch="//", edgecolor="0.6")
-            axis.text(place - width, 2, f"{row['quoted']:.1f}", ha="center", fontsize=8)
+            axis.bar(place - width, row["quoted"], width, **_QUOTED)
+            _above(axis, place - width, row["quoted"], row["quoted"])
         for turn, (protocol, colour) in enumerate(drawn):
-            cell, shift = row[protocol], turn * width
+            cell, at = row[protocol], place + turn * width
             if cell is None:
                 continue
             value, error = drawing.bar(cell["accuracy"], cell["interval"])
-            axis.bar(place + shift, value, width, color=colour, yerr=error, capsize=3)
-            axis.text(place + shift, 2, f"{value:.1f}", ha="center", fontsize=8)
-    handles = [
-        axis.bar(0, 0, color=colour, hatch=hatch, edgecolor=edge, label=text)
-        for colour, hatch, edge, text in (
-            ("0.8", "//", "0.6", "quoted by the paper (other images, tasks, measures)"),
-            *((colour, None, None, _MEANING[protocol]) for protocol, colour in drawn),
-        )
-    ]
+            axis.bar(at, value, width, color=colour, alpha=0.7, yerr=error, capsize=3)
+            _above(axis, at, value, value + error[1][0])
+    handles = [axis.bar(0, 0, label="quoted by the paper (other images and tasks)", **_QUOTED)]
+    for protocol, colour in drawn:
+        handles.append(axis.bar(0, 0, color=colour, alpha=0.7, label=_MEANING[protocol]))
     share = max(results["data"]["found"].values()) / sum(results["data"]["found"].values())
     text = f"always the largest class, {100 * share:.1f} %"
     handles.append(axis.axhline(100 * share, color="0.3", lw=1, ls=":", label=text))
-    axis.set_xticks(range(len(rows)), [drawing.label(row["name"]) for row in rows], fontsize=8)
-    axis.set(ylabel="accuracy, % (95 % interval)", ylim=(0, 125), yticks=range(0, 101, 20))
+    turned = {"rotation": 30, "ha": "right"} if len(rows) > 4 else {}
+    names = [label(row["name"]) for row in rows]
+    axis.set_xticks([i + width * (len(drawn) - 2) / 2 for i in range(len(rows))], names, **turned)
+    axis.set(ylabel="accuracy, % (95 % intervals)", ylim=(0, 110), yticks=range(0, 101, 20))
     axis.set_title("Figure 6 of the paper, redone on one footing")
-    axis.legend(handles=handles, loc="upper center", ncols=2, frameon=False, fontsize=8)
-    figure.savefig(path)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+_QUOTED = {"color": "0.85", "hatch": "//", "edgecolor": "0.5"}
+
+
+def _above(axis, place: float, value: float, top: float) -> None:
+    """A value over its bar and its interval."""
+    axis.text(place, top + 1.5, f"{value:.1f}", ha="center", va="bottom", fontsize=7)

@@ -1,6 +1,6 @@
 """GANs with a held-out share as a table and a page, from what `results.json` holds."""
 
-from jaxbrain.reports import drawing
+from jaxbrain.reports import terminal
 from jaxbrain.reports.drawing import number, percent
 from jaxbrain.reports.page import (
     Bullets,
@@ -106,6 +106,23 @@ def _facts(results: dict) -> list[tuple[str, str, str]]:
 
 
 def show(console, results: dict) -> None:
-    """Print the table of the seeds, and what it means."""
-    console.print(drawing.new_table("GANs, by seed", *_seeds(results)))
-    drawing.say(console, *_warnings(results), _MEANS)
+    """Print what was found in a few lines, then the table of the seeds."""
+    total = sum(one["probe"]["n"] for one in results["seeds"])
+    mean = sum(one["probe"]["accuracy"] for one in results["seeds"]) / len(results["seeds"])
+    many = f", mean of {len(results['seeds'])} seeds" if len(results["seeds"]) > 1 else ""
+    lines = [
+        *(("images", " ".join(text.split())) for text in sides(results)),
+        (
+            "probe",
+            f"tells synthetic images from held-out ones: {percent(mean)} % (50 %: it cannot), "
+            f"n = {total}{many}",
+        ),
+        *(("warning", text) for text in terminal.some(_warnings(results))),
+        (
+            "note",
+            "Whether training images are copied is not known from this: jaxbrain audit measures "
+            "it. Synthetic images are for research and are not anonymous.",
+        ),
+    ]
+    terminal.summary(console, lines)
+    terminal.table(console, "GANs, by seed", *_seeds(results))

@@ -1,6 +1,6 @@
 """What synthesis is worth, and what its filters left out: a part of the ladder's page."""
 
-from jaxbrain.reports import drawing
+from jaxbrain.reports import terminal
 from jaxbrain.reports.drawing import accuracy, number, p_value, percent, points
 from jaxbrain.reports.page import Block, Heading, Prose, Text, new_table
 
@@ -119,5 +119,10 @@ def section(results: dict) -> list[Block]:
 def show(console, results: dict) -> None:
     """Print the table and the finding."""
     if results.get("worth"):
-        console.print(drawing.new_table(f"{TITLE}: accuracy, %", *table(results)))
-    drawing.say(console, *filled(results), *filter(None, [finding(results)]))
+        header, rows = table(results)
+        # Accuracies stand in the ladder.
+        chosen = [i for i, name in enumerate(header) if "accuracy" not in name]
+        header, *rows = ([row[i] for i in chosen] for row in (header, *rows))
+        terminal.table(console, f"{TITLE}, points of accuracy", header, rows, keys=3)
+    terminal.summary(console, [("copies", text) for text in terminal.some(filled(results))])
+    terminal.summary(console, [("synthesis", finding(results))])

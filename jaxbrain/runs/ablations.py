@@ -14,9 +14,9 @@ from typing import NamedTuple
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
-from jaxbrain.reports import ablations as page_of
-from jaxbrain.reports import ladder as report
-from jaxbrain.runs import files, pages
+from jaxbrain.reports import ablations as report
+from jaxbrain.reports import ladder_figures
+from jaxbrain.runs import figures, files, pages
 from jaxbrain.runs.ladder import cell_of, ladder
 from jaxbrain.study import folders
 from jaxbrain.study.names import NONE, base
@@ -142,6 +142,8 @@ def ablations(
         )
     if generator == NONE or base(generator) != generator:
         raise ConfigError(f"generator is {generator!r}: expected one that draws, without a mode")
+    from rich.console import Console
+
     workdir, main = Path(workdir), f"cnn_lstm_{cfg.hybrid.sequence}"
     found = {
         name: ladder(own, data, records, workdir / name, options=chosen, **how)
@@ -153,6 +155,8 @@ def ablations(
     results = {name: found["readings"][name] for name in names} | {"generator": own}
     results["rows"] = [said for study, row in rows if (said := _read(study, row))]
     files.write_json(workdir / "ablations.json", results)
-    report.ablation_picture(workdir / "ablations.png", results)
-    pages.write(workdir, page_of.page(results), run=workdir / "readings")
+    formats = how.get("figures", ())
+    figures.save(ladder_figures.ablation_picture(results), workdir / "ablations.png", formats)
+    report.show(how.get("console") or Console(), results)
+    pages.write(workdir, report.page(results), run=workdir / "readings")
     return results

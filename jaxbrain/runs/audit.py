@@ -1,7 +1,6 @@
 """An audit in a work directory: what synthetic images are beside held-out ones, which of them
 are near-copies of training images, and how well training images are told from held-out ones."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,11 @@ import jax
 import numpy as np
 
 from jaxbrain.audit import features, generative, membership, privacy, shadows, similarity
-from jaxbrain.config import require_name
+from jaxbrain.config.studies import TOP_FEATURES, AuditConfig
 from jaxbrain.errors import ConfigError
 from jaxbrain.reports import audit as report
 from jaxbrain.runs import environment, files, pages
+from jaxbrain.runs.figures import save, to_open
 from jaxbrain.runs.ladder import recomputed
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.material import HELD_OUT, SETS, SYNTHETIC, Material
@@ -24,38 +24,10 @@ from jaxbrain.study.protocols import streams
 from jaxbrain.types import Dataset
 
 KIND = "audit"
-FEATURES = "texture", "pixels", "classifier", "pretrained"
-# What the numbers at the top of audit.json are of.
-_TOP_FEATURES, _TOP_MEMBERSHIP = "texture", "distance"
+# What the numbers at the top of audit.json are of, beside TOP_FEATURES.
+_TOP_MEMBERSHIP = "distance"
 # Of the nearest pairs, those that the report names.
 _WORST = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class AuditConfig:
-    """What an audit computes."""
-
-    # texture, pixels, classifier (the project's own, trained on the training images),
-    # pretrained (ImageNet's EfficientNet-lite0; needs the extra `pretrained`); texture is
-    # always there, the numbers at the top are of it.
-    features: tuple[str, ...] = ("texture", "pixels")
-    draws: int = 500  # resamples of each interval
-    # GANs trained as the run's on halves of all real images, for one attack more, which costs
-    # as many trainings; 0 trains none, 3 are the fewest.
-    shadows: int = 0
-
-    def __post_init__(self):
-        for name in self.features:
-            require_name("features", name, FEATURES)
-        if not isinstance(self.draws, int) or self.draws < 20:
-            raise ConfigError(f"draws is {self.draws!r}: expected a whole number from 20")
-
-        if not isinstance(self.shadows, int) or self.shadows < 0 or self.shadows in (1, 2):
-            raise ConfigError(f"shadows is {self.shadows!r}: expected 0, or at least 3 GANs")
-
-    @property
-    def all_features(self) -> list[str]:
-        return [name for name in FEATURES if name in (_TOP_FEATURES, *self.features)]
 
 
 _DEFAULT = AuditConfig()
@@ -83,6 +55,7 @@ def audit(
     options: AuditConfig = _DEFAULT,
     command: str = "",
     fresh: bool = False,
+    figures: tuple[str, ...] = ("png",),
     console=None,
 ) -> dict:
     """Audit synthetic images, and write `audit.json`, `report.md`, sheets and curves.
@@ -93,6 +66,7 @@ def audit(
         options: which features, how many resamples.
         command: the command line, for `config.json`.
         fresh: keep an audit that is there under another name.
+        figures: formats beside PNG that curves are written in: pdf, svg.
         console: a `rich.console.Console`; standard output by default.
 
     Returns:
@@ -110,8 +84,6 @@ def audit(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        console.width = 170
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -139,22 +111,24 @@ def audit(
         log.clock("total", time.perf_counter() - started)
         results |= {"versions": environment.environment(), "jaxbrain": environment.version()}
         results |= {"commit": environment.commit(), "seconds": log.seconds}
-        _write(directory.path, results, material, images, details)
+        _write(directory.path, results, material, images, details, figures)
         report.show(console, results)
+        for text in to_open(directory.path, "pairs.png", "curves.png"):
+            log.line(text)
         log.line(f"wrote  {directory.path}  in {log.seconds['total']:.0f} s")
         return results
 
 
 def _top(measured: dict) -> dict:
     """The numbers that stand first."""
-    chosen = measured["features"][_TOP_FEATURES]
+    chosen = measured["features"][TOP_FEATURES]
     names = "kid", "precision", "recall", "density", "coverage"
     found = {name: chosen[name] for name in names}
     found["copied_fraction"] = measured["copies"]
     found["membership_auroc"] = measured["membership"][_TOP_MEMBERSHIP]
     kept = "value", "interval"
     found = {name: {part: one[part] for part in kept} for name, one in found.items()}
-    return found | {"top_features": _TOP_FEATURES, "top_membership": _TOP_MEMBERSHIP}
+    return found | {"top_features": TOP_FEATURES, "top_membership": _TOP_MEMBERSHIP}
 
 
 def _doubts(attacks: dict) -> list[str]:
@@ -291,7 +265,7 @@ def _worst(rows: list[list]) -> list[dict]:
 _DISTANCES = ["file", "nearest", "distance", "copied", "authentic"]
 
 
-def _write(path: Path, results: dict, material: Material, images, details: dict) -> None:
+def _write(path: Path, results: dict, material: Material, images, details, figures) -> None:
     files.write_csv(path / "distances.csv", _DISTANCES, details["rows"])
     _write_images(path / IMAGES, material, images, details)
     files.write_json(path / "audit.json", results)
@@ -300,7 +274,7 @@ def _write(path: Path, results: dict, material: Material, images, details: dict)
     near = material.training.image[details["nearest"]]
     report.pairs(path / "pairs.png", material.synthetic.image, near, details["distance"])
     distances = {SYNTHETIC: details["distance"], HELD_OUT: details["held_out"]}
-    report.curves(path / "curves.png", results, distances)
+    save(report.curves(results, distances), path / "curves.png", figures)
     pages.write(path, report.page(results))
 
 

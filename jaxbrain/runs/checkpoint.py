@@ -218,6 +218,24 @@ class Store:
         scored = [one for one in found if one.meta.get(self.best, NO_SCORE) < NO_SCORE]
         return min(scored, key=lambda one: one.meta[self.best], default=newest)
 
+    def at(self, step: int, like) -> Restored:
+        """One step.
+
+        Raises:
+            CheckpointError: if it is not there, or is not as it was saved.
+            ConfigError: as `newest`.
+        """
+        if step not in (steps := self.steps()):
+            known = ", ".join(map(str, steps)) or "none"
+            raise CheckpointError(
+                f"{self.path}: no step {step}: expected one that is kept: {known}"
+            )
+        try:
+            _refuse_damaged(self.path / str(step))
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path / str(step)}: {error}") from error
+        return self._read(step, like)
+
     def newest(self, like) -> Restored | None:
         """The newest step that is as it was saved; None if there is no step at all.
 

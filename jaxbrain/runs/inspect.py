@@ -12,7 +12,7 @@ from jaxbrain.data.folder import Scan, scan
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError, DataError
-from jaxbrain.reports import drawing
+from jaxbrain.reports import sheets
 from jaxbrain.scoring import intervals
 from jaxbrain.types import Dataset
 
@@ -21,6 +21,7 @@ _SHEET_COLUMNS = 10
 _SIZE = 96
 # Warnings of one kind that are printed one by one.
 _MANY = 20
+_COUNTED = "modes", "splits"
 # Images per class of public sets as they were measured.
 _KNOWN = (
     ("Kaggle navoneel/brain-mri-images-for-brain-tumor-detection", {"no": 98, "yes": 155}),
@@ -53,7 +54,8 @@ def inspect(
         JSON values: `status` (0 usable, 1 usable with warnings, 2 refused), `error` (of a
         refused one, else None), `layout`, `counts` (class: images that can be read),
         `positive` (name of the positive one of two classes, else None), `unreadable`
-        [{path, reason}], `duplicates` [{kind: identical or near, paths}], `warnings`; and of
+        [{path, reason}], `classes` (images, groups,
+        sizes, modes and splits of each), `duplicates` [{kind: identical or near, paths}], `warnings`; and of
         a set that can be read `sizes`, `modes`, `groups`, `searches` (where near-duplicates
         were sought: images, distance, threshold, pairs, next), `patient_ids` (what tells
         patients apart), `splits`, `metadata` (accuracy from files alone, by
@@ -86,7 +88,7 @@ def inspect(
     found |= _looked_at(result.data, result.records, duplicate_threshold)
     if sheet is not None:
         try:
-            contact_sheet(Path(sheet), result.data, result.records.class_names)
+            contact_sheet(Path(sheet), result.data, result.records)
         except (OSError, ValueError) as error:
             raise ConfigError(f"sheet {sheet}: cannot be written: {error}") from error
     if result.bad:
@@ -143,6 +145,7 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
     return {
         "layout": records.layout,
         "counts": counts,
+        "classes": _classes(records, label, audit.group),
         "positive": records.positive_class(),
         "why_positive": records.positive,
         "sizes": {
@@ -162,6 +165,39 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
         "notes": list(map(shown, records.notes)),
         "warnings": list(map(shown, warnings)),
     }
+
+
+def _classes(records: Records, label: np.ndarray, group: np.ndarray) -> list[dict]:
+    """Of each class its images, groups, sizes (least, median, largest), modes and splits."""
+    size, found = np.asarray(records.size), []
+    for k, name in enumerate(records.class_names):
+        own = np.flatnonzero(label == k)
+        if not len(own):
+            continue
+        sides = {
+            side: [int(size[own, axis].min()), int(np.median(size[own, axis])), int(most)]
+            for axis, side in enumerate(("width", "height"))
+            for most in (size[own, axis].max(),)
+        }
+        modes = Counter(records.mode[i] for i in own).most_common()
+        splits = Counter(records.split[i] for i in own if records.split[i])
+        counts = {"images": len(own), "groups": len(np.unique(group[own]))}
+        found.append({"class": name} | counts | sides | {"modes": dict(modes), "splits": splits})
+    return found
+
+
+def _class_table(classes: list[dict]) -> list[str]:
+    """The rows of `_classes`, in columns."""
+    rows = [("class", "images", "groups", "width", "height", "modes", "")]
+    for one in classes:
+        sizes = ("..".join(map(str, dict.fromkeys(one[side]))) for side in ("width", "height"))
+        words = (" ".join(f"{n} {count}" for n, count in one[of].items()) for of in _COUNTED)
+        rows.append((shown(one["class"]), str(one["images"]), str(one["groups"]), *sizes, *words))
+    wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "table  " + "  ".join(cell.ljust(n) for cell, n in zip(row, wide, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _of_files(records: Records, counts: dict[str, int]) -> list[str]:
@@ -230,17 +266,18 @@ def _metadata(records: Records, label: np.ndarray, group: np.ndarray) -> dict | 
     return {"accuracy": right / len(label), "majority": majority}
 
 
-def contact_sheet(path: Path, data: Dataset, class_names: tuple[str, ...]) -> None:
-    """Images of each class in rows, evenly chosen."""
+def contact_sheet(path: Path, data: Dataset, records: Records) -> None:
+    """Images of each class in rows, evenly chosen, each over the name of its file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for k, name in enumerate(class_names):
+    rows, captions = [], []
+    for k, name in enumerate(records.class_names):
         own = np.flatnonzero(data.label == k)
         chosen = own[np.linspace(0, len(own) - 1, min(len(own), 4 * _SHEET_COLUMNS)).astype(int)]
         for start in range(0, len(chosen), _SHEET_COLUMNS):
-            text = "" if start else shown(name)[:12]
-            rows.append((text, data.image[chosen[start : start + _SHEET_COLUMNS]]))
-    drawing.sheet(path, rows)
+            some = chosen[start : start + _SHEET_COLUMNS]
+            rows.append(("" if start else shown(name), data.image[some]))
+            captions.append([shown(Path(records.path[i]).name) for i in some])
+    sheets.sheet(path, rows, captions)
 
 
 def _search(one: dict) -> str:
@@ -258,7 +295,9 @@ def lines(found: dict) -> list[str]:
         counts = "  ".join(f"{name} {count}" for name, count in found["counts"].items())
         width, height = found["sizes"]["width"], found["sizes"]["height"]
         text += [
+            f"data   found {sum(found['counts'].values())} images in {len(found['counts'])} classes",
             f"layout {found['layout']}: {counts}",
+            *_class_table(found["classes"]),
             f"sizes  widths {width[0]}..{width[1]}  heights {height[0]}..{height[1]}  "
             f"{found['sizes']['distinct']} distinct",
             "modes  " + " ".join(f"{mode} {n}" for mode, n in found["modes"].items()),
@@ -268,7 +307,7 @@ def lines(found: dict) -> list[str]:
             *map(_search, found["searches"]),
         ]
         if found["positive"]:
-            text.insert(2, f"class  positive: {found['positive']} ({found['why_positive']})")
+            text.insert(3, f"class  positive: {found['positive']} ({found['why_positive']})")
         if found["patient_ids"]:
             text.append(f"known  patients, by {' and '.join(found['patient_ids'])}")
         if found["looks_like"]:

@@ -20,22 +20,24 @@ from jaxbrain.data.external import External
 from jaxbrain.data.layout import shown
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import DataError
-from jaxbrain.reports import drawing
+from jaxbrain.nn.layers import compute_dtype
 from jaxbrain.reports import ladder as report
+from jaxbrain.reports import ladder_figures, sheets
 from jaxbrain.reports.page import markdown
-from jaxbrain.runs import environment, files, pages
+from jaxbrain.runs import environment, figures, files, pages
 from jaxbrain.runs import generators as generators_of
+from jaxbrain.runs.settings import study_settings
 from jaxbrain.runs.study import (
     EXTERNAL_FILE,
     Session,
     planned,
     predictions,
     session,
-    study_settings,
     write_predictions,
 )
+from jaxbrain.runs.warned import of_gans, of_images, warn
 from jaxbrain.runs.workdir import differences
-from jaxbrain.scoring import doubts, filtered, scores
+from jaxbrain.scoring import alarms, doubts, filtered, scores
 from jaxbrain.study import names
 from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.study.study import Prediction
@@ -59,7 +61,7 @@ def ladder(
     console=None,
     **how,
 ) -> dict:
-    """Run or go on with a study, and write its report (README.md lists the files).
+    """Run or go on with a study, and write its report (docs/runs.md lists the files).
 
     Called again with the same arguments it goes on where it was stopped.
 
@@ -88,9 +90,6 @@ def ladder(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        # A file or a pipe has room; the default of 80 columns would break every cell.
-        console.width = 170
     methods = {"generators": generators, "classifiers": classifiers, "external": external}
     study, audit = planned(cfg, data, records, options=options, num_devices=num_devices, **methods)
     how |= {"kind": "ladder", "settings": study_settings(cfg, options), "console": console}
@@ -99,9 +98,12 @@ def ladder(
         log, path = opened.log, opened.directory.path
         other = external_images.describe(external) if external else []
         first = generators_of.first_lines(study)
-        for text in [*describe(data, records), *copies(audit, records), *other, *first]:
+        about = environment.device_lines(compute_dtype(cfg))
+        for text in [*describe(data, records), *copies(audit, records), *other, *first, *about]:
             log.line(text)
         log.line(f"run    {path}")
+        few = of_images(data, records, cfg.data.n_per_class if options.split == "holdout" else 0)
+        warn(log, few)
         if opened.shard != (0, 1):
             done = sum(1 for _ in predictions(opened))
             log.line(
@@ -113,6 +115,8 @@ def ladder(
         write_predictions(opened, _noted(predictions(opened), rows))
         results = described(cfg, opened, np.asarray(data.label)) | _filtered(path, rows)
         results |= generators_of.described(opened)
+        if warned := [*few, *of_gans(opened)]:
+            results["warnings"] = warned
         results |= _scored(path, results)
         for text in generators_of.last_lines(results):
             log.line(text)
@@ -142,17 +146,20 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "ladder.json", results)
-    report.picture(path / "ladder.png", results)
+    figures.save(ladder_figures.picture(results), path / "ladder.png", opened.figures)
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
     pages.write(path, report.page(results))
     report.show(console, results)
-    write_seconds(opened, "ladder", started)
+    warn(opened.log, results.get("warnings", []))
+    write_seconds(opened, started)
+    for text in figures.to_open(path, "ladder.png", "doubts.png"):
+        opened.log.line(text)
 
 
-def write_seconds(opened: Session, verb: str, started: float) -> None:
-    """`env.json`, what the run took among it, and the last lines of its log.
+def write_seconds(opened: Session, started: float) -> None:
+    """`env.json`, what the run took among it, and the last line of its log.
 
-    verb: of the command that verifies it. started: of `time.perf_counter`.
+    started: of `time.perf_counter`.
     """
     log, path = opened.log, opened.directory.path
     seconds = round(time.perf_counter() - started, 1)
@@ -161,7 +168,6 @@ def write_seconds(opened: Session, verb: str, started: float) -> None:
     about = environment.environment() | {"seconds": seconds, "seconds_of": spent}
     files.write_json(path / "env.json", about)
     log.line(f"wrote  {path}  in {seconds:.0f} s")
-    log.line(f"verify python -m jaxbrain {verb} --verify {path}")
 
 
 def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
@@ -172,9 +178,11 @@ def _draw_doubts(path: Path, found: dict | None, opened: Session) -> None:
         shown_of.setdefault(one["label"], []).append(number[one["id"]])
     names, images = opened.records.class_names, opened.study.shared.views.images
     rows = [(names[k], images[of[:_ROW]]) for k, of in sorted(shown_of.items())]
+    file = [Path(name).name for name in opened.records.path]
+    captions = [[file[i] for i in of[:_ROW]] for _, of in sorted(shown_of.items())]
     path.unlink(missing_ok=True)
     if rows:
-        drawing.sheet(path, rows)
+        sheets.sheet(path, rows, captions)
 
 
 def described(cfg: Config, opened: Session, label: np.ndarray) -> dict:
@@ -243,6 +251,10 @@ def _scored(workdir: Path, results: dict) -> dict:
     view = results["test_over_train"], results["other_view"], results.get("modes")
     own = workdir / "predictions.csv", workdir / "images.csv"
     found = scores.scores(*own, *view)
+    # Those of images and of generators come from elsewhere than the answers.
+    kept = [one for one in results.get("warnings", ()) if not one.startswith(alarms.ANSWERS)]
+    if warned := [*kept, *found.get("warnings", ())]:
+        found["warnings"] = warned
     if "seeing" in results:  # Runs of an earlier version do not say it.
         answers = scores.read(own[0], scores.read_groups(own[1]))
         found["doubts"] = doubts.doubts(answers, results["seeing"])

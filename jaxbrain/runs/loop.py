@@ -19,6 +19,7 @@ from jaxbrain.errors import ConfigError
 from jaxbrain.runs import checkpoint
 from jaxbrain.runs.checkpoint import NO_SCORE
 from jaxbrain.runs.log import Log
+from jaxbrain.runs.screen import Bar
 from jaxbrain.runs.workdir import Stop
 from jaxbrain.study.training import Finished, Lane, Training
 from jaxbrain.training import devices, lanes
@@ -40,6 +41,7 @@ class Watch(NamedTuple):
     keep: called with every lane that is saved.
     kept: its checkpoints stay when it is done: the last step is saved too, and every report
         says something.
+    drawn: called with every report, whether it is the training's last, between two calls of it.
     best: name of what is smallest in a generator's best report. chooses: that report's state is
         what the run is for, and is saved at once.
     """
@@ -55,6 +57,7 @@ class Watch(NamedTuple):
     show: Callable[[Training, int, object, int, dict], dict]
     keep: Callable[[Lane], None] = lambda lane: None
     kept: bool = False
+    drawn: Callable[[bool], None] = lambda ended: None
     best: str = "frechet_thumbnail"
     chooses: bool = False
 
@@ -85,6 +88,7 @@ class Loop:
         # Metrics by step of the interval that was begun, lane by lane.
         self.parts: list[dict[str, list[float]]] = [{} for _ in range(count)]
         self.diverged: dict[int, str] = {}
+        self.bar = Bar("")
         # Steps of a call.
         self.ahead, self.busy, self.speed = 1, 0.0, 0.0
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
@@ -132,15 +136,22 @@ class Loop:
         title = self.watch.title(first, self.training.kind)
         return f"{title} and {len(others)} more" if others else title
 
+    @property
+    def name(self) -> str:
+        """Which training this is, for a bar."""
+        place = self.watch.log.place([lane.name for lane in self.training.lanes])
+        return f"{place}: {self.who}" if place else self.who
+
     # Run.
 
     def run(self) -> Finished:
+        with self.watch.log.bar(self.name) as self.bar:
+            return self._run()
+
+    def _run(self) -> Finished:
         total, watch = self.training.total, self.watch
         if min(self.done) < total:
-            with refusing_memory(self.training):
-                seconds = self.training.compile(self.states, self._compiling)
-            watch.log.clock(f"{self.training.kind}_compile", seconds)
-            self.saved_at = time.monotonic()
+            self._compile()
         for stop in reports(total, watch.intervals):
             if stop <= min(self.done):
                 continue
@@ -154,9 +165,17 @@ class Loop:
         watch.log.clock(f"{self.training.kind}_train", self.busy)
         return Finished(self.states, self.diverged)
 
-    def _compiling(self) -> None:
-        # It may take a minute.
-        self.watch.log.line(f"{self.training.kind}: compiling")
+    def _compile(self) -> None:
+        kind, log = self.training.kind, self.watch.log
+        with refusing_memory(self.training), contextlib.ExitStack() as stack:
+
+            def say() -> None:
+                # It may take a minute.
+                stack.enter_context(log.waiting(f"{kind}: compiling"))
+
+            seconds = self.training.compile(self.states, say)
+        log.clock(f"{kind}_compile", seconds)
+        self.saved_at = time.monotonic()
 
     def _interval(self, stop: int) -> None:
         """All lanes to the step `stop`, in calls of a few seconds."""
@@ -245,6 +264,7 @@ class Loop:
         self._progress(stop, shown, report=watch.kept)
         if self._due() or (watch.kept and stop == training.total) or self._chosen(stop, fresh):
             self._save()
+        watch.drawn(stop == training.total)
 
     def _chosen(self, stop: int, fresh: list[int]) -> bool:
         """Whether the report at `stop` is the best so far of one of the lanes."""
@@ -262,11 +282,14 @@ class Loop:
         left = training.total - step
         eta = int(left * count * training.batch_size / max(self.speed, 1e-9))
         values = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in shown.items())
+        speed, left = f"{self.speed:.0f} images/s", f"eta {eta // 60}m{eta % 60:02d}s"
         text = (
             f"{self.watch.title(training.lanes[0], '')}  {training.kind} {step}/{training.total}  "
-            f"{count} lane{'s' if count > 1 else ''}  {self.speed:.0f} images/s  "
-            f"eta {eta // 60}m{eta % 60:02d}s  {values}"
+            f"{count} lane{'s' if count > 1 else ''}  {speed}  {left}  {values}"
         )
+        bar = self.bar
+        bar.step, bar.total, bar.below = step, training.total, values or bar.below
+        bar.right = f"{step}/{training.total}  {speed}  {left}"
         self.watch.log.progress(text.rstrip(), report=report, last=step == training.total)
 
     # Save.
@@ -355,7 +378,9 @@ def run(watch: Watch, training: Training) -> Finished:
                 stores[i] = stack.enter_context(store)
         loop = stack.enter_context(Loop(watch, training, stores))
         loop.restore()
-        return loop.run()
+        found = loop.run()
+        watch.log.ended |= {lane.name for lane in training.lanes}
+        return found
 
 
 @contextlib.contextmanager
@@ -371,5 +396,5 @@ def refusing_memory(training: Training):
             raise
         raise ConfigError(
             f"{training.kind}.batch_size is {size}: the device has not the memory for it "
-            f"({first}): try {max(1, size // 2)}"
+            f"({first}): try --{training.kind}.batch-size {max(1, size // 2)}"
         ) from error

@@ -214,7 +214,7 @@ def of_run(
         )
     rows = {row["id"]: row for row in files.read_csv(saved.run / IMAGES)}
     found, records = _again(saved, data, cache_folder)
-    if other := _unlike(rows, records):
+    if other := unlike(rows, records):
         raise DataError(f"{saved.run}: its images are not those of {records.root}: {other}")
     side = np.asarray([rows[files.cell(path)]["side"] for path in records.path])
     small = resized(found, saved.cfg.gan.image_size)
@@ -270,7 +270,7 @@ def _again(saved: SavedGAN, source: str | None, cache_folder) -> tuple[Dataset, 
     return load_data(source, image_size=size, cache_folder=cache_folder, **options_of(cfg))
 
 
-def _unlike(rows: dict[str, dict], records: Records) -> str:
+def unlike(rows: dict[str, dict], records: Records) -> str:
     """How images differ from those that a run has listed, or ""."""
     now = {files.cell(path): sha for path, sha in zip(records.path, records.digest, strict=True)}
     missing = [one for one in rows if one not in now]

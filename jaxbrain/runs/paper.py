@@ -7,6 +7,7 @@ import contextlib
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -20,15 +21,19 @@ from jaxbrain.data.preprocess import resized
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import CheckpointError, ConfigError, DivergedError
 from jaxbrain.nn.layers import compute_dtype
-from jaxbrain.reports import drawing
+from jaxbrain.reports import drawing, paper_figures, sheets
 from jaxbrain.reports import paper as report
-from jaxbrain.runs import checkpoint, environment, files, pages, study
+from jaxbrain.runs import checkpoint, environment, figures, files, pages, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
+from jaxbrain.runs.settings import with_classes
 from jaxbrain.runs.study import Session
+from jaxbrain.runs.warned import foreseen, warn
+from jaxbrain.scoring import alarms
 from jaxbrain.scoring import paper as scoring
 from jaxbrain.study.cells import Cell
 from jaxbrain.study.protocols import EXTERNAL, StudyConfig
 from jaxbrain.training import classifier, devices, gan, loops, streamed
+from jaxbrain.training.summary import tabulated
 from jaxbrain.types import Dataset
 
 GENERATOR = "cgan"
@@ -69,7 +74,7 @@ def paper(
     **watched,
 ) -> dict:
     """The paper's method under its own protocol (P0), once per seed 0..num_seeds-1; prints
-    Tables 3 and 4 and writes the run directory (README.md lists its files).
+    Tables 3 and 4 and writes the run directory (docs/runs.md lists its files).
 
     Called again with the same arguments it goes on where it was stopped, to the same bits;
     `num_seeds` may grow.
@@ -102,7 +107,7 @@ def paper(
     started = time.perf_counter()
     if num_seeds < 1:
         raise ConfigError(f"seeds is {num_seeds}: expected at least 1")
-    cfg = study.with_classes(cfg, records.class_names)
+    cfg = with_classes(cfg, records.class_names)
     lanes = {"how": "" if how == "none" else how, "num_devices": num_devices}
     planned, audit = _planned(cfg, data, records, num_seeds, external=external, **lanes)
     console = console or Console()
@@ -116,6 +121,7 @@ def paper(
         session = study.session(planned, audit, data, records, workdir, **watched)
         opened = stack.enter_context(session)
         _introduce(cfg, data, opened)
+        foreseen(opened.log, data, records, cfg.data.n_per_class)
         results = _run(cfg, data, opened, phantoms)
         _close(results, opened, time.perf_counter() - started)
         return results
@@ -124,10 +130,14 @@ def paper(
 def _close(results: dict, opened: Session, seconds: float) -> None:
     log = opened.log
     report.show(log.console, results, opened.records.class_names)
+    own = [f"seed {s['seed']}: {one}" for s in results["seeds"] for one in s["gan"]["warnings"]]
+    warn(log, [*results.get("warnings", ()), *own])
     log.clock("total", seconds)
     about = environment.environment() | {"seconds": log.seconds}
     files.write_json(opened.directory.path / "env.json", about)
     log.line(f"wrote  {opened.directory.path}  in {log.seconds['total']:.0f} s")
+    for text in figures.to_open(opened.directory.path, "confusion.png", "progress.png"):
+        log.line(text)
 
 
 def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lanes):
@@ -149,7 +159,7 @@ def _planned(cfg: Config, data: Dataset, records: Records, num_seeds: int, **lan
 
 
 def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
-    found, shared = jax.devices(), opened.study.shared
+    shared = opened.study.shared
     many = shared.how in ("pmap", "sharded")
     count = len(devices.devices(shared.num_devices)) if many else 1
     key = jax.random.key(0)
@@ -161,17 +171,32 @@ def _introduce(cfg: Config, data: Dataset, opened: Session) -> None:
     for line in [
         *describe(data, opened.records),
         *(external_images.describe(opened.external) if opened.external else []),
-        f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
-        f"jax {jax.__version__}  {compute_dtype(cfg)}  trains on {count}",
+        *environment.device_lines(compute_dtype(cfg), count),
         f"model  generator {size(nets[0].generator)}  discriminator "
         f"{size(nets[0].discriminator)}  CNN {size(nets[1].cnn)}  hybrid "
         f"{size(nets[1].hybrid)} parameters",
         f"run    {opened.directory.path}",
     ]:
         opened.log.line(line)
+    files.write_text(opened.directory.path / "model.txt", tabulated(cfg))
 
 
 def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
+    """The results of all seeds, and their figures; what is done of a run that stops too."""
+    results = None
+    try:
+        for so_far in _each(cfg, data, opened, phantoms):
+            results = so_far
+            opened.curves.step(True)
+    finally:
+        if results:
+            _draw(opened, results)
+    if results is None:
+        raise DivergedError("; ".join(opened.skipped.values()))
+    return results
+
+
+def _each(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> Iterator[dict]:
     """Every seed's answers, and the results after each, so that a later failure loses none."""
     log, path, results = opened.log, opened.directory.path, None
     done, num_seeds = len(list((path / "parts").glob("P0*.npz"))), opened.study.options.seeds
@@ -185,7 +210,9 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
         answers.append(answer)
         if cell.protocol == EXTERNAL:
             # Without an answer under P0 there is no report.
-            results = _save(data, opened, answers, extra, phantoms) if results else None
+            if results:
+                results = _save(data, opened, answers, extra, phantoms)
+                yield results
             continue
         # With its images come its GAN's reports, where the log has lost them.
         _pool_sheet(path / "samples" / f"seed{cell.seed}_pool.png", opened, cell)
@@ -200,9 +227,7 @@ def _run(cfg: Config, data: Dataset, opened: Session, phantoms: bool) -> dict:
             f"{drawing.percent(seed['accuracy_real'])}  synthetic "
             f"{drawing.percent(seed['accuracy_synthetic'])}"
         )
-    if results is None:
-        raise DivergedError("; ".join(opened.skipped.values()))
-    return results
+        yield results
 
 
 def _earlier_fresh(path: Path) -> dict[int, float]:
@@ -236,7 +261,7 @@ def _fresh_accuracy(cfg: Config, opened: Session, cell: Cell, earlier: float | N
 
 
 def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) -> dict:
-    """Write the result files and figures of the seeds done so far; returns what
+    """Write the result files of the seeds done so far; returns what
     `results.json` holds."""
     path, names = opened.directory.path, opened.records.class_names
     study.write_predictions(opened, answers)
@@ -262,20 +287,32 @@ def _save(data: Dataset, opened: Session, answers, extra: dict, phantoms: bool) 
     results |= scoring.results(path / "predictions.csv", path / "images.csv", extra)
     if "external" in results:
         results["external"] |= opened.external.summary()
+    if warned := alarms.of_paper(results):
+        results["warnings"] = warned
     if opened.skipped:
         results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
     files.write_json(path / "results.json", results)
-    own = [event for event in opened.log.events if not study.for_external(event["lane"])]
-    report.progress_figure(path / "progress.png", own)
-    report.confusion_figure(path / "confusion.png", report.total_matrix(results), names)
-    report.comparison_figure(
-        path / "comparison.png",
-        [result["accuracy"] for result in results["seeds"]],
-        tuple(results["summary"]["interval"]),
-        "phantoms" if phantoms else "this run",
-    )
-    pages.write(path, report.page(results, names))
+    opened.curves.tests.update({seed["seed"]: seed["accuracy"] for seed in results["seeds"]})
     return results
+
+
+def _draw(opened: Session, results: dict) -> None:
+    """The figures, and the report that holds them."""
+    path, seeds, names = opened.directory.path, results["seeds"], opened.records.class_names
+    opened.curves.draw()
+    phantoms = results["data"]["source"] == "phantoms"
+    drawn = {
+        "confusion": paper_figures.confusion_figure([seed["matrix"] for seed in seeds], names),
+        "comparison": paper_figures.comparison_figure(results["summary"], seeds, phantoms),
+    }
+    if len(names) == 2:
+        curves = scoring.curves(path / "predictions.csv", path / "images.csv")
+        drawn["roc"] = paper_figures.roc_figure(curves, names[1])
+        bins = scoring.reliability(path / "predictions.csv", path / "images.csv")
+        drawn["reliability"] = paper_figures.reliability_figure(bins)
+    for name, figure in drawn.items():
+        figures.save(figure, path / f"{name}.png", opened.figures)
+    pages.write(path, report.page(results, names))
 
 
 def _write_split(path: Path, opened: Session, cells: list[Cell]) -> None:
@@ -310,5 +347,5 @@ def _pool_sheet(path: Path, opened: Session, cell: Cell) -> None:
             ("real", real, own[own < len(real)]),
             ("synthetic", drawn, own[own >= len(real)] - len(real)),
         ):
-            rows.append((f"{name} {origin}", images[index[:SHEET_COLUMNS]]))
-    drawing.sheet(path, rows)
+            rows.append((f"{name}\n{origin}", images[index[:SHEET_COLUMNS]]))
+    sheets.sheet(path, rows)

@@ -15,6 +15,9 @@ from jaxbrain.runs.files import whole
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.workdir import Stop
 
+# What is waited for, by kind of part.
+_WHAT = {"parts": "prepares cell", "images": "prepares fit"}
+
 
 def file_of(name: str) -> str:
     """The file of one fit or cell: "cgan/all/true/0/0" -> "cgan+all+true+0+0". No method's name
@@ -48,7 +51,7 @@ class Parts:
         for folder in (self.path, *self.others):
             for path in (folder / "parts").glob("*.npz"):
                 with contextlib.suppress(ValueError):
-                    done |= set(self._read(path)[0])
+                    done |= set(self.read(path)[0])
         return len(done)
 
     def __call__(self, kind: str, names: list[str], make: Callable, whole: str = "") -> dict:
@@ -65,13 +68,16 @@ class Parts:
                 missing += members
             else:
                 found |= known
+                self.log.ended |= set(members)
         if missing:
             found |= self._made(kind, missing, make, whole)
         return found
 
     def _made(self, kind: str, names: list[str], make: Callable, whole: str) -> dict:
         start, outer, self._inner = time.perf_counter(), self._inner, 0.0
-        made = make(names)
+        many = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        with self.log.waiting(f"{_WHAT.get(kind, kind)} {names[0]}{many}", say=False):
+            made = make(names)
         took = time.perf_counter() - start
         # A part may call for the images of its fits, which are a part of their own.
         spent, self._inner = took - self._inner, outer + took
@@ -134,7 +140,7 @@ class Parts:
             with whole(path, "wb") as file:
                 file.write(made.read_bytes())
         try:
-            found, values, about = self._read(path)
+            found, values, about = self.read(path)
             if found != names:
                 raise ValueError(f"holds {found[:2]}..., expected {names[:2]}...")
         except ValueError as error:
@@ -150,7 +156,7 @@ class Parts:
         return values
 
     @staticmethod
-    def _read(path: Path) -> tuple[list[str], dict, dict]:
+    def read(path: Path) -> tuple[list[str], dict, dict]:
         """Names, values by name, and what was kept beside them; ValueError if it is damaged
         (zip keeps checksums)."""
         try:

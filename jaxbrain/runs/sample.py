@@ -64,11 +64,12 @@ class SavedGAN(NamedTuple):
         }
 
 
-def load(run: str | Path, seed: int = 0, say=print) -> SavedGAN:
+def load(run: str | Path, seed: int = 0, say=print, *, step: int | None = None) -> SavedGAN:
     """The GAN of a seed of a run (`train_gan`, `paper`): of its last checkpoint, or where
     held-out images judged them, of the one nearest to these.
 
     Args:
+        step: of another checkpoint that is kept; None for that one.
         say: called with a line for every checkpoint that is damaged and left out.
 
     Raises:
@@ -77,7 +78,7 @@ def load(run: str | Path, seed: int = 0, say=print) -> SavedGAN:
         CheckpointError: if it has no GAN of that seed, or none that is as it was saved.
     """
     run = Path(run).absolute()
-    about = _about(run)
+    about = read_about(run)
     cfg = config.from_dict(about.get("config"), f"{run / CONFIG}: config")
     cfg = _native(cfg)
     folder = run / "checkpoints" / f"seed{seed}" / "gan"
@@ -89,11 +90,11 @@ def load(run: str | Path, seed: int = 0, say=print) -> SavedGAN:
     # What sweeps up after a save that was cut off must not meet a save in work.
     alone = locked(run) if os.access(run, os.W_OK) else contextlib.nullcontext()
     with alone, checkpoint.Store(folder, best=KID, say=say) as store:
-        found = store.least(like)
+        found = store.least(like) if step is None else store.at(step, like)
         if found is None:
             raise CheckpointError(f"{folder}: no checkpoint there: it was not saved yet")
         manifest = (folder / str(found.step) / checkpoint.MANIFEST).read_bytes()
-    names = _class_names(run, about, cfg)
+    names = class_names(run, about, cfg)
     digest = hashlib.sha256(manifest).hexdigest()
     chosen = found.meta.get(KID, checkpoint.NO_SCORE) < checkpoint.NO_SCORE
     return SavedGAN(run, cfg, names, about, seed, found.step, digest, found.state, chosen)
@@ -105,11 +106,16 @@ def _native(cfg: Config) -> Config:
     return dataclasses.replace(cfg, data=data)
 
 
-def _about(run: Path) -> dict:
+def read_about(run: Path) -> dict:
+    """What the `config.json` of a run holds."""
     try:
         found = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{run}: holds no {CONFIG}: expected the directory of a run") from error
+        found = f"holds no {CONFIG}" if run.is_dir() else "does not exist"
+        raise DataError(
+            f"{run}: {found}: expected the directory of a run, the --workdir of jaxbrain train_gan "
+            "or paper"
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{run / CONFIG}: cannot be read: {error}") from error
     if not isinstance(found, dict):
@@ -117,7 +123,7 @@ def _about(run: Path) -> dict:
     return found
 
 
-def _class_names(run: Path, about: dict, cfg: Config) -> tuple[str, ...]:
+def class_names(run: Path, about: dict, cfg: Config) -> tuple[str, ...]:
     """The classes by number, as the run knew them."""
     if "classes" in about:
         return tuple(about["classes"])

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxbrain.audit import features, generative, watching
 from jaxbrain.data.preprocess import resized
-from jaxbrain.reports import drawing
+from jaxbrain.reports import sheets
 from jaxbrain.runs.files import file_name, whole
 from jaxbrain.runs.log import Log
 from jaxbrain.study.training import Training
@@ -34,6 +34,8 @@ class Samples:
         self.folder, self.title = folder, title
         self.held_out = None if held_out is None else features.texture(held_out)
         self.rows: dict[str, dict[int, np.ndarray]] = {}
+        # What the numbers of a lane are beside: those of its real images.
+        self.real: dict[str, dict[str, float]] = {}
         (self.path / "samples").mkdir(exist_ok=True)
 
     def show(self, training: Training, i: int, states, step: int, means: dict) -> dict:
@@ -49,11 +51,12 @@ class Samples:
         self._add(lane, step, image[np.arange(len(label)) % _JUDGED < SHEET_COLUMNS])
         if step == training.total:
             self._draw(lane)
+        if lane.name not in self.real:
+            self.real[lane.name] = self._references(real, real_label)
         found = {
             "sample_spread": watching.spread(image, label),
-            "real_spread": watching.spread(real, real_label),
             "frechet_thumbnail": generative.frechet(*map(watching.features, (real, image))),
-        }
+        } | self.real[lane.name]
         if self.held_out is not None:
             pair = generative.standardised(self.held_out, features.texture(image))
             found[KID] = generative.kernel_distance(*pair[::-1])
@@ -61,6 +64,21 @@ class Samples:
             events = [*looks(self.log.of(lane.name)), {"step": step} | means | found]
             for text in watching.warnings(events, found["real_spread"]):
                 self.log.line(f"warning {self.title(lane, '')}: {text}")
+        return found
+
+    def _references(self, real: np.ndarray, label: np.ndarray) -> dict[str, float]:
+        """Of real images what is told of samples: their spread, the distance of two halves of
+        them, and their distance to held-out images."""
+        found = {"real_spread": watching.spread(real, label)}
+        order = np.argsort(label, kind="stable")
+        if (halves := watching.between_halves(real, label)) is not None:
+            found["frechet_halves"] = halves
+        if self.held_out is not None and len(real) >= generative.LEAST:
+            # As many as are judged of samples: a kernel distance costs their square.
+            chosen = np.linspace(0, len(real) - 1, min(len(real), _JUDGED * len(self.names)))
+            some = features.texture(real[order[chosen.round().astype(int)]])
+            pair = generative.standardised(self.held_out, some)
+            found["real_kid"] = generative.kernel_distance(*pair[::-1])
         return found
 
     def _add(self, lane, step: int, image: np.ndarray) -> None:
@@ -91,7 +109,10 @@ class Samples:
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
             shown = [(f"step {n}", rows[n][own]) for n in sorted(rows)]
             path = self.path / "samples" / f"{self.folder(lane, '')}_{file_name(name, k)}.png"
-            drawing.sheet(path, shown)
+            sheets.sheet(path, shown)
+            if self.log.board is not None:
+                event = {"lane": lane.name, "seed": lane.seed, "training": "gan"}
+                self.log.board.sheet(path, event | {"step": max(rows)})
 
     def _read(self, path: Path, step: int) -> dict[int, np.ndarray]:
         """The rows of an earlier process, before a step."""

@@ -14,24 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from jaxbrain.config import Config
+from jaxbrain.config.studies import SearchConfig
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError, DivergedError
 from jaxbrain.reports import search as report
-from jaxbrain.runs import files, pages
+from jaxbrain.runs import figures, files, pages
 from jaxbrain.runs.ladder import copies, described, images_again, recomputed, write_seconds
+from jaxbrain.runs.settings import study_settings
 from jaxbrain.runs.study import (
     Session,
     planned,
     predictions,
     session,
-    study_settings,
     write_predictions,
 )
 from jaxbrain.scoring import nested as scoring
 from jaxbrain.study import arms as study_arms
 from jaxbrain.study import nested
 from jaxbrain.study.arms import CHOSEN, Arm
-from jaxbrain.study.nested import SearchConfig
 from jaxbrain.study.protocols import INNER
 from jaxbrain.study.study import Prediction
 from jaxbrain.types import Dataset
@@ -93,8 +93,6 @@ def search(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        console.width = 170
     given = study_arms.default(cfg) if arms is None else arms
     methods = study_arms.classifiers(cfg, given, options.weights)
     chosen = options.study(tuple(given))
@@ -176,10 +174,12 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     """The report, and what the run took."""
     path = opened.directory.path
     files.write_json(path / "search.json", results)
-    report.picture(path / "search.png", results)
+    figures.save(report.picture(results), path / "search.png", opened.figures)
     pages.write(path, report.page(results))
     report.show(console, results)
-    write_seconds(opened, "search", started)
+    write_seconds(opened, started)
+    for text in figures.to_open(path, "search.png"):
+        opened.log.line(text)
 
 
 def verify(workdir: str | Path) -> list[str]:

@@ -1,12 +1,10 @@
 """A study in a work directory: begun or gone on with, watched, saved; every run's way to it."""
 
 import contextlib
-import dataclasses
 import functools
-import hashlib
-import inspect
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,23 +13,22 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxbrain.baselines import weights
 from jaxbrain.config import Config
 from jaxbrain.data import duplicates, patients
 from jaxbrain.data.external import External, Row
 from jaxbrain.data.records import Records, joined
 from jaxbrain.errors import ConfigError, DataError, DivergedError
-from jaxbrain.runs import files, loop
+from jaxbrain.runs import files, loop, own_methods
+from jaxbrain.runs.board import Board
+from jaxbrain.runs.figures import Curves
 from jaxbrain.runs.log import Log
 from jaxbrain.runs.parts import Parts, file_of
 from jaxbrain.runs.samples import KID, Samples
 from jaxbrain.runs.workdir import SHARDS, Workdir, beside, opened
 from jaxbrain.scoring import scores
-from jaxbrain.study import folders
 from jaxbrain.study.cells import Cell, Fit
-from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Method
 from jaxbrain.study.names import parted
-from jaxbrain.study.protocols import EXTERNAL, StudyConfig
+from jaxbrain.study.protocols import EXTERNAL
 from jaxbrain.study.study import Prediction, Study
 from jaxbrain.study.training import Lane
 from jaxbrain.types import Dataset
@@ -45,7 +42,8 @@ KEY = 0
 class Session(NamedTuple):
     """A study that is open in its directory. audit: of the images' copies; external: another
     source's images, which P4 tests; parts: what is kept; skipped: cells without an answer, and
-    why; copied: see `Study.predictions`."""
+    why; copied: see `Study.predictions`; figures: the formats of figures; curves: how trainings
+    go, drawn as they do."""
 
     study: Study
     records: Records
@@ -60,6 +58,8 @@ class Session(NamedTuple):
     on_divergence: str
     by_seed: bool
     shard: tuple[int, int]
+    figures: tuple[str, ...]
+    curves: Curves
 
 
 def planned(
@@ -114,6 +114,8 @@ def session(
     on_divergence: str = "stop",
     by_seed: bool = False,
     shard: str = "",
+    figures: tuple[str, ...] = ("png",),
+    tensorboard: bool = False,
 ) -> Iterator[Session]:
     """Open the directory of a study.
 
@@ -131,6 +133,8 @@ def session(
         by_seed: one training of a kind a seed: checkpoints are kept, by seed.
         shard: "I/N": the I-th of N shares of the cells alone, in a directory of its own in
             `workdir`; without it the parts of all shares there count as this run's.
+        figures: formats beside PNG that figures are written in: pdf, svg.
+        tensorboard: write TensorBoard's files too (`runs.board`).
 
     Raises:
         ConfigError: if the directory is of another run (naming what differs) or in use.
@@ -142,9 +146,9 @@ def session(
     share = parsed_shard(shard)
     if shard and fresh:
         raise ConfigError("fresh: expected without shard: remove the directory of the shares")
-    if own := _digests(study):
+    if own := own_methods.digests(study):
         settings = settings | {"methods": own}
-    if drawn := _drawn(study):
+    if drawn := own_methods.drawn(study):
         settings = settings | {"synthetic": drawn}
     names, group = records.class_names, audit.group
     every = records
@@ -157,7 +161,9 @@ def session(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    how = {"command": command, "fresh": fresh, "say": say}
+    drawn = records.layout == "arrays" or not os.path.exists(records.root)
+    source = records.root if drawn else os.path.abspath(records.root)
+    how = {"command": command, "source": source, "fresh": fresh, "say": say}
     path = Path(workdir).absolute()
     place = path / SHARDS / shard.replace("/", "of") if shard else path
     others = beside(path, place, kind, settings, images, say)
@@ -165,9 +171,12 @@ def session(
         opened(place, kind, settings, images, **how) as directory,
         Log(directory.path, console) as log,
     ):
+        if tensorboard:
+            log.show_on(Board(directory.path, _board_folder if by_seed else _lane_folder))
         num_cells = len({cell.name for cell in study.cells})
         parts = Parts(directory.path, log, directory.stop, num_cells, others)
-        watched = save_every, on_divergence, by_seed, share
+        curves = Curves(log, figures, lambda event: not for_external(event["lane"]))
+        watched = save_every, on_divergence, by_seed, share, tuple(figures), curves
         if external is not None:
             rows = [list(row) for row in external.rows]
             files.write_csv(directory.path / EXTERNAL_FILE, list(Row._fields), rows)
@@ -185,63 +194,6 @@ def parsed_shard(text: str) -> tuple[int, int]:
     if not 1 <= number <= of:
         raise ConfigError(f"shard is {text!r}: expected I/N, the I-th of N, such as 1/4")
     return number - 1, of
-
-
-def with_classes(cfg: Config, names: tuple[str, ...]) -> Config:
-    """`cfg` with the number of classes that were found.
-
-    Raises:
-        ConfigError: if it asks for another number, other than the default of two.
-    """
-    if cfg.data.num_classes not in (2, len(names)):
-        raise ConfigError(
-            f"data.num_classes is {cfg.data.num_classes}: expected {len(names)}, the number "
-            f"of classes found ({', '.join(names)})"
-        )
-    return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, num_classes=len(names)))
-
-
-def study_settings(cfg: Config, options: StudyConfig) -> dict:
-    """What must be the same to go on with a study."""
-    found = {"config": files.settings(cfg), "study": files.settings(options)}
-    # By what the file holds, wherever it lies.
-    found["study"]["weights"] = weights.digest(options.weights) if options.weights else ""
-    found["study"]["generators"] = list(map(folders.own_name, options.generators))
-    return found
-
-
-# Files of the library's own methods: a run knows them by its commit.
-_OURS = Path(__file__).parents[1]
-
-
-def _digests(planned: Study) -> dict[str, str]:
-    """SHA-256 of the files that define a user's own methods: another method of the same name
-    is another study."""
-    shared = planned.shared
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for known, used in ((GENERATORS, shared.generators), (CLASSIFIERS, shared.classifiers))
-        for name, method in used.items()
-        if name not in known and (path := _source(method)) and _OURS not in path.parents
-    }
-
-
-def _drawn(planned: Study) -> dict[str, dict[str, str]]:
-    """SHA-256 of the synthetic images of each folder's places: others are another study."""
-    return {
-        name: method.fit_sample.sha256
-        for name, method in planned.shared.generators.items()
-        if isinstance(method.fit_sample, folders.Drawn)
-    }
-
-
-def _source(method: Method) -> Path | None:
-    function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
-    while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
-        function = getattr(function, "__wrapped__", None) or function.func
-    with contextlib.suppress(TypeError, OSError):
-        return Path(inspect.getsourcefile(function))
-    return None
 
 
 def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterator[Prediction]:
@@ -284,6 +236,7 @@ def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterato
         samples.show,
         samples.keep,
         kept=by_seed,
+        **({"drawn": session.curves.step} if by_seed else {}),
         **({} if held_out is None else {"best": KID, "chooses": True}),
     )
 
@@ -293,6 +246,8 @@ def predictions(session: Session, held_out: np.ndarray | None = None) -> Iterato
         session.skipped[name] = problem
 
     _write_splits(path / "splits.jsonl", planned.fits, planned.cells, len(names))
+    # Of a share it is not known which.
+    log.planned = planned.trainings() if session.shard == (0, 1) else log.planned
     if session.directory.resumed:
         _say_resumed(session)
 
@@ -312,6 +267,15 @@ def for_external(lane: str) -> bool:
     """Whether a training is for P4, by its name: seeds have one of each kind for it too."""
     first, scope, *_ = lane.split("/")
     return EXTERNAL == first or scope == "whole"
+
+
+def _lane_folder(event: dict) -> str:
+    return file_of(event["lane"])
+
+
+def _board_folder(event: dict) -> str:
+    part = "_external" if for_external(event["lane"]) else ""
+    return f"seed{event['seed']}{part}/{event['training']}"
 
 
 def _say_resumed(session: Session) -> None:

@@ -16,7 +16,8 @@ from jaxbrain.data.records import Records
 from jaxbrain.errors import ConfigError
 from jaxbrain.quoted import quoted
 from jaxbrain.reports import table4 as report
-from jaxbrain.runs import files, pages
+from jaxbrain.reports import terminal
+from jaxbrain.runs import figures, files, pages
 from jaxbrain.runs.ladder import cell_of, ladder
 from jaxbrain.scoring import intervals
 from jaxbrain.study import choose
@@ -109,9 +110,10 @@ def table4(
     seconds = json.loads((study / "env.json").read_text(encoding="utf-8"))["seconds_of"]
     results = _results(found, seconds, left_out or [])
     files.write_json(workdir / "table4.json", results)
-    report.picture(workdir / "table4.png", results)
+    figures.save(report.picture(results), workdir / "table4.png", how.get("figures", ()))
     pages.write(workdir, report.page(results), run=study)
     report.show(console, results)
+    terminal.say(console, *figures.to_open(workdir, "table4.png"))
     return results
 
 
@@ -130,8 +132,9 @@ def _results(found: dict, seconds: dict, left_out: list[dict]) -> dict:
             row[protocol] = _kept(cell_of(found, protocol, generator, name, "true"))
         row["seconds"] = seconds.get(name)
         rows.append(row | compared.get(name, dict.fromkeys(_COMPARED)))
+    results = {"warnings": found["warnings"]} if "warnings" in found else {}
     kept = "split seeds folds data positive groups audit external outside skipped".split()
-    results = {name: found[name] for name in kept}
+    results |= {name: found[name] for name in kept}
     results |= {"generator": generator, "reference": reference, "rows": rows}
     # What a generator draws in a moment is counted with the first row.
     return results | {"left_out": left_out, "seconds_of_generator": seconds.get(base(generator))}

@@ -12,22 +12,27 @@ from jaxbrain.audit import generative
 from jaxbrain.config import Config
 from jaxbrain.data.records import Records, describe
 from jaxbrain.errors import ConfigError
-from jaxbrain.reports import drawing
-from jaxbrain.reports import paper as figures
+from jaxbrain.nn.layers import compute_dtype
+from jaxbrain.reports import drawing, sheets
 from jaxbrain.reports import train_gan as report
-from jaxbrain.runs import environment, files, pages, study
+from jaxbrain.runs import environment, figures, files, pages, study
 from jaxbrain.runs.ladder import copies
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
+from jaxbrain.runs.settings import with_classes
 from jaxbrain.runs.study import Session
-from jaxbrain.scoring import intervals, metrics
+from jaxbrain.runs.warned import warn
+from jaxbrain.scoring import alarms, intervals, metrics
 from jaxbrain.study import held_out as held
 from jaxbrain.study.protocols import StudyConfig
 from jaxbrain.study.study import Prediction
+from jaxbrain.training.summary import tabulated
 from jaxbrain.types import Dataset
 
 KIND = "train_gan"
 # What is asked whether synthetic images are real: a ridge on thumbnails, which takes no time.
 PROBE = "ridge"
+# Its sheet of what was drawn, beside real images.
+_BESIDE = ("samples/seed0_beside.png",)
 
 
 def train_gan(
@@ -74,9 +79,7 @@ def train_gan(
 
     started = time.perf_counter()
     console = console or Console()
-    if not console.is_terminal:
-        console.width = 170
-    cfg = study.with_classes(cfg, records.class_names)
+    cfg = with_classes(cfg, records.class_names)
     options = StudyConfig(
         seeds=num_seeds,
         protocols=("P2",),
@@ -100,10 +103,17 @@ def train_gan(
             planned.shared.key,
         )
         _write_sides(opened, data, side)
-        results = {"held_out": held_out, "data": _counts(opened, data, side), "probe": PROBE}
+        warned = _of_sides(counted := _counts(opened, data, side), names)
+        results = {"held_out": held_out, "data": counted, "probe": PROBE}
+        results |= {"warnings": warned} if warned else {}
         for text in [*describe(data, records), *copies(audit, records), *report.sides(results)]:
             opened.log.line(text)
+        for text in environment.device_lines(compute_dtype(cfg)):
+            opened.log.line(text)
+        summary = tabulated(cfg, classifier=False)
+        files.write_text(opened.directory.path / "model.txt", summary)
         opened.log.line(f"run    {opened.directory.path}")
+        warn(opened.log, warned)
         results = _run(results, opened, side == held.SIDES.index(held.HELD_OUT))
         _close(results, opened, time.perf_counter() - started)
         return results
@@ -143,6 +153,14 @@ def _counts(opened: Session, data: Dataset, side: np.ndarray) -> dict:
     return found
 
 
+def _of_sides(found: dict, names: list[str]) -> list[str]:
+    """What the number of images says against a run. found: of `_counts`."""
+    by_side = {side: found[side]["images"] for side in held.SIDES}
+    all_of = {name: sum(by_side[side][name] for side in held.SIDES) for name in names}
+    used = {name: all_of[name] - by_side[held.UNUSED][name] for name in names}
+    return [*alarms.unused(all_of, used), *alarms.small(by_side[held.TRAINING])]
+
+
 def _run(results: dict, opened: Session, held_out: np.ndarray) -> dict:
     """Every seed's GAN, and the report after each, so that a later failure loses none.
 
@@ -153,19 +171,26 @@ def _run(results: dict, opened: Session, held_out: np.ndarray) -> dict:
     done = len(list((opened.directory.path / "images").glob("*.npz")))
     if done > (wanted := opened.study.options.seeds):
         raise ConfigError(f"seeds is {wanted}: expected at least {done}, which this run has done")
-    for answer in study.predictions(opened, judges):
-        answers.append(answer)
-        seeds.append(_seed(opened, answer))
-        _sheet(opened, answer)
-        results = results | {"seeds": seeds}
-        if opened.skipped:
-            results["skipped"] = [{"name": n, "why": why} for n, why in opened.skipped.items()]
-        _write(results, opened, answers)
-        last = seeds[-1]
-        opened.log.line(
-            f"seed {last['seed']}  {PROBE} tells held-out images from synthetic ones: "
-            f"{drawing.percent(last['probe']['accuracy'])} %"
-        )
+    try:
+        for answer in study.predictions(opened, judges):
+            answers.append(answer)
+            seeds.append(_seed(opened, answer))
+            _sheet(opened, answer)
+            results = results | {"seeds": seeds}
+            if opened.skipped:
+                results["skipped"] = [{"name": n, "why": w} for n, w in opened.skipped.items()]
+            _write(results, opened, answers)
+            last = seeds[-1]
+            opened.log.line(
+                f"seed {last['seed']}  {PROBE} tells held-out images from synthetic ones: "
+                f"{drawing.percent(last['probe']['accuracy'])} %"
+            )
+            opened.curves.step(True)
+    finally:
+        # Of a run that stops too.
+        if seeds:
+            opened.curves.draw()
+            pages.write(opened.directory.path, report.page(results))
     return results
 
 
@@ -184,8 +209,6 @@ def _write(results: dict, opened: Session, answers: list[Prediction]) -> None:
     path = opened.directory.path
     study.write_predictions(opened, answers)
     files.write_json(path / "results.json", results)
-    figures.progress_figure(path / "progress.png", opened.log.events)
-    pages.write(path, report.page(results))
 
 
 def _sheet(opened: Session, answer: Prediction) -> None:
@@ -204,15 +227,16 @@ def _sheet(opened: Session, answer: Prediction) -> None:
             (held.HELD_OUT, real, others, fit.label),
             ("synthetic", drawn, np.arange(len(drawn)), fit.drawn),
         ):
-            rows.append((f"{name} {side}", images[index[label[index] == k][:SHEET_COLUMNS]]))
-    drawing.sheet(opened.directory.path / "samples" / f"seed{cell.seed}_beside.png", rows)
+            rows.append((f"{name}\n{side}", images[index[label[index] == k][:SHEET_COLUMNS]]))
+    sheets.sheet(opened.directory.path / "samples" / f"seed{cell.seed}_beside.png", rows)
 
 
 def _close(results: dict, opened: Session, seconds: float) -> None:
     log, path = opened.log, opened.directory.path
     report.show(log.console, results)
+    warn(log, results.get("warnings", []))
     log.clock("total", seconds)
     files.write_json(path / "env.json", environment.environment() | {"seconds": log.seconds})
     log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")
-    log.line(f"draw   python -m jaxbrain sample {path}")
-    log.line(f"audit  python -m jaxbrain audit {path}")
+    for text in figures.to_open(path, *_BESIDE, "progress.png"):
+        log.line(text)

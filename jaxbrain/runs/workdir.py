@@ -64,6 +64,7 @@ def opened(
     images: list[list],
     *,
     command: str = "",
+    source: str = "",
     fresh: bool = False,
     say: Callable[[str], None],
 ) -> Iterator[Workdir]:
@@ -74,7 +75,7 @@ def opened(
         kind: "paper" or "ladder".
         settings: JSON values that must be the same to go on.
         images: rows [id, class, group, digest] of the real images.
-        command: the command line, for `config.json`.
+        command: the command line, for `config.json`; source: where the images are, likewise.
         fresh: keep a run that is there under `<path>_old<N>` and begin anew.
         say: called with lines about what was found.
 
@@ -103,8 +104,9 @@ def opened(
             _compare(path, settings, images, say)
         else:
             files.write_csv(path / IMAGES, ["id", "class", "group", "sha256"], images)
-            about = {"command": command, "commit": environment.commit()}
-            about |= {"version": environment.version(), "started": _now(), "floats": _floats()}
+            about = {"command": command} | environment.code()
+            about |= {"started": _now(), "floats": _floats()}
+            about |= {"source": source} if source else {}
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
@@ -254,8 +256,11 @@ def _compare(path: Path, settings: dict, images: list[list], say) -> None:
     floats = json.loads(json.dumps(_floats()))
     for where, old, new in differences(saved.get("floats"), floats, ""):
         say(f"note   {where.strip('.')} is {new!r}, was {old!r}: last digits may differ")
-    if saved.get("commit") != (now := environment.commit()):
-        say(f"note   the code is of commit {now}, was {saved.get('commit')}: numbers may differ")
+    for name, now in environment.code().items():
+        # Runs of earlier versions hold no version.
+        if (old := saved.get(name, now)) != now:
+            word = "version" if name == "jaxbrain" else name
+            say(f"note   the code is of {word} {now}, was {old}: numbers may differ")
 
 
 def _other_images(path: Path, images: list[list]) -> list[str]:

@@ -59,7 +59,9 @@ def doubts(answers: dict[Key, Answers], seeing: list[str]) -> dict | None:
         return None
     last = max(protocol for protocol, *_ in own)
     own = [key for key in own if key[0] == last]
-    beliefs, right, label = {}, {}, {}
+    beliefs: dict = {}
+    right: dict = {}
+    label: dict = {}
     for key in own:
         one = answers[key]
         real = one.group >= 0

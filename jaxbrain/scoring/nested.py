@@ -79,7 +79,7 @@ def choices(
                 )
             if judged:
                 # The first of equal ones.
-                best = max(judged, key=judged.get)
+                best = max(judged, key=lambda name: judged[name])
                 found.append(_choice(labels, seed, fold, best, judged))
     return found
 
@@ -135,7 +135,9 @@ def unlike(outer: dict[Key, Answers], chosen_name: str, chosen: list[dict]) -> l
         for name in (chosen_name, choice["arm"]):
             one = outer.get(("P3", "none", name, choice["labels"]))
             rows = _tests(one).get(wanted) if one else None
-            pair.append(None if rows is None else (one.name[rows].tolist(), one.p[rows].tolist()))
+            pair.append(
+                None if not one or rows is None else (one.name[rows].tolist(), one.p[rows].tolist())
+            )
         if pair[0] is None or pair[0] != pair[1]:
             place = f"{choice['labels']} labels, seed {wanted[0]}, fold {wanted[1]}"
             lines.append(
@@ -210,7 +212,7 @@ def _search(labels, arms, name, found, answers, cells, inner, draws, ratio) -> d
                 "against": scores.compared(answers[name], answers[arm], ratio) if pair else None,
             }
         )
-    _adjust([row["against"] for row in rows if row["against"]])
+    scores.adjust([row["against"] for row in rows if row["against"]])
     best = [one["inner_accuracy"][one["arm"]] for one in found]
     return {
         "labels": labels,
@@ -222,14 +224,6 @@ def _search(labels, arms, name, found, answers, cells, inner, draws, ratio) -> d
     }
 
 
-def _adjust(rows: list[dict]) -> None:
-    """p values of the corrected t, adjusted over the arms by Holm."""
-    tested = [row for row in rows if row["corrected_t_p"] is not None]
-    adjusted = intervals.holm([row["corrected_t_p"] for row in tested])
-    for row, value in zip(tested, adjusted, strict=True):
-        row["corrected_t_p_holm"] = value
-
-
 def _effect(rows: list[dict], nested: dict | None, draws: dict, name: str) -> dict:
     """`naive` and `selection_effect`; an arm that lacks tests is not compared."""
     whole = [
@@ -237,7 +231,7 @@ def _effect(rows: list[dict], nested: dict | None, draws: dict, name: str) -> di
         for row in rows
         if nested and row["outer"] and row["outer"]["num_tests"] == nested["num_tests"]
     ]
-    if not whole:
+    if not nested or not whole:
         return {"naive": None, "selection_effect": None}
     best = max(whole, key=lambda row: row["outer"]["accuracy"])
     interval = intervals.percentiles(draws[best["name"]] - draws[name])

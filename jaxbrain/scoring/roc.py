@@ -113,7 +113,7 @@ def judged(
         "value": float(area[0]),
         "interval": _ends(areas),
         "tpr_at": {"fpr": fpr, "value": float(rate[0]), "interval": _ends(ratios)},
-        "roc": _points(found),
+        "roc": mean_points(found),
         "positives": int((used & positive).sum()),
         "negatives": int((used & ~positive).sum()),
     }
@@ -129,7 +129,9 @@ def _ends(values: np.ndarray) -> list[float] | None:
     return None if ends is None else list(ends)
 
 
-def _points(found: list[Curve]) -> list[list[float]]:
+def mean_points(found: list[Curve]) -> list[list[float]]:
+    """[[fpr, tpr], ..] of the mean true positive rate of curves of one weighting each, at most 200
+    points."""
     grid = np.unique(np.concatenate([c.fpr[0] for c in found]))
     if len(grid) > _POINTS:
         grid = grid[np.linspace(0, len(grid) - 1, _POINTS).round().astype(int)]

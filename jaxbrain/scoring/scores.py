@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxbrain.errors import DataError
-from jaxbrain.scoring import intervals, metrics
+from jaxbrain.scoring import alarms, intervals, metrics
 
 COLUMNS = tuple("protocol generator classifier labels seed fold id origin twin label".split())
 # What one step down the ladder is worth: the leak, the cell it is in, the cell without.
@@ -97,13 +97,20 @@ def read(path: Path, groups: dict[str, int]) -> dict[Key, Answers]:
     }
 
 
+def _class_names(path: Path) -> list[str]:
+    """The classes by the columns of `predictions.csv`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        columns = next(csv.reader(file), [])
+    return [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+
+
 def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key, tuple]:
     protocol, generator, classifier, labels, seed, fold, name, origin, twin, label = row[:10]
     count = 2 if labels == "origin" else num_classes
     values = row[-num_classes:]
-    p, label = [float(value) for value in values[:count]], int(label)
-    if not 0 <= label < count:
-        raise ValueError(f"label {label}: expected 0 to {count - 1}")
+    p, true = [float(value) for value in values[:count]], int(label)
+    if not 0 <= true < count:
+        raise ValueError(f"label {true}: expected 0 to {count - 1}")
     if not all(0.0 <= value <= 1.0 for value in p) or any(values[count:]):
         raise ValueError(f"p {values}: expected {count} probabilities, from 0 to 1")
     if abs(sum(p) - 1.0) > _ROUNDING:
@@ -113,7 +120,7 @@ def _row(row: list[str], num_classes: int, groups: dict[str, int]) -> tuple[Key,
     if origin != "synthetic" and name not in groups:
         raise ValueError(f"id {name!r} is not in images.csv")
     real = (groups[name], name, int(twin)) if origin != "synthetic" else (-1, name, -1)
-    return (protocol, generator, classifier, labels), (int(seed), int(fold), *real, label, p)
+    return (protocol, generator, classifier, labels), (int(seed), int(fold), *real, true, p)
 
 
 def share(hit: np.ndarray) -> float | None:
@@ -251,7 +258,9 @@ def _paired(first: dict, second: dict, test_over_train: float) -> dict | None:
         "difference": float(one - two),
         "mcnemar_p_by_seed": p_values,
         "mcnemar_p_median": float(np.median(p_values)),
-        "corrected_t_p": intervals.corrected_t(gaps, test_over_train) if len(gaps) > 1 else None,
+        "corrected_t_p": intervals.corrected_t(np.asarray(gaps), test_over_train)
+        if len(gaps) > 1
+        else None,
         "num_tests": len(both),
         "num_tests_of_one": len(first.keys() ^ second.keys()),
     }
@@ -280,12 +289,13 @@ def _comparisons(answers: dict, other_view: set, test_over_train: float) -> list
         found = _paired(clean[one], clean[two], test_over_train)
         if found:
             rows.append({"first": list(one), "second": list(two)} | found)
-    _adjust(rows)
+    adjust(rows)
     return rows
 
 
-def _adjust(rows: list[dict]) -> None:
-    """Add Holm's p values to the rows that were tested."""
+def adjust(rows: list[dict]) -> None:
+    """Add `corrected_t_p_holm`, p values adjusted over these rows, to those that were tested
+    (whose `corrected_t_p` is not None)."""
     tested = [row for row in rows if row["corrected_t_p"] is not None]
     adjusted = intervals.holm([row["corrected_t_p"] for row in tested])
     for row, value in zip(tested, adjusted, strict=True):
@@ -306,13 +316,14 @@ def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float)
                     pair = [(protocol, name, classifier, "true") for name in (generator, other)]
                     if not cells.keys() >= set(pair):
                         continue
-                    found = compared(*(cells[key] for key in pair), test_over_train)
+                    one, two = (cells[key] for key in pair)
+                    found = compared(one, two, test_over_train)
                     gap = _leak(answers, draws, *pair)
                     if found and gap:
                         names = {"generator": generator, "classifier": classifier}
                         own.append({"protocol": protocol} | names | {"against": other} | found)
                         own[-1] |= gap
-        _adjust(own)
+        adjust(own)
         rows += own
     return rows
 
@@ -320,7 +331,8 @@ def _worth(answers, draws, other_view: set, modes: dict, test_over_train: float)
 def scores(
     predictions: Path, images: Path, test_over_train: float, other_view=(), modes=None
 ) -> dict:
-    """The numbers of a ladder: its cells, what each leak is worth, paired comparisons.
+    """The numbers of a ladder: its cells, what each leak is worth, paired comparisons, and where
+    there are any the warnings of `alarms.of_cell`.
 
     A cell may lack seeds or folds (trainings that diverged): what is compared is compared
     over those that both sides have.
@@ -347,6 +359,14 @@ def scores(
         "leaks": _leaks(answers, draws, other_view),
         "comparisons": _comparisons(answers, other_view, test_over_train),
     }
+    names = _class_names(predictions)
+    warned = [
+        text
+        for cell, one in zip(rows, answers.values(), strict=True)
+        for text in alarms.of_cell(cell, one.p, one.label, names)
+    ]
+    if warned:
+        found["warnings"] = warned
     if modes is not None:
         found["worth"] = _worth(answers, draws, other_view, modes, test_over_train)
     return found

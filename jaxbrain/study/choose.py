@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from jaxbrain.errors import ConfigError
+from jaxbrain.errors import ConfigError, nearest
 from jaxbrain.study import folders
 from jaxbrain.study.methods import CLASSIFIERS, GENERATORS, Classifier, Generator, Method
 from jaxbrain.study.names import NONE, parted
@@ -37,7 +37,7 @@ def _imported(field: str, text: str, kind: type):
     return found
 
 
-def _one(field: str, value, kind: type, known: dict):
+def _one(field: str, value, kind: type[Method], known: dict):
     """(value, its name with the modes) of a name, "module:object" or value."""
     if isinstance(value, kind):
         return value, value.name
@@ -65,15 +65,16 @@ def _one(field: str, value, kind: type, known: dict):
         raise ConfigError(
             f"{field} has {value!r}: expected some of {', '.join(words)}, or module:object"
             + (" or folder:DIR" if kind is Generator else "")
+            + nearest(name, words)
         )
     return found, found.name + value[len(name) :]
 
 
-def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...], dict]:
+def _chosen(field: str, values, kind: type[Method], known: dict) -> tuple[tuple[str, ...], dict]:
     if isinstance(values, str | kind) or not values:
         found = "is empty" if not values else f"is {values!r}"
         raise ConfigError(f"{field} {found}: expected some of {', '.join(known)}")
-    found: dict[str, Method] = {}
+    chosen: dict[str, Method] = {}
     names = []
     # A value stands with modes too, by its name: [mine, "mine@only"].
     given = {value.name: value for value in values if isinstance(value, kind)}
@@ -83,12 +84,12 @@ def _chosen(field: str, values, kind: type, known: dict) -> tuple[tuple[str, ...
         if method is None:
             continue
         # Two mentions of one folder are equal, and not the same.
-        same = found.setdefault(method.name, method) == method
+        same = chosen.setdefault(method.name, method) == method
         if not same or known.get(method.name, method) is not method:
             raise ConfigError(f"{field} has two named {method.name!r}: expected other names")
     if len(set(names)) < len(names):
         raise ConfigError(f"{field} is {tuple(names)!r}: expected each once")
-    return tuple(names), found
+    return tuple(names), chosen
 
 
 def generators(values) -> tuple[tuple[str, ...], dict[str, Generator]]:

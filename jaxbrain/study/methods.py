@@ -18,7 +18,7 @@ training images for a classifier (`finish` takes the test images, and no key).
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -45,6 +45,12 @@ class Streamed(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Method:
     """What generators and classifiers have in common: see the module."""
+
+    if TYPE_CHECKING:
+        # Fields of both, which are not first here.
+        name: str
+        mapped: bool
+        sees: str
 
     _: dataclasses.KW_ONLY
     steps: Callable[[Config, int], int] | None = None
@@ -83,16 +89,17 @@ class Method:
 class Generator(Method):
     """A way to draw synthetic images.
 
-    name: in results; letters, digits, `.`, `_`, `-`.
-    fit_sample: (cfg, train: Dataset, label [M] int32, key) -> [M, S, S, 1] uint8, one image
-        a label; fitted on `train`, of side S. Where a study has its name with a filter
-        (`names`) it is called again with the same key and the labels twice over: it should
-        draw other images for those behind, and may draw any for the first.
-    mapped: a promise that its functions are pure JAX, so that many fits may be one program.
-        Their training sets are filled to one length then: some images stand there twice.
-    sees: the side S of `train`. "images": `cfg.data.image_size`. "gan":
-        `cfg.gan.image_size` (what it draws is still of `cfg.data.image_size`). "each": any;
-        it is fitted on images, and again on thumbnails for classifiers that see thumbnails.
+    Attributes:
+        name: in results; letters, digits, `.`, `_`, `-`.
+        fit_sample: (cfg, train: Dataset, label [M] int32, key) -> [M, S, S, 1] uint8, one image
+            a label; fitted on `train`, of side S. Where a study has its name with a filter
+            (`names`) it is called again with the same key and the labels twice over: it should
+            draw other images for those behind, and may draw any for the first.
+        mapped: a promise that its functions are pure JAX, so that many fits may be one program.
+            Their training sets are filled to one length then: some images stand there twice.
+        sees: the side S of `train`. "images": `cfg.data.image_size`. "gan":
+            `cfg.gan.image_size` (what it draws is still of `cfg.data.image_size`). "each": any;
+            it is fitted on images, and again on thumbnails for classifiers that see thumbnails.
 
     Example:
         >>> def fit_sample(cfg, train, label, key):
@@ -119,22 +126,23 @@ class Generator(Method):
 class Classifier(Method):
     """A way to tell classes apart.
 
-    fit_predict: (cfg, train: Dataset, weight [L] float32, test, key) -> [T, K] float32,
-        probabilities whose rows sum to 1. K is `cfg.data.num_classes`; a training image of
-        weight 0 counts for nothing (one function on the host never gets one). On the host
-        `train.group` says which images stay together where it splits them once more.
-    mapped: as of a generator.
-    sees: what `train.image` and `test` hold. "images": [.., S, S, 1] uint8 of side
-        `cfg.data.image_size`. "thumbnails": [.., 32, 32, 1] uint8 of the whole picture as
-        the file has it (beside synthetic images of a generator that draws images:
-        thumbnails of those, and of real ones prepared alike). "files": [.., F] float64,
-        what files say without being looked at; synthetic images have none.
-    features: (cfg, image) -> [N, ...] computed once for each image that `sees` shows; then
-        `train.image` and `test` hold them.
-    outside: what it knows of other images ("ImageNet"), which a report says beside it; empty
-        for one that is fitted on `train` alone.
-    ready: (weights) -> Classifier, called once before a study with its file of weights: the
-        place to refuse what is missing.
+    Attributes:
+        fit_predict: (cfg, train: Dataset, weight [L] float32, test, key) -> [T, K] float32,
+            probabilities whose rows sum to 1. K is `cfg.data.num_classes`; a training image of
+            weight 0 counts for nothing (one function on the host never gets one). On the host
+            `train.group` says which images stay together where it splits them once more.
+        mapped: as of a generator.
+        sees: what `train.image` and `test` hold. "images": [.., S, S, 1] uint8 of side
+            `cfg.data.image_size`. "thumbnails": [.., 32, 32, 1] uint8 of the whole picture as
+            the file has it (beside synthetic images of a generator that draws images:
+            thumbnails of those, and of real ones prepared alike). "files": [.., F] float64,
+            what files say without being looked at; synthetic images have none.
+        features: (cfg, image) -> [N, ...] computed once for each image that `sees` shows; then
+            `train.image` and `test` hold them.
+        outside: what it knows of other images ("ImageNet"), which a report says beside it; empty
+            for one that is fitted on `train` alone.
+        ready: (weights) -> Classifier, called once before a study with its file of weights: the
+            place to refuse what is missing.
     """
 
     name: str

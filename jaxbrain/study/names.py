@@ -14,9 +14,9 @@ are chosen also module:object, or folder:DIR, whose path may hold `@` and commas
 
 from typing import NamedTuple
 
+from jaxbrain.config.studies import NONE
 from jaxbrain.errors import ConfigError
 
-NONE = "none"
 FOLDER = "folder:"
 
 

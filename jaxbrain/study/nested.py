@@ -7,55 +7,18 @@ study, so that its methods, lanes, padding, saving and resuming are those of eve
 inner training sets of all outer folds are padded to one length, and are lanes of one program.
 """
 
-import dataclasses
 from collections.abc import Collection
-from typing import Literal
 
 import numpy as np
 
 from jaxbrain.config import Config
+from jaxbrain.config.studies import StudyConfig
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.study import protocols
 from jaxbrain.study.cells import Cell, Fit
-from jaxbrain.study.names import NONE
-from jaxbrain.study.protocols import INNER, StudyConfig, streams
+from jaxbrain.study.protocols import INNER, streams
 from jaxbrain.types import Array
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchConfig:
-    """Which folds a search has, and how its trainings are mapped."""
-
-    seeds: int = 1  # how often the outer folds are drawn
-    folds: int = 5  # every image is tested once a seed
-    inner_folds: int = 3  # of the training images of each outer fold: what is chosen by
-    # The whole search once more on labels shuffled by groups, where there is nothing to find.
-    shuffled: bool = False
-    # see jaxbrain ladder --help
-    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
-    chunk: int = 0  # trainings in one call (on each device); 0 takes 1 on a CPU, else 32
-    # ImageNet weights of VGG-16, which vgg16_transfer needs: see jaxbrain ladder --help.
-    weights: str = ""
-
-    def __post_init__(self):
-        value = self.inner_folds
-        if not isinstance(value, int) or isinstance(value, bool) or value < 2:
-            raise ConfigError(f"inner_folds is {value!r}: expected a whole number from 2")
-        self.study(("majority",))
-
-    def study(self, arms: tuple[str, ...]) -> StudyConfig:
-        """The study that its outer cells are."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del own["inner_folds"]
-        return StudyConfig(
-            **own,
-            split="kfold",
-            protocols=("P3",),
-            generators=(NONE,),
-            classifiers=arms,
-            probe=False,
-        )
 
 
 def plan(

@@ -22,7 +22,7 @@ CNN_LSTM = (*TABLE1, "cnn_lstm_both", "cnn_lstm_bidirectional", "cnn_lstm_mirror
 def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
     """Synthetic images at the classifier's size: label [M] int32 -> [M, S, S, 1] uint8.
 
-    Drawn at the GAN's size and enlarged by bicubic interpolation (README.md). They are
+    Drawn at the GAN's size and enlarged by bicubic interpolation (docs/paper.md). They are
     rounded to bytes as real images are, so that depth does not tell them apart, and drawn
     `gan.batch_size` at a time, in bounded memory. The n-th image of a class is the same
     however many are drawn. The key is consumed.
@@ -31,14 +31,19 @@ def synthesise(cfg: Config, state: GANState, label: Array, key: Array) -> Array:
     def draw(one):
         return to_uint8(resize(gan.generate(cfg, state, *one), cfg.data.image_size))
 
+    return loops.map_batches(draw, (latents(cfg, label, key), label), cfg.gan.batch_size)
+
+
+def latents(cfg: Config, label: Array, key: Array) -> Array:
+    """Latents [M, gan.latent_size] float32 of labels [M] int32: the n-th of a class is the same
+    however many there are. The key is consumed."""
     same = jax.nn.one_hot(label, cfg.data.num_classes, dtype=jnp.int32)
     number = (same.cumsum(axis=0) * same).sum(axis=1)
 
     def latent(label, number):
         return gan.latents(cfg, 1, jax.random.fold_in(jax.random.fold_in(key, label), number))[0]
 
-    z = jax.vmap(latent)(label, number)
-    return loops.map_batches(draw, (z, label), cfg.gan.batch_size)
+    return jax.vmap(latent)(label, number)
 
 
 def gan_steps(cfg: Config, num_examples: int) -> int:

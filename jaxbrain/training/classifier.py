@@ -141,11 +141,11 @@ def features(
 ) -> Array:
     """The CNN's features of images [B, S, S, C] float32 in [-1, 1], before z-scoring:
     [B, ...] as the reading has it (`CNN.features`)."""
-    cnn, net = _networks(cfg, networks).cnn, _predicting(state, "cnn")
+    cnn, net = _networks(cfg, networks).cnn, predicting(state, "cnn")
     return modules.predict(cnn, net, normalise(cfg, state, image), method="features")
 
 
-def _predicting(state: ClassifierState, name: str) -> NetState:
+def predicting(state: ClassifierState, name: str) -> NetState:
     """A network as it predicts: with its averages where there are any."""
     net = getattr(state, name)
     return net._replace(**state.average[name]) if state.average else net
@@ -368,25 +368,28 @@ def predict(
     over the image in nine places (`augment.around`).
     """
     if not (reach := cfg.classifier.predict_shift):
-        return _probability(cfg, state, image, networks)
+        return jax.nn.softmax(logits(cfg, state, image, networks), axis=-1)
 
     def one(step):
-        return _probability(cfg, state, augment.moved(image, step, reach), networks)
+        moved = augment.moved(image, step, reach)
+        return jax.nn.softmax(logits(cfg, state, moved, networks), axis=-1)
 
     return lax.map(one, augment.around(reach)).mean(axis=0)
 
 
-def _probability(cfg, state, image, networks) -> Array:
-    nets = _networks(cfg, networks)
+def logits(
+    cfg: Config, state: ClassifierState, image: Array, networks: Networks | None = None
+) -> Array:
+    """Logits [B, K] float32 of image [B, S, S, C] float32 in [-1, 1], in its place."""
+    nets, count = _networks(cfg, networks), image.shape[0]
     if cfg.classifier.mode == "cnn":
-        net = _predicting(state, "cnn")
-        logits = modules.predict(nets.cnn, net, normalise(cfg, state, image))
-        return jax.nn.softmax(_require_logits(cfg, "cnn", logits, image.shape[0]), axis=-1)
+        found = modules.predict(nets.cnn, predicting(state, "cnn"), normalise(cfg, state, image))
+        return _require_logits(cfg, "cnn", found, count)
     read = features(cfg, state, image, networks)
     if cfg.hybrid.standardise:
         read = _standardise(state, read)
-    logits = modules.predict(nets.hybrid, _predicting(state, "hybrid"), read)
-    return jax.nn.softmax(_require_logits(cfg, "hybrid", logits, image.shape[0]), axis=-1)
+    found = modules.predict(nets.hybrid, predicting(state, "hybrid"), read)
+    return _require_logits(cfg, "hybrid", found, count)
 
 
 def evaluate(

@@ -24,10 +24,11 @@ from jaxbrain.types import Array, Batch, GANState, NetState, Params
 class Networks(NamedTuple):
     """The two Linen modules of a conditional GAN; see `nn.modules` for what they may hold.
 
-    generator: (z [B, latent_size] float32, label [B] int32, train) -> images
-        [B, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size, C = cfg.data.channels.
-    discriminator: (image [B, S, S, C] float32, label [B] int32, train) -> logits [B]
-        float32, large for real.
+    Attributes:
+        generator: (z [B, latent_size] float32, label [B] int32, train) -> images
+            [B, S, S, C] float32 in [-1, 1], S = cfg.gan.image_size, C = cfg.data.channels.
+        discriminator: (image [B, S, S, C] float32, label [B] int32, train) -> logits [B]
+            float32, large for real.
     """
 
     generator: nn.Module

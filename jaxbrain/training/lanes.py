@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ _take = jax.jit(lambda leaves, index: [leaf[index] for leaf in leaves])
 def _apart(on_host: Callable, on_device: Callable, trees: list):
     """One tree of many: `on_host` for leaves of NumPy, which stay on the host, and
     `on_device` for all others at once."""
-    structure = jax.tree.structure(trees[0])
+    structure: Any = jax.tree.structure(trees[0])
     rows = list(zip(*(structure.flatten_up_to(tree) for tree in trees), strict=True))
     own = [all(isinstance(leaf, np.ndarray | np.generic) for leaf in row) for row in rows]
     rest = [row for row, host in zip(rows, own, strict=True) if not host]

@@ -62,16 +62,32 @@ class Plan(NamedTuple):
         return jnp.where(used, index, 0), used.astype(jnp.float32)
 
 
+def _fitting(num_examples: int, devices: int) -> int:
+    """A batch size that some images and devices allow: a power of two where it can be one."""
+    power = 1 << max(num_examples.bit_length() - 1, 0)
+    return power if power % devices == 0 and num_examples else num_examples // devices * devices
+
+
+def _flag(field: str, value: int) -> str:
+    return f"--{field.replace('_', '-')} {value}" if value else ""
+
+
+def _pad(field: str) -> list[str]:
+    return ["--classifier.partial pad"] if field.startswith("classifier") else []
+
+
 def _plan(field: str, num_examples: int, batch_size: int, shuffle, partial, devices) -> Plan:
     if partial == "drop" and batch_size > num_examples:
+        ways = [_flag(field, _fitting(num_examples, devices)), *_pad(field), "more images"]
         raise ConfigError(
-            f"{field} is {batch_size}: expected at most {num_examples}, the number of "
-            "training images, since partial batches are dropped"
+            f"{field} is {batch_size}: expected at most {num_examples}, the number of images to "
+            f"train on, since partial batches are dropped: {', or '.join(filter(None, ways))}"
         )
     if partial == "drop" and batch_size % devices:
-        pad = ", or classifier.partial = pad" if field.startswith("classifier") else ""
+        ways = [_flag(field, max(batch_size // devices, 1) * devices), *_pad(field)]
         raise ConfigError(
-            f"{field} is {batch_size}: expected a multiple of {devices}, the number of devices{pad}"
+            f"{field} is {batch_size}: expected a multiple of {devices}, the number of devices: "
+            f"{', or '.join(ways)}"
         )
     rows = -(-batch_size // devices) * devices
     return Plan(num_examples, batch_size, rows, shuffle, partial)
