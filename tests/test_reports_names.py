@@ -179,7 +179,7 @@ def test_the_report_on_images(tmp_path):
         f"| {EVIL} | 2 | 1 |",
         f"| {EVIL} | is empty |",
         f"| near | 2 | {EVIL}, b.png |",
-        "Of 1 groups more: jaxbrain inspect --json names them.",
+        "There are 1 groups more: `jaxbrain inspect --json` names them.",
         "- Accuracy of files alone: **75.00 %**, size, mode and length; the largest class 50.00 %",
     ):
         assert line in lines, line

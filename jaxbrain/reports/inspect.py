@@ -1,7 +1,7 @@
 """What a set of images is, as a page, from what `inspect` finds."""
 
 from jaxbrain.reports.drawing import percent
-from jaxbrain.reports.page import Bullets, Facts, Figure, Heading, Page, Text, Warnings, new_table
+from jaxbrain.reports.page import Bullets, Facts, Figure, Heading, Page, Prose, Warnings, new_table
 
 _STATUS = "usable", "usable, with warnings", "refused"
 
@@ -31,7 +31,9 @@ def page(found: dict, sheet: str) -> Page:
         table = ["kind", "images", "files"], rows
         blocks += [Heading("Copies"), new_table("The same picture, or nearly", table, "copies")]
         if left := len(found["duplicates"]) - len(rows):
-            blocks.append(Text(f"Of {left} groups more: jaxbrain inspect --json names them."))
+            blocks.append(
+                Prose(f"There are {left} groups more: `jaxbrain inspect --json` names them.")
+            )
     blocks += [Heading("Images"), Figure(sheet, "Images of every class")]
     layout = f"layout {found['layout']}" if found["layout"] else "of no known layout"
     summary = f"{found['source']}: {layout}; {_STATUS[found['status']]}"
