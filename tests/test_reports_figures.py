@@ -25,7 +25,7 @@ def events(seeds: int = 2, held_out: bool = False) -> list[dict]:
         for step in (5, 10):
             gan = {"discriminator_loss": 1.5, "generator_loss": 0.5, "real_score": 0.6}
             gan |= {"fake_score": 0.4, "frechet_thumbnail": 2.0 / step, "sample_spread": 0.1}
-            gan |= {"real_spread": 0.15 + seed, "real_frechet": 0.05}
+            gan |= {"real_spread": 0.15 + seed, "frechet_halves": 0.05}
             gan |= {"kid_held_out": -0.1, "real_kid": 0.0} if held_out else {}
             found.append({"training": "gan", "seed": seed, "step": step} | gan)
             of = {"training": "classifier", "seed": seed, "step": step}
@@ -58,7 +58,7 @@ def test_progress_of_a_run_that_has_begun():
     assert len(figure.axes) == 5 and "KID" in figure.axes[-1].get_title()
     assert all(axis.lines for axis in figure.axes)
     for event in gan:  # A set beside itself: no logarithm of 0.
-        event["frechet_thumbnail"] = event["real_frechet"] = 0.0
+        event["frechet_thumbnail"] = event["frechet_halves"] = 0.0
     assert progress.progress_figure(gan).axes[2].get_yscale() == "linear"
 
 
@@ -122,13 +122,13 @@ def test_roc_names_every_part():
 
 def test_reliability_has_what_was_answered():
     bins = calibration.reliability(
-        np.float32([[0.1, 0.9], [0.4, 0.6], [0.45, 0.55]]), np.int32([1, 1, 0])
+        np.float32([[0.1, 0.9], [0.42, 0.58], [0.45, 0.55]]), np.int32([1, 1, 0])
     )
     half = {"bins": bins, "ece": 0.125, "n": 3}
     figure = paper_figures.reliability_figure({"real half": half})
     upper, lower = figure.axes
     curve = upper.lines[0].get_xydata()
-    np.testing.assert_allclose(curve, [[57.5, 50.0], [90.0, 100.0]], atol=1e-5)
+    np.testing.assert_allclose(curve, [[56.5, 50.0], [90.0, 100.0]], atol=1e-5)
     assert [bar.get_height() for bar in lower.patches] == [0] * 5 + [2, 0, 0, 1, 0]
     (legend,) = figure.legends
     assert legend.get_texts()[0].get_text() == "real half: calibration error 0.125, n = 3"

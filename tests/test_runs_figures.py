@@ -100,15 +100,15 @@ def test_what_to_open_is_what_is_there(tmp_path):
 def test_references_stand_beside_what_is_drawn(finished, trained):
     """Of real images: one half to the other, and where images are held out those of training."""
     for workdir, names in (
-        (finished[0], {"real_frechet"}),
-        (trained[0], {"real_frechet", "real_kid"}),
+        (finished[0], {"frechet_halves"}),
+        (trained[0], {"frechet_halves", "real_kid"}),
     ):
         events = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         looks = [event for event in events if "frechet_thumbnail" in event]
         assert looks and all(names <= event.keys() for event in looks)
-        assert all(event["real_frechet"] > 0 for event in looks)
+        assert all(event["frechet_halves"] > 0 for event in looks)
         # They are of the images, not of the step.
-        assert len({(event["lane"], event["real_frechet"]) for event in looks}) == 2
+        assert len({(event["lane"], event["frechet_halves"]) for event in looks}) == 2
     assert not any("real_kid" in event for event in events if event["training"] != "gan")
 
 

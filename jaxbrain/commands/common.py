@@ -134,8 +134,7 @@ class Study(Start):
     # A training that diverges: stop ends the run when the others are saved, skip goes on
     # without it; the report names it.
     on_divergence: Literal["stop", "skip"] = "stop"
-    # Formats of figures, pdf and svg for papers; a PNG is always written.
-    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
+    figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)  # pdf, svg: beside the PNG
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()
 

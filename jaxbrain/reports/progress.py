@@ -37,7 +37,7 @@ _PANELS = (
         "GAN: thumbnail Frechet distance",
         "distance to training images",
         {"frechet_thumbnail": "synthetic images"},
-        "real_frechet",
+        "frechet_halves",
         "real images: one half to the other",
         log=True,
     ),

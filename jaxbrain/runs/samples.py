@@ -73,7 +73,7 @@ class Samples:
         order = np.argsort(label, kind="stable")
         halves = [watching.features(real[np.sort(order[start::2])]) for start in (0, 1)]
         if min(map(len, halves)) > 1:
-            found["real_frechet"] = generative.frechet(*halves)
+            found["frechet_halves"] = generative.frechet(*halves)
         if self.held_out is not None and len(real) >= generative.LEAST:
             # As many as are judged of samples: a kernel distance costs their square.
             chosen = np.linspace(0, len(real) - 1, min(len(real), _JUDGED * len(self.names)))
