@@ -54,9 +54,8 @@ def inspect(
         JSON values: `status` (0 usable, 1 usable with warnings, 2 refused), `error` (of a
         refused one, else None), `layout`, `counts` (class: images that can be read),
         `positive` (name of the positive one of two classes, else None), `unreadable`
-        [{path, reason}], `classes` (images, groups,
-        sizes, modes and splits of each), `duplicates` [{kind: identical or near, paths}], `warnings`; and of
-        a set that can be read `sizes`, `modes`, `groups`, `searches` (where near-duplicates
+        [{path, reason}], `duplicates` [{kind: identical or near, paths}], `warnings`; and of
+        a set that can be read `classes` (images, groups, sizes, modes, splits), `sizes`, `modes`, `groups`, `searches` (where near-duplicates
         were sought: images, distance, threshold, pairs, next), `patient_ids` (what tells
         patients apart), `splits`, `metadata` (accuracy from files alone, by
         cross-validation, beside the majority) and `looks_like`.
@@ -294,7 +293,8 @@ def lines(found: dict) -> list[str]:
         counts = "  ".join(f"{name} {count}" for name, count in found["counts"].items())
         width, height = found["sizes"]["width"], found["sizes"]["height"]
         text += [
-            f"data   found {sum(found['counts'].values())} images in {len(found['counts'])} classes",
+            f"data   found {sum(found['counts'].values())} images in "
+            f"{len(found['counts'])} classes",
             f"layout {found['layout']}: {counts}",
             *_class_table(found["classes"]),
             f"sizes  widths {width[0]}..{width[1]}  heights {height[0]}..{height[1]}  "
