@@ -54,12 +54,12 @@ def inspect(
         JSON values: `status` (0 usable, 1 usable with warnings, 2 refused), `error` (of a
         refused one, else None), `layout`, `counts` (class: images that can be read),
         `positive` (name of the positive one of two classes, else None), `unreadable`
-        [{path, reason}], `classes` (images, groups, sizes, modes and splits of each),
-        `duplicates` [{kind: identical or near, paths}], `warnings`; and of
-        a set that can be read `sizes`, `modes`, `groups`, `searches` (where near-duplicates
-        were sought: images, distance, threshold, pairs, next), `patient_ids` (what tells
-        patients apart), `splits`, `metadata` (accuracy from files alone, by
-        cross-validation, beside the majority) and `looks_like`.
+        [{path, reason}], `duplicates` [{kind: identical or near, paths}], `warnings`; and of
+        a set that can be read `classes` (images, groups, sizes, modes and splits of each),
+        `sizes`, `modes`, `groups`, `searches` (where near-duplicates were sought: images,
+        distance, threshold, pairs, next), `patient_ids` (what tells patients apart), `splits`,
+        `metadata` (accuracy from files alone, by cross-validation, beside the majority) and
+        `looks_like`.
 
     Raises:
         ConfigError: for an option outside its values, a sheet that cannot be written.
