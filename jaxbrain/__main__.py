@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import jaxbrain
 from jaxbrain import commands
 
 
@@ -13,7 +12,9 @@ def main() -> None:
     prog = "python -m jaxbrain" if started_as_module else "jaxbrain"
     verb, *arguments = sys.argv[1:] or [""]
     if verb == "--version":
-        print(f"jaxbrain {jaxbrain.__version__}")
+        from jaxbrain.runs.environment import version
+
+        print(f"jaxbrain {version()}")
         sys.exit(0)
     if verb in ("", "-h", "--help", "--help-all"):
         print(commands.usage(prog), file=sys.stdout if verb else sys.stderr)
