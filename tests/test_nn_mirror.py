@@ -118,7 +118,9 @@ def test_dropout_is_of_training_alone(image):
     np.testing.assert_allclose(np.asarray(one)[kept], 2 * np.asarray(still)[kept], rtol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["end_to_end", "cnn", "two_stage"])
+@pytest.mark.parametrize(
+    "mode", ["end_to_end", "cnn", pytest.param("two_stage", marks=pytest.mark.slow)]
+)
 def test_every_mode_trains_a_folded_network(mode, image):
     """In every reading: the loss falls on three images, and all parameters move."""
     for sequence in ("vector", "rows") if mode == "end_to_end" else ("rows",):
@@ -130,7 +132,7 @@ def test_every_mode_trains_a_folded_network(mode, image):
         step = jax.jit(classifier.train_step, static_argnums=0, static_argnames="stage")
         stage = "cnn" if mode == "two_stage" else mode
         losses, first = [], state.cnn.params
-        for _ in range(80):
+        for _ in range(40):
             state, sums = step(cfg, state, batch, jax.random.key(4), stage=stage)
             losses.append(float(sums["loss"]))
         assert losses[-1] < 0.8 * losses[0]

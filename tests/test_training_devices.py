@@ -154,15 +154,16 @@ def test_padded_training_on_two_devices_equals_one(key):
 
 
 def test_entries_spread_over_devices_equal_a_loop(key):
-    cfg, data = plain(), images(12, 32)
+    cfg, data = change(plain(), "classifier", mode="cnn"), images(12, 16)
 
     def run(key):
-        state, history = loops.train_gan(cfg, data, key, stop=2)
-        return state.generator.params, history.metrics["generator_loss"]
+        state, history = loops.train_classifier(cfg, data, key)
+        return state.cnn.params, history.metrics["loss"]
 
     keys = jax.random.split(key, 3)
     got = jax.device_get(devices.spread(run, 2)(keys))
-    assert got[1].shape == (3, cfg.gan.steps)
+    assert got[1].shape == (3, loops.classifier_steps(cfg, 12)[1])
+    assert len({leaf.tobytes() for leaf in got[1]}) == 3
     one = jax.jit(run)
     for i in range(3):
         close(jax.tree.map(lambda leaf, i=i: leaf[i], got), one(keys[i]))

@@ -60,12 +60,16 @@ def test_classifier_equals_resident(key, mode, tmp_path):
     np.testing.assert_allclose(got, resident, rtol=1e-5, atol=1e-6)
 
 
-def test_lr_scale_equals_resident(key):
+@pytest.mark.slow
+def test_lr_scale_of_a_gan_equals_resident(key):
     cfg, data = small(), images(20, 32)
     want, _ = TRAIN_GAN(cfg, data, key, lr_scale=0.5, stop=3)
     got, _ = streamed.train_gan(cfg, on_host(data), key, lr_scale=0.5, stop=3)
     chex.assert_trees_all_equal(got, want)
-    cfg, data = small(), images(13, 16)
+
+
+def test_lr_scale_of_a_classifier_equals_resident(key):
+    cfg, data = change(small(), "classifier", mode="cnn"), images(13, 16)
     want, _ = TRAIN_CLASSIFIER(cfg, data, key, lr_scale=0.5)
     got, _ = streamed.train_classifier(cfg, on_host(data), key, lr_scale=0.5)
     chex.assert_trees_all_close(got, want, rtol=1e-6, atol=1e-6)
