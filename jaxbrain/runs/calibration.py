@@ -26,7 +26,7 @@ from jaxbrain.runs.log import Log
 from jaxbrain.runs.paper import classifier_name
 from jaxbrain.runs.study import KEY
 from jaxbrain.runs.workdir import Stop
-from jaxbrain.scoring import calibration
+from jaxbrain.scoring import calibration, intervals
 from jaxbrain.study import networks
 from jaxbrain.study.protocols import streams
 from jaxbrain.training import lanes, loops, streamed
@@ -126,11 +126,16 @@ def summary(p: np.ndarray, label: np.ndarray, group: np.ndarray, rng) -> dict:
 
 
 def _rows(bins: calibration.Bins) -> list[dict]:
-    return [
+    """A bin each that holds images, with the 95 % interval (Wilson) of its accuracy."""
+    rows = [
         {name: float(value) for name, value in zip(bins._fields, row, strict=True)}
         for row in zip(*bins, strict=True)
         if row[2]
     ]
+    for row in rows:
+        count = int(row["count"])
+        row["interval"] = list(intervals.wilson(row["accuracy"] * count, count))
+    return rows
 
 
 def lines(found: dict) -> list[str]:
