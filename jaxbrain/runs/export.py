@@ -31,6 +31,12 @@ from jaxbrain.types import Dataset
 
 SUMS = "SHA256SUMS"
 _LOADER = Path(__file__).with_name("loader.py")
+_PICTURES = """
+try:
+    from PIL import Image, ImageOps
+    from scipy import ndimage
+except ImportError:  # Arrays need neither.
+    Image = None"""
 # Images of each class that are drawn to compare what was exported with the run's own.
 _CHECKED = 2
 # Settings that change no number of a classifier on given images.
@@ -271,7 +277,8 @@ _NAMES = "config.json", "metadata.json", "load.py", "README.md", "DATA_CARD.md"
 
 
 def loader_text() -> str:
-    """`loader.py` by itself: what it imports from this library stands in it."""
+    """`loader.py` by itself: what it imports from this library stands in it. Without Pillow, or
+    SciPy, it still takes arrays."""
     parts = [
         'class DataError(ValueError):\n    """A file or an array that cannot be used."""',
         f"MIN_SIDE, MAX_ASPECT = {decode.MIN_SIDE}, {decode.MAX_ASPECT}",
@@ -282,8 +289,12 @@ def loader_text() -> str:
     own = [i for i, line in enumerate(lines) if line.startswith("from jaxbrain.")]
     # A blank line stands between other libraries and this one.
     before, after = lines[: own[0] - 1], lines[own[-1] + 1 :]
+    pictures = before.index("from PIL import Image, ImageOps")
+    before[pictures:] = _PICTURES.splitlines()
+    start = before.index("import csv")
+    before.insert(start, "from __future__ import annotations\n")
     copied = "\n\n\n".join(part.rstrip() for part in parts)
-    return "\n".join([*before, "from scipy import ndimage", "", "", copied, "", *after]) + "\n"
+    return "\n".join([*before, "", "", copied, "", *after]) + "\n"
 
 
 def _sha256(content: bytes) -> str:

@@ -108,9 +108,12 @@ def read(path) -> np.ndarray:
     cropped where the run cropped, resized. Files of one picture that Pillow opens.
 
     Raises:
+        ImportError: without Pillow.
         DataError: naming the file, for what cannot be read.
     """
     how = about()
+    if Image is None:
+        raise ImportError("Pillow is needed to read pictures: pip install pillow scipy")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
