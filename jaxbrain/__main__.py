@@ -11,7 +11,12 @@ def main() -> None:
     started_as_module = Path(sys.argv[0]).name == "__main__.py"
     prog = "python -m jaxbrain" if started_as_module else "jaxbrain"
     verb, *arguments = sys.argv[1:] or [""]
-    if verb in ("", "-h", "--help"):
+    if verb == "--version":
+        from jaxbrain.runs.environment import version
+
+        print(f"jaxbrain {version()}")
+        sys.exit(0)
+    if verb in ("", "-h", "--help", "--help-all"):
         print(commands.usage(prog), file=sys.stdout if verb else sys.stderr)
         sys.exit(0 if verb else 2)
     commands.run(verb, arguments, f"{prog} {verb}")

@@ -160,8 +160,13 @@ def said(path: Path):
     """What a file of a run says: its bytes; of a report what follows from its numbers, since
     each run's directory has a command and a date of its own."""
     if path.name == pages.MARKDOWN:
-        return pages.numbers(path.read_text())
+        return of_numbers(path.read_text())
     return path.read_bytes()
+
+
+def of_numbers(text: str) -> list[str]:
+    """The lines of a report that follow from its numbers."""
+    return [line for _, line in pages.numbers(text)]
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:

@@ -71,9 +71,14 @@ def test_of_classifier_is_the_mean_of_its_map(cfg, key):
     found = look(other)
     state, history = jax.jit(loops.train_classifier, static_argnums=0)(cfg, data, key)
     assert np.isfinite(history.metrics["loss"]).all()
-    seen = classifier.normalise(cfg, state, loops.to_float(other, 1))
-    maps = CNN(cfg).apply({"params": state.cnn.params}, seen, method="map")
-    np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+
+    @jax.jit
+    def means(state, image):
+        seen = classifier.normalise(cfg, state, loops.to_float(image, 1))
+        maps = CNN(cfg).apply({"params": state.cnn.params}, seen, method="map")
+        return maps.mean(axis=(1, 2))
+
+    np.testing.assert_allclose(found, means(state, other), rtol=1e-4, atol=1e-6)
     assert found.shape == (5, cfg.cnn.filters[-1]) and np.ptp(found, axis=0).max() > 1e-4
     # Another side is brought to the classifier's.
     assert look(images(3, 2 * cfg.data.image_size)).shape == (3, cfg.cnn.filters[-1])
@@ -85,7 +90,8 @@ def test_of_classifier_reads_averages_of_a_folded_network(cfg, key):
     cfg = change(cfg, "cnn", filters=(3, 4, 4), mirror=True, norm="group")
     cfg = change(cfg, "data", normalise="minmax")
     cfg = change(cfg, "classifier", mode="end_to_end", average_half_life=5.0)
-    state, image = classifier.init(cfg, key, 10), images(4, cfg.data.image_size)
+    start = jax.jit(lambda key: classifier.init(cfg, key, 10))
+    state, image = start(key), images(4, cfg.data.image_size)
     found = features._mapped(cfg, state, image)
     assert found.shape == (4, 8)
     # Folded: an image and its mirror image have the same means.

@@ -90,14 +90,16 @@ def test_a_project_with_experiments_of_its_own(tmp_path, environment):
     )
     done = run("--cache", "off")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"error: JAX_PLATFORMS is 'gramophone': JAX cannot start it here")
-    assert done.stderr.count(b"\n") == 1
+    first, second, end = done.stderr.split(b"\n")
+    assert (first, end) == (b"paper  loads JAX", b"")
+    assert second.startswith(b"error: JAX_PLATFORMS is 'gramophone': JAX cannot start it here")
     assert {path.name for path in tmp_path.iterdir()} == {"experiments"}
 
 
 def test_every_verb_has_a_module_and_a_file_in_the_checkout():
     shared = set("common flags hardware help mistakes onward parsing process telling".split())
-    for folder, others in (("jaxbrain/commands", shared), ("experiments", set())):
+    examples = {"example_classifier", "example_generator"}
+    for folder, others in (("jaxbrain/commands", shared), ("experiments", examples)):
         found = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"} - others
         assert found == set(commands.VERBS)
 
@@ -119,6 +121,8 @@ def test_the_verbs_are_listed(monkeypatch, capsys):
         assert f"  {verb:<11}{text}\n" in out
     assert start(monkeypatch, "-m") == 2
     assert capsys.readouterr() == ("", out.replace("jaxbrain VERB", "python -m jaxbrain VERB"))
+    assert start(monkeypatch, "--version") == 0
+    assert capsys.readouterr() == (f"jaxbrain {about.version()}\n", "")
     assert start(monkeypatch, "papr") == 2
     assert capsys.readouterr() == ("", "error: unknown verb papr: did you mean paper?\n")
     assert start(monkeypatch, "--seeds", "2") == 2
@@ -137,7 +141,7 @@ def test_the_command_is_kept_as_it_was_typed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/experiments/paper.py", *flags])
     runpy.run_path(str(ROOT / "experiments" / "paper.py"), run_name="__main__")
     assert kept == [
-        f"{prog} {shlex.join(flags)}"
+        f"{prog} {shlex.join(flags)} --preset tiny"
         for prog in ("jaxbrain paper", "python -m jaxbrain paper", "python -m experiments.paper")
     ]
     assert "--workdir 'a b'" in kept[0]
@@ -278,7 +282,7 @@ def test_names_that_a_terminal_cannot_show(encoding, healthy, tumour, terminal):
 
     def run():
         print("sağlıklı")
-        Console().print(report.confusion_table(np.eye(2, dtype=int), ("sağlıklı", "tümör")))
+        report.confusion_table(Console(), np.eye(2, dtype=int), ("sağlıklı", "tümör"))
         # A byte of a file's name that is no UTF-8.
         raise ConfigError("workdir /tümör/\udcff")
 

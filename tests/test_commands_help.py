@@ -11,6 +11,8 @@ import tyro
 from jaxbrain import commands, config
 from jaxbrain.commands import flags, help, paper
 
+pytestmark = pytest.mark.smoke
+
 
 def default(verb: str, **fields):
     """The arguments of a verb with nothing given but what must be."""

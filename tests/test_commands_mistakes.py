@@ -9,6 +9,8 @@ from jaxbrain import commands
 from jaxbrain.errors import ConfigError
 from jaxbrain.study import choose
 
+pytestmark = pytest.mark.smoke
+
 FLAGS = {
     # Names.
     "pape": "unknown verb pape: did you mean paper?",

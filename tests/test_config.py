@@ -8,6 +8,8 @@ from conftest import change
 from jaxbrain import config
 from jaxbrain.errors import ConfigError
 
+pytestmark = pytest.mark.smoke
+
 PRESETS = [config.paper, config.recommended, config.cpu, config.tiny]
 
 

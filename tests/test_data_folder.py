@@ -9,6 +9,8 @@ from jaxbrain.data.records import describe, from_arrays
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.types import Dataset
 
+pytestmark = pytest.mark.smoke
+
 
 def picture(path, seed=0, size=(40, 30)):
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import subprocess
+import sys
 from pathlib import Path
 
 import jaxbrain
@@ -89,7 +91,8 @@ def test_arrows_point_down():
         seen.add(room)
         for dotted, _ in imported(path):
             parts = dotted.split(".")
-            if parts[0] == "jaxbrain":
+            # `import jaxbrain` alone imports no room.
+            if parts[0] == "jaxbrain" and len(parts) > 1:
                 other = parts[1]
                 down = other == room or (room, other) in BESIDE or floor[other] > floor[room]
                 assert down, f"{path}: {room} imports {other}"
@@ -178,3 +181,39 @@ def test_public_names_exist_and_files_are_short():
     for package in ("jaxbrain", "experiments", "benchmarks"):
         for path in files(package):
             assert len(path.read_text().splitlines()) <= 400, path
+
+
+IMPORTED = """
+import sys
+import jaxbrain
+
+def loaded():
+    return {name.split(".")[0] for name in sys.modules} & {"jax", "flax", "numpy", "scipy", "PIL"}
+
+assert not loaded(), loaded()
+for name in jaxbrain.__all__:
+    getattr(jaxbrain, name)
+assert jaxbrain.study.study.__name__ == "study" and jaxbrain.train_gan.__name__ == "train_gan"
+assert "jax" in loaded()
+heavy = "matplotlib sklearn skimage scipy.stats rich.live jinja2 tyro tensorflow_datasets pydicom"
+heavy = {*heavy.split(), "nibabel", "h5py", "safetensors", "tensorboardX", "pytest"}
+assert not heavy & {*sys.modules}, heavy & {*sys.modules}
+"""
+
+
+def test_importing_jaxbrain_imports_nothing_else_and_all_its_names_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_lazy_name_is_where_type_checkers_see_it():
+    tree = ast.parse(Path(jaxbrain.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.asname or alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == set(jaxbrain.__all__)
+    assert set(dir(jaxbrain)) >= seen

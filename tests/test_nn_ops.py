@@ -26,8 +26,8 @@ def draw(seed: int, *shapes):
 
 def same(one, other, *args) -> None:
     """Values, gradients, and gradients of a function of gradients (as R1 takes)."""
-    value = one(*args)
-    np.testing.assert_allclose(value, other(*args), rtol=1e-5, atol=1e-5)
+    value = jax.jit(one)(*args)
+    np.testing.assert_allclose(value, jax.jit(other)(*args), rtol=1e-5, atol=1e-5)
     (weight,) = draw(99, value.shape)
 
     def loss(form):
@@ -41,9 +41,9 @@ def same(one, other, *args) -> None:
 
     every = tuple(range(len(args)))
     for make, tolerance in ((loss, 1e-5), (penalty, 1e-4)):
-        got, want = jax.grad(make(one), every)(*args), jax.grad(make(other), every)(*args)
+        got, want = (jax.jit(jax.grad(make(form), every))(*args) for form in (one, other))
         for a, b in zip(got, want, strict=True):
-            scale = float(jnp.abs(b).max())
+            scale = float(np.abs(b).max())
             np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
 
 
@@ -67,7 +67,7 @@ def test_conv(height, width, size, stride, padding):
 def test_forms_of_conv(form, height, width, size, stride, padding):
     x, kernel = draw(1, (2, height, width, 3), (size, size, 3, 4))
     pads = pads_of(x.shape, size, stride, padding)
-    got = getattr(ops_cpu, form)(x, kernel, stride, pads)
+    got = jax.jit(lambda x, k: getattr(ops_cpu, form)(x, k, stride, pads))(x, kernel)
     want = ops.conv_lax(x, kernel, stride, padding)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
@@ -90,10 +90,19 @@ def test_forms_of_the_transpose(form, height, width, size, stride, padding):
     """Also with pixels of x that no window reads, and with windows smaller than steps."""
     x, kernel = draw(3, (2, height, width, 3), (size, size, 3, 4))
     pads = pads_of(x.shape, size, stride, padding)
-    (y,) = draw(4, ops.conv_lax(x, kernel, stride, padding).shape)
-    got = getattr(ops_cpu, form)(y, kernel, stride, pads, (height, width))
-    want = jax.vjp(lambda x: ops.conv_lax(x, kernel, stride, padding), x)[1](y)[0]
+    stock = lambda x: ops.conv_lax(x, kernel, stride, padding)  # noqa: E731
+    (y,) = draw(4, jax.eval_shape(stock, x).shape)
+    run = lambda y, k: getattr(ops_cpu, form)(y, k, stride, pads, (height, width))  # noqa: E731
+    got = jax.jit(run)(y, kernel)
+    want = jax.jit(lambda x, y: jax.vjp(stock, x)[1](y)[0])(x, y)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def outer(x, kernel, stride, padding):
+    """A cotangent of the stock convolution, and the kernel's gradient for it."""
+    stock = lambda kernel: ops.conv_lax(x, kernel, stride, padding)  # noqa: E731
+    (y,) = draw(6, jax.eval_shape(stock, kernel).shape)
+    return y, jax.jit(lambda kernel, y: jax.vjp(stock, kernel)[1](y)[0])(kernel, y)
 
 
 @pytest.mark.parametrize("piece", [1, 2, 100])
@@ -102,21 +111,20 @@ def test_forms_of_the_kernel_gradient(piece, height, width, size, stride, paddin
     """5 images in pieces of 1, of 2 with a rest, and at once."""
     x, kernel = draw(5, (5, height, width, 3), (size, size, 3, 4))
     pads = pads_of(x.shape, size, stride, padding)
-    want_y, pull = jax.vjp(lambda kernel: ops.conv_lax(x, kernel, stride, padding), kernel)
-    (y,) = draw(6, want_y.shape)
+    y, want = outer(x, kernel, stride, padding)
     one = size * 3 * stride * (y.shape[1] + size) * y.shape[2] * 4
     monkeypatch.setattr(ops_cpu, "_PIECE_BYTES", piece * one)
-    got = ops_cpu.outer_pieces(x, y, size, stride, pads)
-    np.testing.assert_allclose(got, pull(y)[0], rtol=1e-5, atol=2e-5)
+    got = jax.jit(lambda x, y: ops_cpu.outer_pieces(x, y, size, stride, pads))(x, y)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("height, width, size, stride, padding", [*CASES, (7, 8, 1, 2, "SAME")])
 def test_the_kernel_gradient_in_taps(height, width, size, stride, padding):
     x, kernel = draw(5, (5, height, width, 3), (size, size, 3, 4))
-    want_y, pull = jax.vjp(lambda kernel: ops.conv_lax(x, kernel, stride, padding), kernel)
-    (y,) = draw(6, want_y.shape)
-    got = ops_cpu.outer_taps(x, y, size, stride, pads_of(x.shape, size, stride, padding))
-    np.testing.assert_allclose(got, pull(y)[0], rtol=1e-5, atol=2e-5)
+    y, want = outer(x, kernel, stride, padding)
+    pads = pads_of(x.shape, size, stride, padding)
+    got = jax.jit(lambda x, y: ops_cpu.outer_taps(x, y, size, stride, pads))(x, y)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
 
 
 def test_taps_are_taken_where_windows_lie_on_padding():
@@ -230,13 +238,15 @@ def test_in_a_loop_equals_outside():
         return kernel - 0.1 * jax.grad(loss)(kernel)
 
     looped = jax.jit(lambda k: jax.lax.fori_loop(0, 3, lambda _, k: step(k), k))(kernel)
-    np.testing.assert_allclose(looped, step(step(step(kernel))), rtol=1e-4, atol=1e-6)
+    written_out = jax.jit(lambda k: step(step(step(k))))(kernel)
+    np.testing.assert_allclose(looped, written_out, rtol=1e-4, atol=1e-6)
 
 
 def test_conv_transpose_is_the_transpose_of_conv():
     x, y, kernel = draw(3, (2, 8, 6, 3), (2, 4, 3, 5), (5, 5, 3, 5))
-    forward = (ops.conv(x, kernel, 2) * y).sum()
-    backward = (ops.conv_transpose(y, kernel.swapaxes(2, 3), 2) * x).sum()
+    forward = jax.jit(lambda: (ops.conv(x, kernel, 2) * y).sum())()
+    turned = kernel.swapaxes(2, 3)
+    backward = jax.jit(lambda: (ops.conv_transpose(y, turned, 2) * x).sum())()
     np.testing.assert_allclose(forward, backward, rtol=1e-5)
 
 
@@ -254,26 +264,23 @@ def test_pool(kind, height, width, size, stride, padding, ties):
     (x,) = draw(5, (2, height, width, 3))
     if ties:
         x = jnp.round(x)
-    (weight,) = draw(6, ops.pool_lax(x, kind, size, stride, padding).shape)
+    stock = lambda x: ops.pool_lax(x, kind, size, stride, padding)  # noqa: E731
+    (weight,) = draw(6, jax.eval_shape(stock, x).shape)
 
-    def loss(form):
-        return jax.jit(jax.grad(lambda x: (form(x, kind, size, stride, padding) * weight).sum()))
+    def both(form):
+        pooled, pull = jax.vjp(lambda x: form(x, kind, size, stride, padding), x)
+        return pooled, pull(weight)[0]
 
-    np.testing.assert_allclose(
-        ops.pool(x, kind, size, stride, padding),
-        ops.pool_lax(x, kind, size, stride, padding),
-        rtol=1e-6,
-        atol=1e-6,
-    )
-    got, want = loss(ops.pool)(x), loss(ops.pool_lax)(x)
-    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    got, want = (jax.jit(both, static_argnums=0)(form) for form in (ops.pool, ops.pool_lax))
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_wide_pool():
     """169 pixels in a window, of which the first largest takes the gradient."""
     (x,) = draw(15, (1, 17, 19, 2))
     form = lambda pool: jax.value_and_grad(lambda x: jnp.sin(pool(x, "max", 13, 4)).sum())  # noqa: E731
-    got, want = form(ops.pool)(x), form(ops.pool_lax)(x)
+    got, want = jax.jit(form(ops.pool))(x), jax.jit(form(ops.pool_lax))(x)
     np.testing.assert_allclose(got[0], want[0], rtol=1e-6)
     np.testing.assert_allclose(got[1], want[1], rtol=1e-5, atol=1e-6)
 
@@ -285,7 +292,7 @@ def test_pool_differentiates_twice():
         def inner(x):
             return jax.grad(lambda x: (jnp.sin(form(x, "max", 3, 2)) * weight).sum())(x)
 
-        return jax.grad(lambda x: (inner(x) ** 2).sum())(x)
+        return jax.jit(jax.grad(lambda x: (inner(x) ** 2).sum()))(x)
 
     np.testing.assert_allclose(slope(ops.pool), slope(ops.pool_lax), rtol=1e-5, atol=1e-6)
 
@@ -299,13 +306,13 @@ def test_padding_name():
 def test_equation_1():
     """k * I = sum_ij k_ij I(x+i-1, y+j-1): no flip of the kernel."""
     image, kernel = draw(8, (1, 6, 5, 1), (3, 3, 1, 1))
-    padded = np.pad(np.asarray(image)[0, :, :, 0], 1)
+    padded, taps = np.pad(np.asarray(image)[0, :, :, 0], 1), np.asarray(kernel)[:, :, 0, 0]
     want = np.zeros((6, 5), np.float32)
     for x in range(6):
         for y in range(5):
             for i in range(3):
                 for j in range(3):
-                    want[x, y] += kernel[i, j, 0, 0] * padded[x + i, y + j]
+                    want[x, y] += taps[i, j] * padded[x + i, y + j]
     got = ops.conv(image, kernel)[0, :, :, 0]
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 

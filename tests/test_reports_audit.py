@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from parsed import EVIL, written
 from PIL import Image
 from rich.console import Console
 
@@ -79,6 +80,14 @@ def test_the_page_says_what_was_measured():
         assert word not in page.replace("safe to share", "")
     run = results() | {"about": {"kind": "run", "run": "/r", "seed": 1, "checkpoint": {"step": 9}}}
     assert "run /r, seed 1, step 9" in markdown(report.page(run))
+
+
+def test_names_are_text(tmp_path):
+    found = results()
+    found["copies"]["worst"][0]["file"] = EVIL
+    found["counts"]["training"] = found["counts"]["training"] | {"found": {EVIL: 1}}
+    found["warnings"] = [EVIL]
+    written(tmp_path, report.page(found), EVIL)
 
 
 def test_pictures(tmp_path):

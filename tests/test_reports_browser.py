@@ -48,6 +48,7 @@ def study(tmp_path_factory):
     records = dataclasses.replace(records, class_names=(EVIL, "yes"))
     options = StudyConfig(
         split="kfold",
+        seeds=1,
         folds=2,
         protocols=("P3",),
         generators=("linear", "none"),

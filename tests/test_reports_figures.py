@@ -122,13 +122,13 @@ def test_roc_names_every_part():
 
 def test_reliability_has_what_was_answered():
     bins = calibration.reliability(
-        np.float32([[0.1, 0.9], [0.4, 0.6], [0.45, 0.55]]), np.int32([1, 1, 0])
+        np.float32([[0.1, 0.9], [0.42, 0.58], [0.45, 0.55]]), np.int32([1, 1, 0])
     )
     half = {"bins": bins, "ece": 0.125, "n": 3}
     figure = paper_figures.reliability_figure({"real half": half})
     upper, lower = figure.axes
     curve = upper.lines[0].get_xydata()
-    np.testing.assert_allclose(curve, [[57.5, 50.0], [90.0, 100.0]], atol=1e-5)
+    np.testing.assert_allclose(curve, [[56.5, 50.0], [90.0, 100.0]], atol=1e-5)
     assert [bar.get_height() for bar in lower.patches] == [0] * 5 + [2, 0, 0, 1, 0]
     (legend,) = figure.legends
     assert legend.get_texts()[0].get_text() == "real half: calibration error 0.125, n = 3"

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+from parsed import EVIL, written
 from PIL import Image
 from rich.console import Console
 
@@ -73,6 +74,15 @@ def test_page(results):
     # Names as they are: brackets, pipes and stars are escaped.
     assert "my\\_module:\\[b\\]own\\[/b\\]@50" in page and "a\\|b" in page
     assert [leak["leak"] for leak in results["leaks"] if leak["classifier"] == "other"] == []
+
+
+def test_names_are_text(results, tmp_path):
+    """Of classes and methods, in every file of the report."""
+    results["data"]["found"] = {EVIL: 10, "c": 10, "d": 10}
+    results["groups"][EVIL] = results["groups"]["d"] = 10
+    for cell in results["cells"]:
+        cell["classifier"] = cell["classifier"].replace("other", EVIL)
+    written(tmp_path, report.page(results), EVIL)
 
 
 def test_other_view_may_be_missing(results):

@@ -1,10 +1,11 @@
 """A page of blocks as Markdown, HTML, CSV and LaTeX: names may be anything."""
 
 import csv
-import html.parser
+import json
 
 import numpy as np
 import pytest
+from parsed import EVIL, Read
 from PIL import Image
 
 from jaxbrain.reports import latex, page
@@ -23,7 +24,6 @@ from jaxbrain.reports.page import (
 )
 from jaxbrain.runs import pages
 
-EVIL = "<script>alert(1)</script>"
 NAMES = (
     EVIL,
     '"><img src=x onerror=alert(1)>',
@@ -32,24 +32,6 @@ NAMES = (
     "=cmd|' /C'!A0",
     "\udcff",
 )
-
-
-class Read(html.parser.HTMLParser):
-    """Tags with their attributes, and the texts between."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def of(self, tag: str) -> list[dict]:
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def every_block(name: str) -> Page:
@@ -132,7 +114,7 @@ def test_markdown(directory):
         "- \\- a\n- 1\\. b",
         "**T**",
         "| n | a\\_b |\n|---:|---|\n| 1 | x\\|y |\n| 2 | - |",
-        "- Accuracy: **94.2 %**. of \\*all\\*\n- n: **3**",
+        "- Accuracy: **94.2 %**, of \\*all\\*\n- n: **3**",
         "````\na ``` b\n````",
         "![a \\[picture\\]](a%20b.png)\n",
     ]
@@ -199,7 +181,7 @@ def test_how_to_repeat_it(directory):
     floats |= {"backend": "cpu", "cpu_count": 2}
     about = {"command": "jaxbrain paper --preset tiny", "commit": None, "version": "0.1.0"}
     about |= {"started": "2026-01-02 03:04 UTC", "floats": floats, "kind": "paper", "seeds": 2}
-    (directory / "config.json").write_text(pages.json.dumps(about))
+    (directory / "config.json").write_text(json.dumps(about))
     pages.write(directory, Page("P", ("one",), (Figure("a b.png", "c"), Text("two"))))
     text = (directory / "report.md").read_text()
     for line in (

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from parsed import EVIL, written
 from PIL import Image
 from rich.console import Console
 
@@ -58,6 +59,12 @@ def test_rows(results):
     assert {"99.1", "95.0", "(90.0..100.0)", "0.900", "-12.5", "0.040", "(0.080)", "3.0"} <= words
     # The numbers stand before what a quoted figure was.
     assert text.index("0.040") < text.index("half of")
+
+
+def test_names_are_text(results, tmp_path):
+    results["rows"][1]["name"] = EVIL
+    results["left_out"] = [{"name": EVIL, "why": EVIL}]
+    written(tmp_path, report.page(results), EVIL)
 
 
 def test_picture(results, tmp_path):

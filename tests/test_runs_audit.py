@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import rows
+from conftest import of_numbers, rows
 from PIL import Image
 
 from jaxbrain.audit import features
@@ -20,7 +20,6 @@ from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.reports import audit as report
 from jaxbrain.reports.page import markdown
 from jaxbrain.runs import audit, material
-from jaxbrain.runs.pages import numbers
 
 TOP = "kid precision recall density coverage copied_fraction membership_auroc".split()
 FAST = "--draws", "60", "--features", "texture"
@@ -125,7 +124,7 @@ def test_files_and_the_numbers_in_them(third):
         (workdir / "report.md").read_text(),
         json.loads((workdir / "audit.json").read_text()),
     )
-    assert numbers(page) == numbers(markdown(report.page(written)))
+    assert of_numbers(page) == of_numbers(markdown(report.page(written)))
     assert "No number here shows that synthetic images are anonymous" in page
     for words in ("The audit", "copied_fraction", "density"):
         assert words in found["text"]

@@ -130,6 +130,6 @@ def test_entry_point_errors(tmp_path):
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(f"error: {one}: one class only: no\n")
+    assert done.stderr.startswith(f"paper  loads JAX\nerror: {one}: one class only: no\n")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()

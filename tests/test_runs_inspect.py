@@ -47,6 +47,14 @@ def test_a_plain_set_is_usable(tmp_path):
     code, out = look(root, sheet=tmp_path / "sheet.png")
     assert code == 0
     assert "layout class folders: no 12  yes 12" in out and "sheet.png" in out
+    lines = out.splitlines()
+    assert "data   found 24 images in 2 classes" in lines
+    assert lines[4:7] == [
+        "table  class  images  groups  width  height  modes",
+        "table  no     12      12      40     40      L 12",
+        "table  yes    12      12      40     40      L 12",
+    ]
+    assert f"jaxbrain paper --data {root}" in out
 
 
 def test_which_class_is_positive(tmp_path):

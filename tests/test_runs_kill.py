@@ -1,6 +1,6 @@
 """kill -9 at random moments: the same command goes on and ends in the same bits.
 
-Three kills run always; twenty behind the marker `slow`.
+Two kills run always; the others behind the marker `slow`.
 """
 
 import json
@@ -117,7 +117,9 @@ def kill_once(kind: str, workdir: Path, rng: np.random.Generator) -> str:
     return line
 
 
-@pytest.mark.parametrize("kind", ["gan", "classifier", "study"])
+@pytest.mark.parametrize(
+    "kind", ["gan", pytest.param("classifier", marks=pytest.mark.slow), "study"]
+)
 def test_a_killed_run_ends_in_the_same_bits(kind, whole, tmp_path):
     want, rng = whole(kind), np.random.default_rng(5)
     # On a busy machine a run may have ended before it is killed: then another is.

@@ -57,7 +57,7 @@ def test_files_and_what_is_printed(finished):
     workdir, out = finished
     wanted = {"config.json", "env.json", "images.csv", "splits.jsonl", "predictions.csv"}
     wanted |= {"ladder.json", "ladder.png", "report.md", "parts", "images", "STATUS", "log.txt"}
-    wanted |= {"doubts.png", "copies"}
+    wanted |= {"doubts.png", "copies", "report.html", "tables"}
     # Nothing trained, so there is no log of reports, no checkpoint and no picture.
     wanted |= {"samples"}
     assert {path.name for path in workdir.iterdir()} == wanted

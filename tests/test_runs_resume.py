@@ -135,7 +135,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch)
         assert (workdir / "samples" / name).read_bytes() == (whole / "samples" / name).read_bytes()
 
 
-@pytest.mark.parametrize("how", ["pmap", "sharded"])
+@pytest.mark.parametrize("how", ["pmap", pytest.param("sharded", marks=pytest.mark.slow)])
 def test_a_run_goes_on_on_other_devices(finished, tmp_path, monkeypatch, how):
     """Begun on one, its GAN ended on two: the losses of one."""
     whole, _ = finished

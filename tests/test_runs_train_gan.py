@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import rows, said, trained_gan
+from conftest import of_numbers, rows, said, trained_gan
 
 from jaxbrain.errors import ConfigError, StoppedError
 from jaxbrain.reports import train_gan as report
 from jaxbrain.reports.page import markdown
 from jaxbrain.runs import loop
-from jaxbrain.runs.pages import numbers
+
+pytestmark = pytest.mark.smoke
 
 
 def objects(path: Path) -> list[dict]:
@@ -61,7 +62,7 @@ def test_results_are_those_of_the_files(trained):
         assert one["probe"]["accuracy"] == np.mean(hits)
         assert one["probe"]["n"] == len(own) == 2 * tested
         assert one["gan"]["last"]["step"] == 6
-    assert said(workdir / "report.md") == numbers(markdown(report.page(results)))
+    assert said(workdir / "report.md") == of_numbers(markdown(report.page(results)))
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(trained, tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ from sklearn import metrics as reference
 
 from jaxbrain.scoring import metrics
 
+pytestmark = pytest.mark.smoke
+
 COUNTS = jax.jit(metrics.counts)
 
 

@@ -17,6 +17,8 @@ from jaxbrain.types import Batch
 
 STEP = jax.jit(classifier.train_step, static_argnums=0, static_argnames="stage")
 INIT = jax.jit(classifier.init, static_argnums=0)
+PREDICT = jax.jit(classifier.predict, static_argnums=0)
+FEATURES = jax.jit(classifier.features, static_argnums=0)
 
 
 def plain(mode="end_to_end", sequence="vector", **fields):
@@ -70,7 +72,7 @@ def test_stages_train_their_own_net(batch, key):
     assert not np.array_equal(
         after_cnn.cnn.params["conv1"]["kernel"], state.cnn.params["conv1"]["kernel"]
     )
-    features = classifier.features(cfg, after_cnn, batch.image)
+    features = FEATURES(cfg, after_cnn, batch.image)
     after, _ = STEP(cfg, after_cnn, batch._replace(image=features), key, stage="hybrid")
     chex.assert_trees_all_equal(after.cnn, after_cnn.cnn)
     assert not np.array_equal(
@@ -102,9 +104,9 @@ def test_a_batch_of_padding_changes_nothing_but_the_step(batch, key):
 def test_predict_and_evaluate(batch, key):
     cfg = plain()
     state = INIT(cfg, key)
-    probability = classifier.predict(cfg, state, batch.image)
+    probability = np.asarray(PREDICT(cfg, state, batch.image))
     np.testing.assert_allclose(probability.sum(1), np.ones(6), rtol=1e-6)
-    counts = classifier.evaluate(cfg, state, batch)
+    counts = jax.jit(classifier.evaluate, static_argnums=0)(cfg, state, batch)
     assert float(counts.confusion.sum()) == 6.0
     guess = np.asarray(probability).argmax(1)
     np.testing.assert_allclose(np.trace(counts.confusion), (guess == np.asarray(batch.label)).sum())
@@ -160,7 +162,7 @@ def test_augmentation_is_part_of_the_step(batch, key):
     _, metrics = STEP(cfg, state, batch, key)
     augment_key, _ = jax.random.split(jax.random.fold_in(key, 0))
     keys = jax.random.split(augment_key, len(batch.label))
-    changed = batch._replace(image=augment.standard(batch.image, keys))
+    changed = batch._replace(image=jax.jit(augment.standard)(batch.image, keys))
     _, want = STEP(plain(), state, changed, key)
     _, without = STEP(plain(), state, batch, key)
     np.testing.assert_allclose(metrics["loss"], want["loss"], rtol=1e-5)
@@ -191,7 +193,7 @@ def test_a_schedule_needs_its_length(key):
     cfg = change(cfg, "classifier", optim=OptimConfig(schedule="warmup_cosine"))
     with pytest.raises(ConfigError, match="total_steps"):
         classifier.init(cfg, key)
-    assert int(classifier.init(cfg, key, 7).total_steps) == 7
+    assert int(INIT(cfg, key, 7).total_steps) == 7
 
 
 def test_averages_predict(batch, key):
@@ -205,17 +207,16 @@ def test_averages_predict(batch, key):
         state, _ = STEP(cfg, state, batch, key, stage="cnn")
         want["params"] = jax.tree.map(lambda a, b: (a + b) / 2, want["params"], state.cnn.params)
     chex.assert_trees_all_close(state.average["cnn"], want, rtol=1e-5, atol=1e-7)
-    read = classifier.features(cfg, state, batch.image)
+    read = FEATURES(cfg, state, batch.image)
     image = classifier.normalise(cfg, state, batch.image)
-    chex.assert_trees_all_close(
-        read, CNN(cfg).apply({"params": want["params"]}, image, method="features"), rtol=1e-4
-    )
+    look = jax.jit(functools.partial(CNN(cfg).apply, method="features"))
+    chex.assert_trees_all_close(read, look({"params": want["params"]}, image), rtol=1e-4)
     new, _ = STEP(cfg, state, batch._replace(image=read), key, stage="hybrid")
     chex.assert_trees_all_equal(new.average["cnn"], state.average["cnn"])
     halfway = jax.tree.map(lambda a, b: (a + b) / 2, state.hybrid.params, new.hybrid.params)
     chex.assert_trees_all_close(new.average["hybrid"]["params"], halfway, rtol=1e-5, atol=1e-7)
-    logits = Hybrid(cfg).apply({"params": halfway}, read, False)
-    got = classifier.predict(cfg, new, batch.image)
+    logits = jax.jit(functools.partial(Hybrid(cfg).apply, train=False))({"params": halfway}, read)
+    got = PREDICT(cfg, new, batch.image)
     np.testing.assert_allclose(got, jax.nn.softmax(logits), rtol=1e-4)
 
 
@@ -228,11 +229,11 @@ def test_predictions_of_an_image_in_nine_places(batch, key):
     padded[:] = -1.0
     padded[:, 2:-2, 2:-2] = image
     want = [
-        classifier.predict(plain(), state, jnp.asarray(padded[:, i : i + size, j : j + size]))
+        PREDICT(plain(), state, jnp.asarray(padded[:, i : i + size, j : j + size]))
         for i in (0, 2, 4)
         for j in (0, 2, 4)
     ]
-    got = classifier.predict(cfg, state, batch.image)
+    got = PREDICT(cfg, state, batch.image)
     np.testing.assert_allclose(got, np.mean(want, axis=0), rtol=1e-5, atol=1e-6)
-    alone = classifier.predict(plain(), state, batch.image)
+    alone = PREDICT(plain(), state, batch.image)
     assert np.abs(np.asarray(got) - np.asarray(alone)).max() > 1e-4

@@ -24,6 +24,8 @@ from jaxbrain.runs import checkpoint
 from jaxbrain.training import classifier, devices, gan, loops
 from jaxbrain.types import Batch
 
+pytestmark = pytest.mark.smoke
+
 SGD = OptimConfig(learning_rate=0.05, l2=0.0)
 
 
@@ -67,7 +69,8 @@ def test_gan_step_on_two_devices_equals_one(key, how, update):
     close((new, metrics), (want, want_metrics))
     # Not by doing nothing, and BatchNorm saw the whole batch.
     old = init(cfg, key)
-    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), old.generator, want.generator)
+    nets = jax.device_get((old.generator, want.generator))
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *nets)
     assert max(jax.tree.leaves(moved.params)) > 1e-3
     assert max(jax.tree.leaves(moved.batch_stats)) > 1e-3
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.generator.params))
@@ -77,7 +80,7 @@ def test_gan_step_on_two_devices_equals_one(key, how, update):
 def test_classifier_step_on_two_devices_equals_one(key, how):
     """Unequal weights on the two devices; augmentation on."""
     cfg = change(plain(), "classifier", mode="end_to_end", augment="standard")
-    state = classifier.init(cfg, key)
+    state = jax.jit(classifier.init, static_argnums=0)(cfg, key)
     rows = batch(16, 6)._replace(weight=jnp.asarray([1.0, 1, 0.5, 1, 0, 0]))
     want = jax.jit(classifier.train_step, static_argnums=0)(cfg, state, rows, key)
     got = WRAP[how](partial(classifier.train_step, cfg), 2)(state, rows, key)
@@ -151,15 +154,16 @@ def test_padded_training_on_two_devices_equals_one(key):
 
 
 def test_entries_spread_over_devices_equal_a_loop(key):
-    cfg, data = plain(), images(12, 32)
+    cfg, data = change(plain(), "classifier", mode="cnn"), images(12, 16)
 
     def run(key):
-        state, history = loops.train_gan(cfg, data, key, stop=2)
-        return state.generator.params, history.metrics["generator_loss"]
+        state, history = loops.train_classifier(cfg, data, key)
+        return state.cnn.params, history.metrics["loss"]
 
     keys = jax.random.split(key, 3)
-    got = devices.spread(run, 2)(keys)
-    assert got[1].shape == (3, cfg.gan.steps)
+    got = jax.device_get(devices.spread(run, 2)(keys))
+    assert got[1].shape == (3, loops.classifier_steps(cfg, 12)[1])
+    assert len({leaf.tobytes() for leaf in got[1]}) == 3
     one = jax.jit(run)
     for i in range(3):
         close(jax.tree.map(lambda leaf, i=i: leaf[i], got), one(keys[i]))

@@ -16,6 +16,9 @@ from jaxbrain.types import Batch, Dataset
 
 TRAIN_GAN = jax.jit(loops.train_gan, static_argnums=0)
 TRAIN_CLASSIFIER = jax.jit(loops.train_classifier, static_argnums=0)
+INIT_GAN = jax.jit(loops.init_gan, static_argnums=0)
+PREDICT = jax.jit(loops.predict, static_argnums=0)
+FEATURES = jax.jit(classifier.features, static_argnums=0)
 INIT_CLASSIFIER = jax.jit(loops.init_classifier, static_argnums=0)
 
 
@@ -74,7 +77,7 @@ def test_gan_training_equals_a_python_loop(key):
     data = images(20, 32)
     state, history = TRAIN_GAN(cfg, data, key)
     _, shuffle_key, step_key = jax.random.split(key, 3)
-    first = want = jax.jit(loops.init_gan, static_argnums=0)(cfg, key)
+    first = want = INIT_GAN(cfg, key)
     step = jax.jit(gan.train_step, static_argnums=0)
     plan, rows = loops.gan_plan(cfg, 20), []
     for i in range(cfg.gan.steps):
@@ -133,7 +136,7 @@ def test_schedule_scales_every_update(key, mode):
 def test_gan_training_in_chunks_is_bit_identical(key):
     """The same compiled program for any cut, so the same bits."""
     cfg, data = small(), images(20, 32)
-    first = jax.jit(loops.init_gan, static_argnums=0)(cfg, key)
+    first = INIT_GAN(cfg, key)
     traced = jax.jit(chex.assert_max_traces(loops.train_gan, n=1), static_argnums=0)
     whole, history = traced(cfg, data, key, state=first, stop=jnp.int32(6))
     state, parts = first, []
@@ -186,7 +189,7 @@ def test_second_stage_equals_a_loop_on_features(key):
     one, total = loops.classifier_steps(cfg, 13)
     middle, _ = TRAIN_CLASSIFIER(cfg, data, key, stop=jnp.int32(one))
     end, _ = TRAIN_CLASSIFIER(cfg, data, key, state=middle, stop=jnp.int32(total))
-    features = classifier.features(cfg, middle, preprocess.to_float(data.image, 1))
+    features = FEATURES(cfg, middle, preprocess.to_float(data.image, 1))
     _, shuffle_key, step_key = jax.random.split(key, 3)
     step = jax.jit(classifier.train_step, static_argnums=0, static_argnames="stage")
     want, plan = middle, loops.classifier_plan(cfg, 13)
@@ -201,7 +204,7 @@ def test_second_stage_equals_a_loop_on_features(key):
 def test_image_mean_is_fitted_on_weighted_rows_only(key):
     cfg, data = small(), images(12, 16)
     weight = jnp.asarray([1.0, 0.0] * 6)
-    state = loops.init_classifier(cfg, data, key, weight)
+    state = INIT_CLASSIFIER(cfg, data, key, weight)
     want = preprocess.to_float(data.image[::2], 1).mean(0)
     np.testing.assert_allclose(state.image_mean, want, atol=1e-5)
 
@@ -243,7 +246,7 @@ def test_features_are_standardised(key):
     cfg = change(small(), "hybrid", standardise=True)
     data = images(13, 16)
     state, _ = TRAIN_CLASSIFIER(cfg, data, key)
-    features = np.asarray(classifier.features(cfg, state, preprocess.to_float(data.image, 1)))
+    features = np.asarray(FEATURES(cfg, state, preprocess.to_float(data.image, 1)))
     np.testing.assert_allclose(state.feature_mean, features.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(state.feature_scale, features.std(0), rtol=1e-3, atol=1e-5)
 
@@ -275,7 +278,8 @@ def test_learning_rates_are_lanes(key, name):
     lanes = jax.vmap(lambda data, scale: train(cfg, data, key, lr_scale=scale), (None, 0))
     states, _ = jax.jit(lanes)(data, jnp.asarray(SCALES))
     want, _ = jax.jit(train, static_argnums=0)(cfg, data, key)
-    first = loops.init_gan(cfg, key) if name == "gan" else loops.init_classifier(cfg, data, key)
+    first = INIT_GAN(cfg, key) if name == "gan" else INIT_CLASSIFIER(cfg, data, key)
+    first, want, states = jax.device_get((first, want, states))
     for net in ("generator", "discriminator") if name == "gan" else ("cnn", "hybrid"):
         start, one, mapped = (getattr(state, net).params for state in (first, want, states))
         zero, same, thrice = (jax.tree.map(lambda leaf, i=i: leaf[i], mapped) for i in range(3))
@@ -290,8 +294,9 @@ def test_learning_rates_are_lanes(key, name):
 def test_predict_in_batches_equals_at_once(key):
     cfg, data = small(), images(13, 16)
     state = INIT_CLASSIFIER(cfg, data, key)
-    got = loops.predict(cfg, state, data)
-    want = classifier.predict(cfg, state, preprocess.to_float(data.image, 1))
+    got = PREDICT(cfg, state, data)
+    at_once = jax.jit(classifier.predict, static_argnums=0)
+    want = at_once(cfg, state, preprocess.to_float(data.image, 1))
     assert got.shape == (13, 2)
     np.testing.assert_allclose(got, want, atol=1e-6)
 
@@ -310,7 +315,7 @@ def test_classifier_learns(key):
     state, history = TRAIN_CLASSIFIER(cfg, data, key)
 
     def accuracy(state):
-        guess = np.asarray(loops.predict(cfg, state, fresh)).argmax(1)
+        guess = np.asarray(PREDICT(cfg, state, fresh)).argmax(1)
         return (guess == np.asarray(fresh.label)).mean()
 
     assert float(history.metrics["loss"][-1]) < 0.3 * float(history.metrics["loss"][0])

@@ -7,6 +7,8 @@ import pytest
 
 from jaxbrain.training import losses
 
+pytestmark = pytest.mark.smoke
+
 RNG = np.random.default_rng(0)
 REAL = RNG.normal(size=6).astype(np.float32)
 FAKE = RNG.normal(size=6).astype(np.float32)

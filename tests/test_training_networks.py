@@ -122,8 +122,9 @@ def test_ours_given_are_ours(key):
     run = jax.jit(loops.train_classifier, static_argnums=0, static_argnames="networks")
     got, want = (run(cfg, images(10, 16), key, networks=nets) for nets in (ours, None))
     chex.assert_trees_all_equal(got, want)
-    got = loops.predict(cfg, got[0], images(4, 16), ours)
-    np.testing.assert_array_equal(got, loops.predict(cfg, want[0], images(4, 16)))
+    predict = jax.jit(loops.predict, static_argnums=(0, 3))
+    got = predict(cfg, got[0], images(4, 16), ours)
+    np.testing.assert_array_equal(got, predict(cfg, want[0], images(4, 16)))
 
 
 @pytest.mark.parametrize("update", ["simultaneous", "alternating"])
@@ -131,7 +132,7 @@ def test_a_discriminator_may_mix_its_batch(key, update):
     """Both gradients, and the batch_stats after both passes, are those of plain losses:
     where logits depend on one another, no image's gradient follows from its logit's."""
     cfg, data = plain(update=update), batch()
-    state = gan.init(cfg, key, OWN)
+    state = jax.jit(gan.init, static_argnums=(0, 2))(cfg, key, OWN)
     new, _ = jax.jit(functools.partial(gan.train_step, cfg, networks=OWN))(state, data, key)
     z_key, fresh_key = jax.random.split(jax.random.fold_in(key, 0), 6)[:2]
 
@@ -149,7 +150,7 @@ def test_a_discriminator_may_mix_its_batch(key, update):
         fake, stats = judge(params, stats, draw(state.generator.params, z_key))
         return -jax.nn.log_sigmoid(real).mean() - jax.nn.log_sigmoid(-fake).mean(), stats
 
-    grads_d, stats = jax.grad(loss_d, has_aux=True)(state.discriminator.params)
+    grads_d, stats = jax.jit(jax.grad(loss_d, has_aux=True))(state.discriminator.params)
     close(moved(state.discriminator, new.discriminator), grads_d)
     close(new.discriminator.batch_stats, stats)
     judged, draw_key = state.discriminator.params, z_key
@@ -160,7 +161,8 @@ def test_a_discriminator_may_mix_its_batch(key, update):
         logits, _ = judge(judged, stats, draw(params, draw_key))
         return -jax.nn.log_sigmoid(logits).mean()
 
-    close(moved(state.generator, new.generator), jax.grad(loss_g)(state.generator.params))
+    grads_g = jax.jit(jax.grad(loss_g))(state.generator.params)
+    close(moved(state.generator, new.generator), grads_g)
     assert new.generator.batch_stats == {}
 
 
@@ -181,7 +183,8 @@ def test_an_own_gan_trains_samples_and_streams(key):
     # Sampling draws no noise: from given latents it is a function of the average.
     z, label = gan.latents(cfg, 3, key), jnp.asarray([0, 1, 1], jnp.int32)
     want = Drawing().apply({"params": state.average["params"]}, z, label, False)
-    np.testing.assert_allclose(gan.sample(cfg, state, label, key, own), want, atol=1e-6)
+    drawn = jax.jit(gan.sample, static_argnums=(0, 4))(cfg, state, label, key, own)
+    np.testing.assert_allclose(drawn, want, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["cnn", "end_to_end", "two_stage"])
@@ -189,7 +192,8 @@ def test_an_own_classifier_trains_predicts_and_streams(key, mode):
     cfg, data = reading(mode, partial="pad"), images(13, 16)
     own = classifier.Networks(Seeing(dropout=0.3), None if mode == "cnn" else Reading())
     run = jax.jit(loops.train_classifier, static_argnums=0, static_argnames="networks")
-    first = loops.init_classifier(cfg, data, key, networks=own)
+    init = jax.jit(loops.init_classifier, static_argnums=0, static_argnames="networks")
+    first = init(cfg, data, key, networks=own)
     state, history = run(cfg, data, key, networks=own)
     assert np.isfinite(history.metrics["loss"]).all()
     for old, new in zip(
@@ -199,13 +203,14 @@ def test_an_own_classifier_trains_predicts_and_streams(key, mode):
     assert float(jnp.abs(moved(first.cnn, state.cnn)["read"]["kernel"]).max()) > 0
     assert float(jnp.abs(state.cnn.batch_stats["norm"]["mean"]).max()) > 1e-3
     # Running statistics: what is told of an image does not depend on the others.
-    p = loops.predict(cfg, state, data, own)
+    predict = jax.jit(loops.predict, static_argnums=(0, 3))
+    p = predict(cfg, state, data, own)
     scaled = Batch(preprocess.to_float(data.image, 1), data.label, jnp.ones((13,)))
-    counts = classifier.evaluate(cfg, state, scaled, own)
+    counts = jax.jit(classifier.evaluate, static_argnums=(0, 3))(cfg, state, scaled, own)
     right = (np.asarray(p).argmax(1) == np.asarray(data.label)).sum()
     assert float(np.trace(counts.confusion)) == right
     one = jax.tree.map(lambda leaf: leaf[3:4], data)
-    np.testing.assert_allclose(loops.predict(cfg, state, one, own), p[3:4], atol=1e-6)
+    np.testing.assert_allclose(predict(cfg, state, one, own), p[3:4], atol=1e-6)
     on_host = jax.tree.map(np.asarray, data)
     half, _ = streamed.train_classifier(cfg, on_host, key, networks=own, stop=4)
     other, _ = streamed.train_classifier(cfg, on_host, key, networks=own, state=half)
@@ -228,7 +233,7 @@ def test_an_own_step_is_its_plain_gradient(key):
         picked = jax.nn.log_softmax(logits)[jnp.arange(6), data.label]
         return -picked.mean(), stats["batch_stats"]
 
-    (value, stats), grads = jax.value_and_grad(loss, has_aux=True)(state.cnn.params)
+    (value, stats), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(state.cnn.params)
     want = jax.tree.map(lambda g: 0.5 * g, grads)
     chex.assert_trees_all_close(moved(state.cnn, new.cnn), want, atol=1e-6)
     chex.assert_trees_all_close(new.cnn.batch_stats, stats, atol=1e-6)
@@ -237,7 +242,8 @@ def test_an_own_step_is_its_plain_gradient(key):
 
 def test_a_network_without_features_is_a_whole_classifier(key):
     cfg, own = reading("cnn"), classifier.Networks(Whole())
-    state, _ = loops.train_classifier(cfg, images(10, 16), key, networks=own)
+    train = jax.jit(loops.train_classifier, static_argnums=0, static_argnames="networks")
+    state, _ = train(cfg, images(10, 16), key, networks=own)
     assert loops.predict(cfg, state, images(3, 16), own).shape == (3, 2)
 
 
@@ -256,6 +262,7 @@ def test_two_devices_share_batch_statistics(key, module):
     for leaf in jax.tree.leaves(new):
         np.testing.assert_array_equal(leaf[0], leaf[1])
     got = jax.tree.map(lambda leaf: leaf[0], new.cnn)
+    step = jax.jit(step)
     if isinstance(module, Seeing):
         want = step(state, data, key)[0].cnn
         chex.assert_trees_all_close(got.params, want.params, atol=1e-6)

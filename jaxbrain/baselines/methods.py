@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from jaxbrain.baselines import floors, heads, radiomics, texture, weights
 from jaxbrain.config import OptimConfig
@@ -134,6 +133,8 @@ def most_different(train: np.ndarray, label: np.ndarray, count: int) -> np.ndarr
         Welch, "The generalization of 'Student's' problem when several different population
         variances are involved", 1947.
     """
+    import scipy.stats
+
     first, second = train[label == 0], train[label == 1]
     if min(len(first), len(second)) < 2:
         return np.arange(min(count, train.shape[1]))

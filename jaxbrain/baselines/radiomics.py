@@ -10,7 +10,6 @@ References:
 
 import numpy as np
 import scipy.sparse
-import scipy.stats
 
 from jaxbrain.baselines.texture import Cells
 
@@ -41,6 +40,8 @@ GRADIENT = "mean variance skewness kurtosis nonzero".split()
 
 def _shape(values: np.ndarray) -> tuple[float, float]:
     """Skewness and excess kurtosis; 0 for a constant."""
+    import scipy.stats
+
     if np.ptp(values) < 1e-9:
         return 0.0, 0.0
     return float(scipy.stats.skew(values)), float(scipy.stats.kurtosis(values))

@@ -46,4 +46,5 @@ def usage(prog: str) -> str:
     """The verbs, a line each."""
     lines = [f"  {verb:<11}{text}" for verb, text in VERBS.items()]
     head = f"usage: {prog} VERB [flags]"
-    return "\n".join([head, "", *lines, "", f"{prog} VERB --help lists the flags of a verb."])
+    last = f"{prog} VERB --help shows the main flags of a verb, --help-all every flag."
+    return "\n".join([head, "", *lines, "", last])

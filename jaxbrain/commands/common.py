@@ -49,7 +49,7 @@ class Study(Start):
     on_divergence: Literal["stop", "skip"] = "stop"
     # formats of figures, pdf and svg for papers; a PNG is always written
     figures: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
-    # Also write WORKDIR/tensorboard, for `tensorboard --logdir`; needs the extra tensorboard.
+    # also write WORKDIR/tensorboard, for `tensorboard --logdir`; needs the extra tensorboard
     tensorboard: bool = False
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = Hardware()
     cfg: Annotated[config.Config, tyro.conf.arg(name="")] = config.Config()

@@ -16,7 +16,6 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
-from jaxbrain.runs import compare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Arguments:
 
 def main(arguments: list[str], prog: str = "jaxbrain compare") -> None:
     options = common.parse(Arguments, arguments, default=Arguments(), prog=prog)
+    from jaxbrain.runs import compare
+
     out = options.out or common.new_workdir("compare")
     compare.compare(options.runs, out, every=options.all_pairs)
     print(f"wrote  {out}: {', '.join(compare.OUTPUTS)}")

@@ -17,7 +17,7 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
-from jaxbrain.runs import export
+from jaxbrain.commands.hardware import start_devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Arguments:
 
     run: Annotated[Path, tyro.conf.Positional]  # a finished run of paper or train_gan
     out: Annotated[Path, tyro.conf.Positional]  # a new folder
-    seed: int = 0  # whose networks
-    # A finished ladder, table4, ablations or search on the same images: its P3 and P4 stand in the
-    # card beside P0.
+    seed: int = 0  # whose networks, of the run's seeds
+    # a finished ladder, table4, ablations or search on the same images: its P3 and P4 stand in the
+    # card beside P0
     evaluated: Path | None = None
     fresh: bool = False  # keep what is in the folder under another name
 
@@ -36,7 +36,9 @@ class Arguments:
 def main(arguments: list[str], prog: str = "jaxbrain export") -> None:
     default = Arguments(run=tyro.MISSING, out=tyro.MISSING)
     options = common.parse(Arguments, arguments, default=default, prog=prog)
-    common.start_devices()
+    from jaxbrain.runs import export
+
+    start_devices()
     how = {name: getattr(options, name) for name in ("seed", "evaluated", "fresh")}
     out = export.export(options.run, options.out, **how)
     print(f"run    python {out / 'load.py'} IMAGE...")

@@ -57,19 +57,25 @@ def _changed(options: Arguments) -> dict:
 def main(arguments: list[str], prog: str = "jaxbrain inspect") -> None:
     default = Arguments(data=tyro.MISSING)
     options = common.parse(Arguments, arguments, default=default, prog=prog)
-    from jaxbrain.runs import inspect
+    from jaxbrain.reports import inspect as report
+    from jaxbrain.runs import inspect, pages
 
     sheet = options.sheet or common.new_workdir("inspect") / "contact_sheet.png"
     how = {name: value for name, value in vars(options).items() if name not in ("data", "json")}
     found = inspect.inspect(options.data, **how | {"sheet": sheet})
     if found["counts"]:
         found["sheet"] = str(sheet)
+        # Beside a sheet of a folder of its own, not among a user's files.
+        if options.sheet is None:
+            pages.write(sheet.parent, report.page(found, sheet.name))
     if options.json:
         print(json.dumps(found, indent=2))
     else:
         print(*inspect.lines(found), sep="\n")
         if found["counts"]:
             print(f"sheet  {sheet}")
+        if found["counts"] and options.sheet is None:
+            print(f"report {sheet.parent / pages.HTML}")
         if not found["error"]:
             onward.say(onward.after_inspect(prog, options.data, _changed(options)))
     sys.exit(found["status"])

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Collection
 
+import tyro
+
 from jaxbrain.commands.flags import Flag, parts
 from jaxbrain.errors import ConfigError, nearest
 
@@ -38,7 +40,8 @@ def check(arguments: list[str], found: list[Flag], prog: str) -> None:
         if not _is_flag(word):
             if not wanted:
                 raise ConfigError(_stray(word, before, known))
-            wanted.pop(0)
+            if not wanted[0].many:
+                wanted.pop(0)
             continue
         name, equals, value = word.partition("=")
         before = known.get(name.replace("_", "-"))
@@ -50,7 +53,7 @@ def check(arguments: list[str], found: list[Flag], prog: str) -> None:
             continue
         for one in [value] if equals else _values(before, words):
             _check_value(before, one)
-    if wanted:
+    if wanted and wanted[0].default is tyro.MISSING:
         raise ConfigError(
             f"{wanted[0].value} is missing: expected {prog} {wanted[0].value}, {wanted[0].text}"
         )

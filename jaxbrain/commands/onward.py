@@ -68,7 +68,7 @@ def going_on(prog: str, arguments: list[str], workdir: Path) -> Iterator[None]:
         raise
 
 
-def _kept(workdir: Path, kind: str) -> list[str]:
+def _kept(workdir: Path, kind: str) -> list[str] | None:
     """["--seed", N] of the first seed whose training of a kind is kept, [] for seed 0; None
     where there is none."""
     seeds = sorted(

@@ -18,32 +18,40 @@ import tyro
 
 from jaxbrain.commands import common
 from jaxbrain.errors import ConfigError
-from jaxbrain.runs import predict
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Class and probability of images, by the classifier of a run of paper."""
 
+    first = "run images seed out explain skip-bad calibrate data fresh cache"
+
     run: Path | None = None  # of paper, also without the flag's name
     images: tuple[str, ...] = ()  # files, folders, archives, also without the flag's name
-    seed: int = 0  # whose classifier
-    # New, empty, or of the same images and run; RUN/predictions without it.
+    seed: int = 0  # whose classifier, of the run's seeds
+    # new, empty, or of the same images and run; RUN/predictions without it
     out: Path | None = None
     explain: bool = False  # Grad-CAM, occlusion and difference maps, a picture each
     skip_bad: bool = False  # go on without images that cannot be used; skipped.csv lists them
     data: str | None = None  # where the run's own images are now, if they were moved
-    # The temperature of probabilities, fitted on training images left out of one more training,
-    # or of five, which leave out each image once; fitted at the first call, and kept.
+    # the temperature of probabilities, fitted on training images left out of one more training,
+    # or of five, which leave out each image once; fitted at the first call, and kept
     calibrate: Literal["once", "all", "off"] = "once"
     fresh: bool = False  # keep predictions that are there under another name
     hardware: Annotated[common.Hardware, tyro.conf.arg(name="")] = common.Hardware()
+
+    def check(self) -> None:
+        """Refuse a run without images."""
+        if self.run is None or not self.images:
+            raise ConfigError(
+                "expected a run and images: jaxbrain predict RUN IMAGE|DIR|ARCHIVE..."
+            )
 
 
 def _switches(kind: type) -> set[str]:
     """The flags that take no value, and those that help."""
     own = {field.name.replace("_", "-") for field in dataclasses.fields(kind) if field.type is bool}
-    return {"--help", "-h", *(f"--{no}{name}" for name in own for no in ("", "no-"))}
+    return {"--help", "--help-all", "-h", *(f"--{no}{name}" for name in own for no in ("", "no-"))}
 
 
 def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -51,8 +59,9 @@ def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
     switches = _switches(Arguments) | _switches(common.Hardware)
     free, flags, takes = [], [], False
     for word in arguments:
+        if word in ("--run", "--images"):
+            continue
         if takes or word.startswith("-"):
-            # --run and --images may be spelled out; --images then takes all that follows.
             takes = not takes and word.replace("_", "-") not in switches and "=" not in word
             flags.append(word)
         else:
@@ -67,8 +76,8 @@ def main(arguments: list[str], prog: str = "jaxbrain predict") -> None:
     if len(free) > 1:
         named += ["--images", *free[1:]]
     options = common.parse(Arguments, [*named, *flags], default=Arguments(), prog=prog)
-    if options.run is None or not options.images:
-        raise ConfigError("expected a run and images: jaxbrain predict RUN IMAGE|DIR|ARCHIVE...")
+    from jaxbrain.runs import predict
+
     options.hardware.start()
     cache, _ = options.hardware.cache_folder()
     names = "seed", "out", "skip_bad", "data", "calibrate", "fresh"

@@ -55,8 +55,9 @@ def main(arguments: list[str], prog: str = "jaxbrain search") -> None:
         raise ConfigError("shard: expected with --workdir, where all shares meet")
     options.hardware.start(options.study.mapping)
     watched = options.watched(prog, arguments) | {"shard": options.shard}
-    *given, workdir = options.inputs("search")
+    cfg, data, records, workdir = options.inputs("search")
     with onward.going_on(prog, arguments, workdir):
-        search.search(*given, workdir, arms=arms, options=options.study, **watched)
+        watched |= {"arms": arms, "options": options.study}
+        search.search(cfg, data, records, workdir, **watched)
     if not options.shard:
         onward.say(onward.after_study(prog, workdir, "search"))

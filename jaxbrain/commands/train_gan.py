@@ -34,10 +34,12 @@ def main(arguments: list[str], prog: str = "jaxbrain train_gan") -> None:
     from jaxbrain.runs import train_gan
 
     options.hardware.start(options.mapping)
-    *given, workdir = options.inputs("train_gan")
+    cfg, data, records, workdir = options.inputs("train_gan")
     with onward.going_on(prog, arguments, workdir):
         train_gan.train_gan(
-            *given,
+            cfg,
+            data,
+            records,
             workdir,
             held_out=options.held_out,
             num_seeds=options.seeds,

@@ -3,9 +3,9 @@
 
 One training takes XLA's convolutions. Mapped over kernels, as trainings side by side are,
 those become grouped ones: many small groups, whose gradients are slow and each of which is
-tuned on the device while it is compiled (jax issue 13800). Here they become batched matrix
-products on gathered windows, one for all lanes; lanes so wide that each fills the device
-go one after another.
+tuned on the device while it is compiled (github.com/jax-ml/jax/issues/13800). Here they become
+batched matrix products on gathered windows, one for all lanes; lanes so wide that each fills the
+device go one after another.
 
 The rule follows from counts, not from timings of it: a narrow net's step takes as long on a
 GPU as a wide one's, so that launches are what it costs, and these are fewer. A TPU compiler

@@ -1,6 +1,6 @@
 """The ladder as a table, a figure and a page, from what `ladder.json` holds."""
 
-from jaxbrain.reports import findings, terminal, worth
+from jaxbrain.reports import doubts, findings, terminal, worth
 from jaxbrain.reports.drawing import accuracy, number, p_value, percent, points
 from jaxbrain.reports.page import (
     Block,
@@ -162,32 +162,6 @@ def _identity(results: dict) -> list[str]:
     return lines
 
 
-def _doubts(results: dict) -> list[Block]:
-    """Labels to look at, for the page."""
-    found = results.get("doubts")
-    if not found or not found["images"]:
-        return []
-    names = list(results["data"]["found"])
-    all_wrong = sum(one["wrong"] == one["answers"] for one in found["images"])
-    header = ["image", "label", "mean probability of it", "wrong"]
-    rows = [
-        [one["id"], names[one["label"]], number(one["belief"], 2), f"{one['wrong']} of {n}"]
-        for one in found["images"]
-        for n in (one["answers"],)
-    ]
-    return [
-        Heading("Look at these labels"),
-        Text(
-            "Real images whose labels the methods that look at pixels "
-            f"({', '.join(found['classifiers'])}) believe least under {found['protocol']}: "
-            f"{all_wrong} of them wrong in every answer. A hard image and a wrong label look "
-            "alike here."
-        ),
-        new_table("The least believed labels", (header, rows), "doubts"),
-        Figure("doubts.png", "These images, the least believed first"),
-    ]
-
-
 def missing(results: dict) -> list[str]:
     """A line for each cell that lacks some of its trainings."""
     seeds, folds = results["seeds"], results["folds"]
@@ -267,7 +241,7 @@ def page(results: dict) -> Page:
         table = new_table("Paired on the same tests", _comparisons(results), "comparisons")
         blocks += [Heading("Paired comparisons under P3"), table]
     blocks += [
-        *_doubts(results),
+        *doubts.section(results),
         Heading("Synthetic images"),
         Details("Drawn while training", (Figure("samples/*.png", "Drawn"),)),
         Heading("What remains"),

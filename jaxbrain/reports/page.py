@@ -232,7 +232,7 @@ def _markdown(blocks: tuple[Block, ...]) -> Iterator[str]:
                 yield _listed(items) or _paragraph(none)
             case Facts(items):
                 yield "\n".join(
-                    f"- {escaped(name)}: **{escaped(value)}**" + (f". {escaped(what)}" * bool(what))
+                    f"- {escaped(name)}: **{escaped(value)}**" + (f", {escaped(what)}" * bool(what))
                     for name, value, what in items
                 )
             case Table():

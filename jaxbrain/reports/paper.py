@@ -158,13 +158,13 @@ _FIRST = "accuracy precision recall specificity f1 auroc".split()
 
 def _metrics(seeds: list[dict]) -> tuple[list[str], list[list[str]]]:
     """Every metric: its mean over the seeds and their range, or its one value."""
-    rows = []
-    for name in dict.fromkeys([*_FIRST, *seeds[0]["metrics"]]):
-        values = [one["metrics"].get(name) for one in seeds]
-        if known := [value for value in values if value is not None]:
-            mean, ends = number(float(np.mean(known)), 4), (min(known), max(known))
-            rows.append([name, mean, *(number(end, 4) for end in ends if len(seeds) > 1)])
     header = ["metric", "mean", "least", "most"] if len(seeds) > 1 else ["metric", "value"]
+    rows, own = [], seeds[0]["metrics"]
+    for name in sorted(own, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
+        values = [one["metrics"].get(name) for one in seeds]
+        known = [value for value in values if value is not None]
+        found = (float(np.mean(known)), min(known), max(known)) if known else (None, None, None)
+        rows.append([name, *(number(value, 4) for value in found[: len(header) - 1])])
     return header, rows
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxbrain.reports import drawing
-from jaxbrain.scoring.intervals import wilson
+from jaxbrain.reports import canvas, terminal
+from jaxbrain.reports.letters import label
 
 _DPI = 160
 # Rows of the table on a terminal.
@@ -69,7 +69,7 @@ def show(console, results: dict, paths: tuple[str, ...], out: Path) -> None:
     """Print the predictions, what to mind, and what to open next."""
     rows, far = results["rows"], results["unlike"]
     counts = Counter(row["class"] for row in rows)
-    drawing.say(console, "", *_table(rows), "")
+    terminal.say(console, "", *_table(rows), "")
     called = ", ".join(f"{n} {short(name, 20)}" for name, n in counts.most_common())
     lines = [f"{len(rows)} images: {called}"]
     if far and far["images"]:
@@ -88,7 +88,7 @@ def show(console, results: dict, paths: tuple[str, ...], out: Path) -> None:
     lines += [f"{results['notice'].capitalize()}.", f"open   {out / 'predictions.csv'}"]
     if "explained" in results:
         lines.append(f"open   {results['explained']}")
-    drawing.say(console, *lines)
+    terminal.say(console, *lines)
 
 
 def _panel(axis, one: Explained, name: str) -> None:
@@ -118,9 +118,9 @@ def _plain(axis) -> None:
 
 def explained_figure(path: Path, one: Explained) -> None:
     """An image, and each of its maps over it."""
-    figure, axes = drawing.new_figure(2.5 * (1 + len(one.maps)), 3.2, 1 + len(one.maps))
+    figure, axes = canvas.new_figure(2.5 * (1 + len(one.maps)), 3.2, 1 + len(one.maps))
     axes[0].imshow(one.image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes[0].set_title(drawing.label(one.text), fontsize=9)
+    axes[0].set_title(label(one.text), fontsize=9)
     axes[0].set_xlabel("as the classifier sees it", fontsize=7)
     for axis, name in zip(axes[1:], one.maps, strict=True):
         axis.set_title(_TITLES[name], fontsize=9)
@@ -129,7 +129,7 @@ def explained_figure(path: Path, one: Explained) -> None:
     for axis in axes:
         _plain(axis)
     note = "for research, not a medical device; a hint at what the network used, no segmentation"
-    figure.suptitle(drawing.label(short(one.path, 90)), fontsize=9)
+    figure.suptitle(label(short(one.path, 90)), fontsize=9)
     figure.supxlabel(note, fontsize=6, color="0.4")
     figure.savefig(path, dpi=_DPI)
 
@@ -142,7 +142,7 @@ def explained_sheet(path: Path, rows: list[Explained]) -> None:
     figure = Figure(figsize=(1.9 * count, 2.1 * len(rows) + 0.6), layout="constrained")
     for axes, one in zip(figure.subplots(len(rows), count, squeeze=False), rows, strict=True):
         axes[0].imshow(one.image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes[0].set_title(drawing.label(f"{short(one.path, 26)}\n{one.text}"), fontsize=6)
+        axes[0].set_title(label(f"{short(one.path, 26)}\n{one.text}"), fontsize=6)
         for axis, name in zip(axes[1:], one.maps, strict=True):
             axis.set_title(_TITLES[name], fontsize=6)
             _panel(axis, one, name)
@@ -155,12 +155,11 @@ def explained_sheet(path: Path, rows: list[Explained]) -> None:
 def reliability_figure(path: Path, found: dict) -> None:
     """How often images were called rightly beside how sure the classifier was, before and after
     its temperature. found: what `calibration/seed<S>.json` holds."""
-    figure, axes = drawing.new_figure(8.4, 4.4, 2)
+    figure, axes = canvas.new_figure(8.4, 4.4, 2)
     for axis, (name, bins) in zip(axes, found["reliability"].items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="as sure as right")
         for one in bins:
-            n = int(one["count"])
-            low, high = wilson(one["accuracy"] * n, n)
+            n, (low, high) = int(one["count"]), one["interval"]
             x, y = one["confidence"], one["accuracy"]
             error = [[max(y - low, 0)], [max(high - y, 0)]]
             axis.errorbar(x, y, yerr=error, fmt="o", ms=5, color="C0", capsize=2)

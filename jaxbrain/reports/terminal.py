@@ -101,7 +101,7 @@ def _blocks(columns: list[list[str]], keys: int, width: int) -> list[tuple[list[
     """Which columns stand in each table, and how wide; each begins with the first ones."""
     natural = [max(map(_cells, column)) for column in columns]
     least = [max(_cells(w) for text in c for w in text.split() or [""]) for c in columns]
-    least = [min(n, _NAME) if i < keys else n for i, n in enumerate(least)]
+    least = [min(natural[i], _NAME) if i < keys else n for i, n in enumerate(least)]
     # A border, and a space on both sides, of each column.
     room = width - 1
 

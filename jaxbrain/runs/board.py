@@ -4,6 +4,7 @@
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,7 @@ class Board:
 
     def __init__(self, path: Path, folder: Callable[[dict], str]):
         self.path, self.folder, self.make = path / FOLDER, folder, _writer()
-        self.writers: dict[str, tuple[str, object]] = {}
+        self.writers: dict[str, tuple[str, Any]] = {}
         shutil.rmtree(self.path, ignore_errors=True)
 
     def event(self, event: dict) -> None:

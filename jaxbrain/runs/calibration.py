@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxbrain.data import splits
@@ -25,7 +26,7 @@ from jaxbrain.runs.log import Log
 from jaxbrain.runs.paper import classifier_name
 from jaxbrain.runs.study import KEY
 from jaxbrain.runs.workdir import Stop
-from jaxbrain.scoring import calibration
+from jaxbrain.scoring import calibration, intervals
 from jaxbrain.study import networks
 from jaxbrain.study.protocols import streams
 from jaxbrain.training import lanes, loops, streamed
@@ -125,11 +126,16 @@ def summary(p: np.ndarray, label: np.ndarray, group: np.ndarray, rng) -> dict:
 
 
 def _rows(bins: calibration.Bins) -> list[dict]:
-    return [
+    """A bin each that holds images, with the 95 % interval (Wilson) of its accuracy."""
+    rows = [
         {name: float(value) for name, value in zip(bins._fields, row, strict=True)}
         for row in zip(*bins, strict=True)
         if row[2]
     ]
+    for row in rows:
+        count = int(row["count"])
+        row["interval"] = list(intervals.wilson(row["accuracy"] * count, count))
+    return rows
 
 
 def lines(found: dict) -> list[str]:
@@ -169,15 +175,15 @@ def _trainer(run: Run, log: Log, stop: Stop) -> Callable:
     def train(data, fold: int, folds: int):
         if not streamed.fits(data):
             raise DataError("the training images do not fit on the device beside a training")
-        data = jax.tree.map(jax.numpy.asarray, data)
-        key, weight = jax.random.fold_in(root, fold), jax.numpy.ones(len(data.label))
+        data = jax.tree.map(jnp.asarray, data)
+        key, weight = jax.random.fold_in(root, fold), jnp.ones(len(data.label))
         total = own["steps"](run.cfg, len(data.label))
         state, done, began = start(run.cfg, data, weight, key), 0, time.perf_counter()
         log.progress("calibration: compiling", report=False)
         while done < total:
             done = min(total, done + max(1, total // _CALLS))
             state, _ = jax.block_until_ready(
-                advance(run.cfg, data, weight, key, state, jax.numpy.int32(done))
+                advance(run.cfg, data, weight, key, state, jnp.int32(done))
             )
             left = (time.perf_counter() - began) * (total / done - 1)
             text = f"calibration {fold + 1}/{folds}: {done}/{total} updates, {left:.0f} s left"

@@ -36,13 +36,13 @@ def device_lines(dtype: str, count: int = 1) -> list[str]:
     """
     import jax
 
-    found, cache = jax.devices(), jax.config.jax_compilation_cache_dir
+    found, cache = jax.devices(), jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     lines = [
         f"device {jax.default_backend()} x{len(found)} ({found[0].device_kind})  "
         f"jax {jax.__version__}  {dtype}  trains on {count}  cache {cache or 'off'}"
     ]
     # Who named the platform knows.
-    if jax.default_backend() == "cpu" and not jax.config.jax_platforms:
+    if jax.default_backend() == "cpu" and not jax.config.jax_platforms:  # type: ignore[attr-defined]
         lines.append('note   no accelerator is used: with an NVIDIA GPU, pip install "jax[cuda13]"')
     return lines
 

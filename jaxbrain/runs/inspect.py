@@ -21,6 +21,7 @@ _SHEET_COLUMNS = 10
 _SIZE = 96
 # Warnings of one kind that are printed one by one.
 _MANY = 20
+_COUNTED = "modes", "splits"
 # Images per class of public sets as they were measured.
 _KNOWN = (
     ("Kaggle navoneel/brain-mri-images-for-brain-tumor-detection", {"no": 98, "yes": 155}),
@@ -54,10 +55,11 @@ def inspect(
         refused one, else None), `layout`, `counts` (class: images that can be read),
         `positive` (name of the positive one of two classes, else None), `unreadable`
         [{path, reason}], `duplicates` [{kind: identical or near, paths}], `warnings`; and of
-        a set that can be read `sizes`, `modes`, `groups`, `searches` (where near-duplicates
-        were sought: images, distance, threshold, pairs, next), `patient_ids` (what tells
-        patients apart), `splits`, `metadata` (accuracy from files alone, by
-        cross-validation, beside the majority) and `looks_like`.
+        a set that can be read `classes` (images, groups, sizes, modes and splits of each),
+        `sizes`, `modes`, `groups`, `searches` (where near-duplicates were sought: images,
+        distance, threshold, pairs, next), `patient_ids` (what tells patients apart), `splits`,
+        `metadata` (accuracy from files alone, by cross-validation, beside the majority) and
+        `looks_like`.
 
     Raises:
         ConfigError: for an option outside its values, a sheet that cannot be written.
@@ -143,6 +145,7 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
     return {
         "layout": records.layout,
         "counts": counts,
+        "classes": _classes(records, label, audit.group),
         "positive": records.positive_class(),
         "why_positive": records.positive,
         "sizes": {
@@ -162,6 +165,39 @@ def _looked_at(data: Dataset, records: Records, threshold: float) -> dict:
         "notes": list(map(shown, records.notes)),
         "warnings": list(map(shown, warnings)),
     }
+
+
+def _classes(records: Records, label: np.ndarray, group: np.ndarray) -> list[dict]:
+    """Of each class its images, groups, sizes (least, median, largest), modes and splits."""
+    size, found = np.asarray(records.size), []
+    for k, name in enumerate(records.class_names):
+        own = np.flatnonzero(label == k)
+        if not len(own):
+            continue
+        sides = {
+            side: [int(size[own, axis].min()), int(np.median(size[own, axis])), int(most)]
+            for axis, side in enumerate(("width", "height"))
+            for most in (size[own, axis].max(),)
+        }
+        modes = Counter(records.mode[i] for i in own).most_common()
+        splits = Counter(records.split[i] for i in own if records.split[i])
+        counts = {"images": len(own), "groups": len(np.unique(group[own]))}
+        found.append({"class": name} | counts | sides | {"modes": dict(modes), "splits": splits})
+    return found
+
+
+def _class_table(classes: list[dict]) -> list[str]:
+    """The rows of `_classes`, in columns."""
+    rows = [("class", "images", "groups", "width", "height", "modes", "")]
+    for one in classes:
+        sizes = ("..".join(map(str, dict.fromkeys(one[side]))) for side in ("width", "height"))
+        words = (" ".join(f"{n} {count}" for n, count in one[of].items()) for of in _COUNTED)
+        rows.append((shown(one["class"]), str(one["images"]), str(one["groups"]), *sizes, *words))
+    wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "table  " + "  ".join(cell.ljust(n) for cell, n in zip(row, wide, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _of_files(records: Records, counts: dict[str, int]) -> list[str]:
@@ -258,8 +294,11 @@ def lines(found: dict) -> list[str]:
     if found["counts"]:
         counts = "  ".join(f"{name} {count}" for name, count in found["counts"].items())
         width, height = found["sizes"]["width"], found["sizes"]["height"]
+        total, classes = sum(found["counts"].values()), len(found["counts"])
         text += [
+            f"data   found {total} images in {classes} classes",
             f"layout {found['layout']}: {counts}",
+            *_class_table(found["classes"]),
             f"sizes  widths {width[0]}..{width[1]}  heights {height[0]}..{height[1]}  "
             f"{found['sizes']['distinct']} distinct",
             "modes  " + " ".join(f"{mode} {n}" for mode, n in found["modes"].items()),
@@ -269,7 +308,7 @@ def lines(found: dict) -> list[str]:
             *map(_search, found["searches"]),
         ]
         if found["positive"]:
-            text.insert(2, f"class  positive: {found['positive']} ({found['why_positive']})")
+            text.insert(3, f"class  positive: {found['positive']} ({found['why_positive']})")
         if found["patient_ids"]:
             text.append(f"known  patients, by {' and '.join(found['patient_ids'])}")
         if found["looks_like"]:

@@ -257,13 +257,7 @@ def load_run(
     """
     path = Path(path).absolute()
     about = sample.read_about(path)
-    kind = about.get("kind")
-    if kind not in _KINDS:
-        kept = "; ".join(f"{name} keeps {what}" for name, what in _KINDS.items())
-        raise ConfigError(
-            f"{path}: is a run of {kind}, which keeps no trained network: expected one of "
-            f"{' or '.join(_KINDS)} ({kept}): run one on the same images"
-        )
+    kind = _kept(path, about)
     cfg = config.from_dict(about.get("config"), f"{path / CONFIG}: config")
     _require_finished(path, kind, seed, about)
     drawn = sample.load(path, seed, say, step=step) if generator else None
@@ -282,6 +276,18 @@ def load_run(
         about.get("command", ""),
         about.get("source") or _named(path, about),
     )
+
+
+def _kept(path: Path, about: dict) -> str:
+    """The kind of a run; a ConfigError for one that keeps no networks."""
+    kind = about.get("kind")
+    if kind not in _KINDS:
+        kept = "; ".join(f"{name} keeps {what}" for name, what in _KINDS.items())
+        raise ConfigError(
+            f"{path}: is a run of {kind}, which keeps no trained network: expected one of "
+            f"{' or '.join(_KINDS)} ({kept}): run one on the same images"
+        )
+    return kind
 
 
 def _require_finished(path: Path, kind: str, seed: int, about: dict) -> None:

@@ -30,6 +30,8 @@ class Log:
         # Names of the trainings of the run, and of those that have ended.
         self.planned: frozenset[str] = frozenset()
         self.ended: set[str] = set()
+        # What is waited for, the last begun at the end.
+        self._clocks: list[Clock] = []
         self.seconds: dict[str, float] = {}
         self.text = (workdir / "log.txt").open("a", encoding="utf-8")
         self.path = workdir / "metrics.jsonl"
@@ -148,8 +150,8 @@ class Log:
         clock = Clock(text, time.monotonic)
 
         def tick() -> None:
-            # Of two that wait one is enough.
-            if time.monotonic() - self._said > _WAIT - 1:
+            # One is enough, and a bar's lines are too.
+            if self._clocks[-1] is clock and time.monotonic() - self._said > _WAIT - 1:
                 self.line(str(clock))
 
         if self.screen.works:
@@ -160,8 +162,12 @@ class Log:
             return
         if say:
             self.line(text)
-        with ticking(tick, _WAIT):
-            yield
+        self._clocks.append(clock)
+        try:
+            with ticking(tick, _WAIT):
+                yield
+        finally:
+            self._clocks.remove(clock)
 
     def progress(self, text: str, *, report: bool, last: bool = False) -> None:
         """A line for every report, and between two where nothing was said for long. A terminal

@@ -15,6 +15,8 @@ from jaxbrain.runs.workdir import CONFIG
 
 MARKDOWN, HTML, TABLES = "report.md", "report.html", "tables"
 _REPEAT = "How to repeat it"
+# Text of others never begins a line like these: it is escaped.
+_OF_PICTURES = "![", "##", "<details>", "</details>"
 # Of `config.json`, what is said in words.
 _SAID = "command", "commit", "version", "started", "floats"
 
@@ -51,10 +53,11 @@ def _missing_empty(row) -> list:
 
 def numbers(text: str) -> list[tuple[int, str]]:
     """The lines of a `report.md` that follow from a run's numbers alone, each with its number
-    from 1: without empty ones, pictures, and how to repeat it, which are of one directory."""
+    from 1: without pictures and the headings above them, and how to repeat it, which are of one
+    directory."""
     own = text.partition(f"\n## {_REPEAT}\n")[0].splitlines()
     found = enumerate(own, start=1)
-    return [(n, line) for n, line in found if line and not line.startswith("![")]
+    return [(n, line) for n, line in found if line and not line.startswith(_OF_PICTURES)]
 
 
 def how_to_repeat(run: Path) -> tuple[pages.Block, ...]:

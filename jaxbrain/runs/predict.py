@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxbrain.config import require_name
 from jaxbrain.data import nearest
-from jaxbrain.data.layout import shown
+from jaxbrain.data.layout import IMAGES, shown
 from jaxbrain.data.unlabelled import Pictures
 from jaxbrain.errors import DataError, StoppedError
 from jaxbrain.reports import predict as report
@@ -120,14 +120,7 @@ def predict(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    loaded = load_run(run, seed, generator=False, say=say)
-    loaded.require_classifier()
-    say(f"run    {loaded.path}, seed {seed}: {', '.join(map(shown, loaded.class_names))}")
-    found = loaded.read(images, say)
-    if not skip_bad:
-        found.refuse_bad("--skip-bad goes on without them")
-    if not found.path:
-        raise DataError(f"no image is left: none of {len(found.bad)} can be used")
+    loaded, found = _asked(run, images, seed, skip_bad, say)
     rows = [[path, "", "", digest] for path, digest in zip(found.path, found.digest, strict=True)]
     settings = {"run": str(loaded.path), "seed": seed}
     out = Path(out or loaded.path / "predictions").absolute()
@@ -138,6 +131,19 @@ def predict(
             _explain(loaded, found, results, directory, log)
         report.show(console, results, found.path, out)
         return results
+
+
+def _asked(run, images, seed: int, skip_bad: bool, say) -> tuple[Run, Pictures]:
+    """The run, and the images as its classifier sees them."""
+    loaded = load_run(run, seed, generator=False, say=say)
+    loaded.require_classifier()
+    say(f"run    {loaded.path}, seed {seed}: {', '.join(map(shown, loaded.class_names))}")
+    found = loaded.read(images, say)
+    if not skip_bad:
+        found.refuse_bad("--skip-bad goes on without them")
+    if not found.path:
+        raise DataError(f"no image is left: none of {len(found.bad)} can be used")
+    return loaded, found
 
 
 def _predicted(
@@ -251,7 +257,9 @@ def _explain(run: Run, found: Pictures, results: dict, directory: Workdir, log: 
     for i, k in enumerate(guess):
         maps = run.explain(found.image[i : i + 1], [k])
         row = results["rows"][i]
-        name = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(found.path[i]).name)[:60]
+        own = Path(found.path[i])
+        name = own.stem if own.suffix.lower() in IMAGES else own.name
+        name = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:60]
         called = row["class"]
         text = f"{called}, p {row[f'p_{called}']:.3f}"
         one = report.Explained(found.path[i], text, found.image[i, ..., 0], maps)

@@ -66,7 +66,9 @@ def of_drawn(planned: Study) -> dict[str, dict[str, str]]:
 
 
 def _source(method: Method) -> Path | None:
-    function = method.advance or getattr(method, "fit_sample", None) or method.fit_predict
+    # A generator has the one, a classifier the other.
+    own = (getattr(method, name, None) for name in ("fit_sample", "fit_predict"))
+    function = method.advance or next(filter(None, own))
     while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
         function = getattr(function, "__wrapped__", None) or function.func
     with contextlib.suppress(TypeError, OSError):

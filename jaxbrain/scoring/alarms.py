@@ -76,9 +76,11 @@ def chance(accuracy: float, interval, share: float, auroc: float | None = None, 
             f"alone is {100 * share:.1f} %"
         )
     if auroc is not None and len(sizes) == 2 and min(sizes) > 0:
-        low, high = auroc_interval(auroc, *sizes)
-        if low <= 0.5:
-            found.append(f"AUROC is {auroc:.2f} (95 %: {low:.2f} to {high:.2f}), and chance is .50")
+        least, most = auroc_interval(auroc, *sizes)
+        if least <= 0.5:
+            found.append(
+                f"AUROC is {auroc:.2f} (95 %: {least:.2f} to {most:.2f}), and chance is .50"
+            )
     return "; ".join(found)
 
 

@@ -74,7 +74,8 @@ def paired(runs: list[Run], every: bool = False) -> tuple[list[dict], list[dict]
             num_tests_of_one, note (why p is None, or "")}.
         apart: each {first, second, protocol ("" for all of them), why}: what is not compared.
     """
-    pairs, apart = [], []
+    pairs: list[dict] = []
+    apart: list[dict] = []
     for (i, one), (j, two) in itertools.combinations(enumerate(runs), 2):
         for found in _two(one, two, every):
             (apart if "why" in found else pairs).append({"first": i, "second": j} | found)
@@ -155,7 +156,8 @@ def _pair(one: Run, two: Run, first: Key, second: Key) -> dict:
     if why := _other_folds(*tests):
         return {"why": why}
     own, other = _only(own, both), _only(other, both)
-    found = scores.compared(own, other, one.test_over_train)
+    if (found := scores.compared(own, other, one.test_over_train)) is None:
+        return {"why": "they share no test"}
     note = _SAME_TEST if first[0] == "P4" else _ONE_TEST if len(both) == 1 else ""
     return {
         "first_method": list(first[1:3]),

@@ -4,7 +4,6 @@ import math
 import statistics
 
 import numpy as np
-import scipy.stats
 
 
 def wilson(successes: float, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -106,6 +105,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
         McNemar, "Note on the sampling error of the difference between correlated
         proportions or percentages", 1947.
     """
+    import scipy.stats
+
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first + only_second == 0:
@@ -123,6 +124,8 @@ def corrected_t(differences: np.ndarray, test_over_train: float) -> float:
     References:
         Nadeau and Bengio, "Inference for the generalization error", 2003.
     """
+    import scipy.stats
+
     differences = np.asarray(differences, np.float64)
     count = len(differences)
     if count < 2:

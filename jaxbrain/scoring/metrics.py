@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from jaxbrain.types import Array, Counts
 
@@ -98,6 +97,8 @@ def tally(p: np.ndarray, label: np.ndarray) -> Counts:
     Args:
         p: [N, K], rows sum to 1; label: [N] int in [0, K); N at least 1.
     """
+    import scipy.stats
+
     p, label = np.asarray(p, np.float64), np.asarray(label, np.int64)
     confusion = np.zeros((p.shape[1], p.shape[1]))
     np.add.at(confusion, (label, called(p)), 1)

@@ -354,7 +354,7 @@ def scores(
         raise DataError(f"{predictions}: no predictions")
     other_view = {tuple(pair) for pair in other_view}
     rows, draws = cells(answers)
-    found = {
+    found: dict[str, object] = {
         "cells": rows,
         "leaks": _leaks(answers, draws, other_view),
         "comparisons": _comparisons(answers, other_view, test_over_train),

@@ -83,12 +83,13 @@ def _serialised(function: Callable, *inputs: jax.ShapeDtypeStruct) -> bytes:
 def _without_places() -> Iterator[None]:
     """Programs without the lines of code that they came from, which name folders of this
     machine."""
-    before = jax.config.jax_traceback_in_locations_limit
-    jax.config.update("jax_traceback_in_locations_limit", 0)
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
     try:
         yield
     finally:
-        jax.config.update("jax_traceback_in_locations_limit", before)
+        jax.config.update(name, before)
 
 
 def classifier_arrays(state: ClassifierState) -> dict[str, np.ndarray]:
