@@ -1,5 +1,6 @@
 """Predictions on a terminal, and pictures of what they rest on."""
 
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -83,6 +84,7 @@ def show(console, results: dict, paths: tuple[str, ...], out: Path) -> None:
             f"{far['learned']} are training images of this classifier: their numbers say nothing "
             "of new ones."
         )
+    lines = [text for line in lines for text in textwrap.wrap(line, _WIDTH)]
     if results["skipped"]:
         lines.append(f"{results['skipped']} files were skipped: {out / 'skipped.csv'} says why")
     lines += [f"{results['notice'].capitalize()}.", f"open   {out / 'predictions.csv'}"]
