@@ -10,6 +10,10 @@ import socket
 from pathlib import Path
 from unittest import mock
 
+# The older code generator of XLA's CPU compiles a training step in a quarter of the time. Said
+# before JAX reads it; processes that tests start inherit it.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
 import jax
 import pytest
 

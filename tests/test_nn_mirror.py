@@ -132,7 +132,7 @@ def test_every_mode_trains_a_folded_network(mode, image):
         step = jax.jit(classifier.train_step, static_argnums=0, static_argnames="stage")
         stage = "cnn" if mode == "two_stage" else mode
         losses, first = [], state.cnn.params
-        for _ in range(40):
+        for _ in range(80):
             state, sums = step(cfg, state, batch, jax.random.key(4), stage=stage)
             losses.append(float(sums["loss"]))
         assert losses[-1] < 0.8 * losses[0]

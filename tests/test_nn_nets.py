@@ -286,15 +286,16 @@ def test_hybrid_has_table_1_in_its_order(cfg, key):
 def test_dropout_is_inverted_and_only_in_training(cfg, key):
     features = jax.random.normal(key, (400, 5))
     variables = jax.jit(partial(Hybrid(cfg).init, train=False))(key, features)
-    quiet = np.asarray(jax.jit(partial(Hybrid(cfg).apply, train=False))(variables, features))
 
-    def dropped(net):
-        return jax.jit(lambda: net.apply(variables, features, True, rngs={"dropout": key}))()
+    @partial(jax.jit, static_argnums=(0, 1))
+    def run(net, train, variables, features):
+        return net.apply(variables, features, train, rngs={"dropout": key})
 
-    loud = np.asarray(dropped(Hybrid(cfg)))
+    quiet = np.asarray(run(Hybrid(cfg), False, variables, features))
+    loud = np.asarray(run(Hybrid(cfg), True, variables, features))
     assert np.abs(quiet - loud).max() > 1e-4
     np.testing.assert_allclose(loud.mean(0), quiet.mean(0), atol=0.02)
-    exact = dropped(Hybrid(change(cfg, "hybrid", dropout=0.0)))
+    exact = run(Hybrid(change(cfg, "hybrid", dropout=0.0)), True, variables, features)
     np.testing.assert_array_equal(exact, quiet)
 
 
