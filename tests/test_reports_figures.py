@@ -96,6 +96,8 @@ def test_phantoms_are_not_drawn_beside_the_paper():
     own = paper_figures.comparison_figure(summary, SEEDS, phantoms=True)
     assert len(own.axes[0].patches) == 3 and texts(own) == ["mean 80.0", "mean 85.0", "mean 75.0"]
     assert "Phantoms, not brain images" in own.axes[0].get_title()
+    named = [tick.get_text().replace("\n", " ") for tick in own.axes[0].get_xticklabels()]
+    assert named == [f"this run: {what}" for what in ("all tested", "real half", "synthetic half")]
     figure = paper_figures.comparison_figure(summary, SEEDS, phantoms=False)
     axis = figure.axes[0]
     assert len(axis.patches) == len(TABLE4) + 3

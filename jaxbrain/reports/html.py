@@ -8,6 +8,9 @@ from pathlib import Path
 
 from jaxbrain.reports.page import Heading, Page, code_parts, with_pictures
 
+# Of an inch, a little larger than print.
+_PIXELS = 120
+
 
 def html(page: Page, directory: str | Path) -> str:
     """`report.html`: light and dark, for a screen, a phone and print. Tables sort where the
@@ -31,7 +34,11 @@ def html(page: Page, directory: str | Path) -> str:
         if kind == "image/svg+xml":
             return shown
         with Image.open(own) as opened:
-            return shown | {"width": opened.width, "height": opened.height}
+            # A figure as large as it was drawn, at that many pixels an inch; sheets of
+            # images name no inches.
+            scale = _PIXELS / max(opened.info.get("dpi", (_PIXELS,))[0], _PIXELS)
+            sides = {"width": opened.width, "height": opened.height}
+        return shown | {name: round(side * scale) for name, side in sides.items()}
 
     loader = jinja2.PackageLoader("jaxbrain.reports", "templates")
     environment = jinja2.Environment(

@@ -69,6 +69,8 @@ def page(results: dict, class_names) -> Page:
         Heading("Confusion"),
         new_table(f"Counts of the test set{many}", _confusion(matrix, class_names), "confusion"),
         Figure("confusion.png", f"Confusion{many}"),
+        Figure("roc.png", f"Receiver operating characteristic{many}"),
+        Figure("reliability.png", f"How often answers are right, by how sure they are{many}"),
         Heading("Beside the paper"),
         new_table("Table 4 of the paper as quoted, and this run: accuracy, %", *_quoted(results)),
         Text("The quoted figures come from other images and tasks: they do not compare."),

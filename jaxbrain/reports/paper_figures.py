@@ -63,7 +63,7 @@ def comparison_figure(summary: dict, seeds: list[dict], phantoms: bool):
     if quoted:
         axis.axvline(place - 0.25, color="0.6", lw=1)
         place += 0.5
-    for turn, (name, text) in enumerate(_HALVES.items()):
+    for turn, (name, what) in enumerate(_HALVES.items()):
         values = [seed[name] for seed in seeds if seed[name] is not None]
         if not values:
             continue
@@ -76,7 +76,7 @@ def comparison_figure(summary: dict, seeds: list[dict], phantoms: bool):
             axis.plot(place + spread, [100 * v for v in values], "o", color="black", ms=3)
         text = f"mean {mean:.1f}" if len(values) > 1 else f"{mean:.1f}"
         _above(axis, place, text, max(mean + error[1][0], 100 * max(values)))
-        names.append((place, text))
+        names.append((place, what))
         place += 1.0
     axis.set_xticks([at for at, _ in names], [text for _, text in names], fontsize=8)
     axis.set(ylabel="accuracy, %", ylim=(0, 112), yticks=range(0, 101, 20))
