@@ -43,7 +43,7 @@ def parse(kind: type, arguments: list[str], *, default, prog: str = "jaxbrain") 
     options = _at_home(_by_tyro(kind, arguments, default=default, prog=prog)[0])
     if hasattr(options, "check"):
         options.check()
-    process.first_word(prog.split()[-1])
+    process.first_word(prog.split()[-1].removeprefix("experiments."))
     return options
 
 

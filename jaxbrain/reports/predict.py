@@ -144,7 +144,8 @@ def explained_sheet(path: Path, rows: list[Explained]) -> None:
     figure = Figure(figsize=(1.9 * count, 2.1 * len(rows) + 0.6), layout="constrained")
     for axes, one in zip(figure.subplots(len(rows), count, squeeze=False), rows, strict=True):
         axes[0].imshow(one.image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes[0].set_title(label(f"{short(one.path, 26)}\n{one.text}"), fontsize=6)
+        title = label(short(one.path, 26)), label(one.text)
+        axes[0].set_title("\n".join(title), fontsize=6)
         for axis, name in zip(axes[1:], one.maps, strict=True):
             axis.set_title(_TITLES[name], fontsize=6)
             _panel(axis, one, name)
