@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxbrain.reports import drawing
-from jaxbrain.scoring.intervals import wilson
 
 _DPI = 160
 # Rows of the table on a terminal.
@@ -161,12 +160,12 @@ def reliability_figure(path: Path, found: dict) -> None:
     for axis, (name, bins) in zip(axes, found["reliability"].items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="as sure as right")
         for one in bins:
-            n = int(one["count"])
-            low, high = wilson(one["accuracy"] * n, n)
-            x, y = one["confidence"], one["accuracy"]
+            (low, high), x, y = one["interval"], one["confidence"], one["accuracy"]
             error = [[max(y - low, 0)], [max(high - y, 0)]]
             axis.errorbar(x, y, yerr=error, fmt="o", ms=5, color="C0", capsize=2)
-            axis.annotate(str(n), (x, y), (5, -9), textcoords="offset points", fontsize=7)
+            axis.annotate(
+                str(one["count"]), (x, y), (5, -9), textcoords="offset points", fontsize=7
+            )
         ece, nll = found["ece"][name], found["nll"][name]
         sure = f"temperature {found['temperature']:.2f}" if name == "after" else "as it is"
         axis.set_title(f"{sure}: ECE {ece:.3f}, NLL {nll:.3f}", fontsize=10)

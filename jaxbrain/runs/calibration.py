@@ -27,6 +27,7 @@ from jaxbrain.runs.paper import classifier_name
 from jaxbrain.runs.study import KEY
 from jaxbrain.runs.workdir import Stop
 from jaxbrain.scoring import calibration
+from jaxbrain.scoring.intervals import wilson
 from jaxbrain.study import networks
 from jaxbrain.study.protocols import streams
 from jaxbrain.training import lanes, loops, streamed
@@ -126,11 +127,14 @@ def summary(p: np.ndarray, label: np.ndarray, group: np.ndarray, rng) -> dict:
 
 
 def _rows(bins: calibration.Bins) -> list[dict]:
-    return [
-        {name: float(value) for name, value in zip(bins._fields, row, strict=True)}
-        for row in zip(*bins, strict=True)
-        if row[2]
-    ]
+    """The bins that hold images, with Wilson's 95 % interval of their accuracy."""
+    rows = []
+    for low, high, count, confidence, accuracy in zip(*map(np.ndarray.tolist, bins), strict=True):
+        if count:
+            ends = list(wilson(round(accuracy * count), count))
+            own = {"low": low, "high": high, "count": count, "confidence": confidence}
+            rows.append(own | {"accuracy": accuracy, "interval": ends})
+    return rows
 
 
 def lines(found: dict) -> list[str]:
