@@ -27,6 +27,10 @@ def tiny(**cnn) -> config.Config:
     )
 
 
+# Alone, each of its operations would be compiled by itself.
+init = jax.jit(classifier.init, static_argnums=0)
+
+
 @pytest.fixture(scope="module")
 def image():
     return np.random.default_rng(0).integers(0, 255, (3, 16, 16, 1), np.uint8)
@@ -36,13 +40,13 @@ def test_grad_cam_is_that_of_plain_arithmetic(image):
     """After the last activations A come two FC layers without a kink, so that the slope of a
     logit is the product of their weights: mean over places, sum over filters, ReLU, in NumPy."""
     cfg = tiny()
-    state = classifier.init(cfg, jax.random.key(0))
+    state = init(cfg, jax.random.key(0))
     target = np.int32([0, 1, 1])
     found = explain.grad_cam(cfg, state, image, target)
     assert found.shape == (3, 16, 16) and found.dtype == np.float32
     params = {"params": state.cnn.params}
     seen = classifier.normalise(cfg, state, to_float(image, 1))
-    a = np.float64(CNN(cfg).apply(params, seen, method="map"))
+    a = np.float64(jax.jit(lambda x: CNN(cfg).apply(params, x, method="map"))(seen))
     assert a.shape == (3, 16, 16, 3) and a.max() > 0
     first, last = (np.float64(state.cnn.params[name]["kernel"]) for name in ("fc", "fc_out"))
     slope = (first @ last).T.reshape(2, 16, 16, 3)[target]
@@ -58,7 +62,7 @@ def test_grad_cam_is_that_of_plain_arithmetic(image):
 def test_grad_cam_points_at_what_the_logit_reads(image):
     """Of known weights: one filter that copies the image, and a head that adds it up."""
     cfg = tiny(filters=(1, 1), pool_size=1, features=1)
-    state = classifier.init(cfg, jax.random.key(0))
+    state = init(cfg, jax.random.key(0))
     params = jax.tree.map(jnp.zeros_like, state.cnn.params)
     for name in ("conv1", "conv2"):
         size = params[name]["kernel"].shape[0]
@@ -78,7 +82,7 @@ def test_grad_cam_points_at_what_the_logit_reads(image):
 def test_a_map_does_not_depend_on_its_batch(image):
     """Folded networks, whose parts a CPU computes one by one, too."""
     cfg = change(tiny(filters=(4, 4), norm="group", mirror=True), "data", image_size=16)
-    state = classifier.init(cfg, jax.random.key(1))
+    state = init(cfg, jax.random.key(1))
     target = np.int32([0, 1, 0])
     both = [
         lambda x, t: explain.grad_cam(cfg, state, x, t),
@@ -99,7 +103,7 @@ def test_a_map_does_not_depend_on_its_batch(image):
 
 def test_a_symmetric_image_has_no_difference(image):
     cfg = tiny(filters=(4, 4), norm="group", mirror=True)
-    state = classifier.init(cfg, jax.random.key(1))
+    state = init(cfg, jax.random.key(1))
     halves = np.concatenate([image[:, :, :8], image[:, :, :8][:, :, ::-1]], axis=2)
     assert np.abs(explain.difference(cfg, state, halves)).max() < 1e-5
     with pytest.raises(ConfigError, match=r"cnn\.mirror is False"):
@@ -139,7 +143,7 @@ def test_what_is_refused(image):
     with pytest.raises(ConfigError, match="patch is 4 and stride 5"):
         explain.occlusion(corner, image, np.int32([0, 0, 0]), patch=4, stride=5)
     cfg = tiny()
-    state = classifier.init(cfg, jax.random.key(0))
+    state = init(cfg, jax.random.key(0))
     with pytest.raises(DataError, match=r"target\[0\] is 2: expected 0 to 1"):
         explain.grad_cam(cfg, state, image[:1], np.int32([2]))
     with pytest.raises(DataError, match="image is float32: expected uint8"):

@@ -162,11 +162,12 @@ def reliability_figure(path: Path, found: dict) -> None:
     for axis, (name, bins) in zip(axes, found["reliability"].items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="as sure as right")
         for one in bins:
-            n, (low, high) = int(one["count"]), one["interval"]
-            x, y = one["confidence"], one["accuracy"]
+            (low, high), x, y = one["interval"], one["confidence"], one["accuracy"]
             error = [[max(y - low, 0)], [max(high - y, 0)]]
             axis.errorbar(x, y, yerr=error, fmt="o", ms=5, color="C0", capsize=2)
-            axis.annotate(str(n), (x, y), (5, -9), textcoords="offset points", fontsize=7)
+            axis.annotate(
+                str(one["count"]), (x, y), (5, -9), textcoords="offset points", fontsize=7
+            )
         ece, nll = found["ece"][name], found["nll"][name]
         sure = f"temperature {found['temperature']:.2f}" if name == "after" else "as it is"
         axis.set_title(f"{sure}: ECE {ece:.3f}, NLL {nll:.3f}", fontsize=10)

@@ -26,7 +26,8 @@ from jaxbrain.runs.log import Log
 from jaxbrain.runs.paper import classifier_name
 from jaxbrain.runs.study import KEY
 from jaxbrain.runs.workdir import Stop
-from jaxbrain.scoring import calibration, intervals
+from jaxbrain.scoring import calibration
+from jaxbrain.scoring.intervals import wilson
 from jaxbrain.study import networks
 from jaxbrain.study.protocols import streams
 from jaxbrain.training import lanes, loops, streamed
@@ -126,15 +127,13 @@ def summary(p: np.ndarray, label: np.ndarray, group: np.ndarray, rng) -> dict:
 
 
 def _rows(bins: calibration.Bins) -> list[dict]:
-    """A bin each that holds images, with the 95 % interval (Wilson) of its accuracy."""
-    rows = [
-        {name: float(value) for name, value in zip(bins._fields, row, strict=True)}
-        for row in zip(*bins, strict=True)
-        if row[2]
-    ]
-    for row in rows:
-        count = int(row["count"])
-        row["interval"] = list(intervals.wilson(row["accuracy"] * count, count))
+    """The bins that hold images, with Wilson's 95 % interval of their accuracy."""
+    rows = []
+    for low, high, count, confidence, accuracy in zip(*map(np.ndarray.tolist, bins), strict=True):
+        if count:
+            ends = list(wilson(round(accuracy * count), count))
+            own = {"low": low, "high": high, "count": count, "confidence": confidence}
+            rows.append(own | {"accuracy": accuracy, "interval": ends})
     return rows
 
 
