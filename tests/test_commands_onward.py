@@ -54,17 +54,25 @@ def test_after_a_run_only_what_is_possible(tmp_path):
     ]
     (run / "checkpoints" / "seed0" / "gan").mkdir(parents=True)
     (run / "results.json").write_text("{}")
-    other = tmp_path / "runs" / "other"
-    other.mkdir()
-    for name in ("results.json", "config.json"):
-        (other / name).write_text(json.dumps({}))
+    (run / "config.json").write_text(json.dumps({"classes": ["no", "yes"]}))
+    # A run of other classes cannot stand beside it.
+    for name, classes in (("other", ["no", "yes"]), ("third", ["a", "b", "c"])):
+        other = tmp_path / "runs" / name
+        other.mkdir()
+        (other / "results.json").write_text("{}")
+        (other / "config.json").write_text(json.dumps({"classes": classes}))
     _, sample, ladder, compare = onward.after_paper("jaxbrain paper", RUN, run, "a b/set")
     assert shlex.split(sample[1]) == ["jaxbrain", "sample", str(run), "--n", "16"]
     assert shlex.split(ladder[1])[2:] == [
         *("--data", "a b/set", "--data.crop=head", "--group_by", "p(1)"),
         *("--split", "kfold", "--generators", "none"),
     ]
-    assert shlex.split(compare[1]) == ["jaxbrain", "compare", str(run), str(other)]
+    assert shlex.split(compare[1]) == [
+        "jaxbrain",
+        "compare",
+        str(run),
+        str(tmp_path / "runs/other"),
+    ]
     # Phantoms are no images of the user's.
     without = onward.after_paper("jaxbrain paper", [], run, None)
     assert not any("ladder" in command for _, command in without)

@@ -12,6 +12,7 @@ from conftest import rows
 from PIL import Image
 
 import jaxbrain
+from jaxbrain import config
 from jaxbrain.data import phantom
 from jaxbrain.errors import CheckpointError, ConfigError, DataError
 from jaxbrain.runs import sample
@@ -133,6 +134,17 @@ def test_a_damaged_classifier_falls_back(finished, tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint"):
         jaxbrain.load_run(copy, say=said.append)
     assert any("damaged checkpoint" in text for text in said)
+
+
+def test_classes_are_in_the_order_of_their_numbers(finished, tmp_path):
+    """Not in that of their names: somebody may have named the positive one, or given arrays."""
+    about = json.loads((finished[0] / "config.json").read_text())
+    assert about["classes"] == ["no", "yes"]
+    cfg = config.from_dict(about["config"])
+    (tmp_path / "predictions.csv").write_text("seed,p,p_yes,p_=a no\n")
+    assert sample.class_names(tmp_path, {"classes": ["b", "a"]}, cfg) == ("b", "a")
+    # Of a run that did not save them.
+    assert sample.class_names(tmp_path, {}, cfg) == ("yes", "=a no")
 
 
 def test_a_gan_alone_predicts_nothing(trained):

@@ -117,7 +117,7 @@ def test_calibration_is_of_images_left_out(asked):
     assert found["ece"]["before"] == pytest.approx(calibration.ece(p, label))
     after = calibration.tempered(p, found["temperature"])
     assert found["nll"]["after"] == pytest.approx(calibration.nll(after, label))
-    assert "trains a classifier without a fifth" in said and "too good" in said
+    assert "trains a classifier without a fifth" in said and "calibration on these images" in said
     with Image.open(folder / "seed0.png") as picture:
         assert picture.size[0] > 1000
 
@@ -137,14 +137,17 @@ def test_pictures(asked):
 
 
 def test_again_and_beside(asked, tmp_path):
-    """The same is predicted again, without another training; other images need another place."""
+    """The same is predicted again, without another training; other images have another place."""
     run, images, _ = asked
     before = (run / "predictions" / "predictions.csv").read_bytes()
     said = ask(images.parent / "run", "--seed", 0, images)
     assert "trains a classifier" not in said
     assert (run / "predictions" / "predictions.csv").read_bytes() == before
-    with pytest.raises(ConfigError, match="holds another run.*\n.*image .*: removed"):
-        ask(run, images / "0.png")
+    said = ask(run, images / "0.png", "--calibrate", "off")
+    assert f"open   {run / 'predictions_2' / 'predictions.csv'}" in said
+    assert (run / "predictions" / "predictions.csv").read_bytes() == before
+    with pytest.raises(ConfigError, match="holds predictions of other images.*--fresh"):
+        ask(run, images / "1.png", "--out", run / "predictions_2")
     archive = shutil.make_archive(str(tmp_path / "some"), "zip", images)
     said = ask(run, archive, images / "0.png", "--out", tmp_path / "out", "--calibrate", "off")
     found = rows(tmp_path / "out" / "predictions.csv")

@@ -36,6 +36,8 @@ def run(verb: str, arguments: list[str], prog: str) -> None:
         if verb not in VERBS:
             near = difflib.get_close_matches(verb, VERBS, n=1)
             hint = f"did you mean {near[0]}?" if near else "--help lists the verbs"
+            if verb.startswith("-"):
+                hint = "a verb comes first, as in jaxbrain paper --data DIR; --help lists them"
             raise ConfigError(f"unknown verb {verb}: {hint}")
         importlib.import_module(f"jaxbrain.commands.{verb}").main(arguments, prog)
 

@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from jaxbrain.commands import common
+from jaxbrain.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Arguments:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()  # finished runs, two or more
     all_pairs: bool = False  # each method of a run with each of another; else those alike
     out: Path | None = None  # new or empty; runs/<date>_<time>_compare without it
+
+    def check(self) -> None:
+        """Refuse what needs no reading."""
+        if len(self.runs) < 2:
+            raise ConfigError(f"runs: found {len(self.runs)}: expected two directories or more")
 
 
 def main(arguments: list[str], prog: str = "jaxbrain compare") -> None:

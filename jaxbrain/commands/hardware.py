@@ -19,7 +19,8 @@ NO_HOME = "the home directory is not known here"
 class Hardware:
     """Where an entry point runs."""
 
-    # that a training is spread over, of all hosts; 0 takes all; on a CPU as many are made
+    # how many devices a training is spread over, of all hosts, with --parallel; 0 takes all; on a
+    # CPU as many are made
     devices: int = 0
     # how a training is spread over devices; none trains on one
     parallel: Literal["none", "pmap", "sharded"] = "none"

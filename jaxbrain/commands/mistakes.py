@@ -13,6 +13,7 @@ _ALSO = {
     **dict.fromkeys(("dir", "folder", "images", "input"), "data"),
     **dict.fromkeys(("outdir", "output", "output-dir", "resume"), "workdir"),
     **dict.fromkeys(("gpu", "gpus"), "devices"),
+    "label": "class",
     "lr": "learning-rate",
     "model": "classifiers",
     "num-seeds": "seeds",
@@ -54,8 +55,9 @@ def check(arguments: list[str], found: list[Flag], prog: str) -> None:
         for one in [value] if equals else _values(before, words):
             _check_value(before, one)
     if wanted and wanted[0].default is tyro.MISSING:
+        places = " ".join(flag.value for flag in found if flag.positional)
         raise ConfigError(
-            f"{wanted[0].value} is missing: expected {prog} {wanted[0].value}, {wanted[0].text}"
+            f"{wanted[0].value} is missing: expected {prog} {places}, {wanted[0].text}"
         )
 
 
@@ -122,10 +124,12 @@ def _meant(typed: str, flags: Collection[Flag]) -> str:
     else spelt nearly so."""
     word = typed.lstrip("-").replace("_", "-").lower()
     word = _ALSO.get(word, word)
-    last = word.rpartition(".")[2]
+    section, _, last = word.rpartition(".")
+    last = _ALSO.get(last, last)
     words = set(word.replace(".", "-").split("-"))
     tests = (
         lambda flag: words == set(flag.name.replace(".", "-").split("-")),
+        lambda flag: section and flag.last == last and flag.name.startswith(f"{section}."),
         lambda flag: flag.last == last,
         lambda flag: words >= set(flag.last.split("-")),
         lambda flag: words <= set(flag.last.split("-")),

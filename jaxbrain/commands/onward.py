@@ -1,6 +1,7 @@
 """What can be done next, as commands to copy: after a run, and after one that was stopped."""
 
 import contextlib
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,12 +80,20 @@ def _kept(workdir: Path, kind: str) -> list[str] | None:
     return None if not seeds else ["--seed", str(seeds[0])] if seeds[0] else []
 
 
+def _classes(run: Path) -> list[str] | None:
+    """The classes of a run, where it says them."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return json.loads((run / "config.json").read_text(encoding="utf-8")).get("classes")
+    return None
+
+
 def _beside(workdir: Path) -> Path | None:
-    """The newest other run in the same folder."""
+    """The newest other run of the same classes in the same folder."""
+    own = _classes(workdir)
     found = [
         path.parent
         for path in workdir.absolute().parent.glob("*/results.json")
-        if path.parent.name != workdir.name and (path.parent / "config.json").is_file()
+        if path.parent.name != workdir.name and own and _classes(path.parent) == own
     ]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 

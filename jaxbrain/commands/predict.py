@@ -57,16 +57,24 @@ def _switches(kind: type) -> set[str]:
 def parted(arguments: list[str]) -> tuple[list[str], list[str]]:
     """What stands without a flag, wherever it stands; and the flags with their values."""
     switches = _switches(Arguments) | _switches(common.Hardware)
-    free, flags, takes = [], [], False
-    for word in arguments:
-        if word in ("--run", "--images"):
-            continue
-        if takes or word.startswith("-"):
+    run, images, free, flags, takes = [], [], [], [], False
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word == "--run":
+            run, words = words[:1], words[1:]
+        elif word.startswith("--run="):
+            run = [word.partition("=")[2]]
+        elif word == "--images":
+            while words and not words[0].startswith("-"):
+                images.append(words.pop(0))
+        elif takes or word.startswith("-"):
             takes = not takes and word.replace("_", "-") not in switches and "=" not in word
             flags.append(word)
         else:
             free.append(word)
-    return free, flags
+    # A run that was named stands first, and images that were named are images.
+    return [*run, *free, *images], flags
 
 
 def main(arguments: list[str], prog: str = "jaxbrain predict") -> None:

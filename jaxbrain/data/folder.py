@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +86,8 @@ def scan(
         ConfigError: if `options.positive` is not one of two classes.
     """
     packed = not os.path.isdir(source)
+    if packed and re.match(r"[A-Za-z]{2,}:/", str(source)):
+        raise DataError(f"{shown(source)}: is an address: download it first, nothing is fetched")
     if packed and not archive.is_archive(source):
         found = archive.looks_like(source) if os.path.exists(source) else "does not exist"
         raise DataError(

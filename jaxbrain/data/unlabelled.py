@@ -16,7 +16,7 @@ from jaxbrain.data.layout import FLAT, find, shown
 from jaxbrain.data.patients import COVERS
 from jaxbrain.errors import DataError
 
-_EXPECTED = "expected images directly in it, or in folders directly in it, not both"
+_EXPECTED = "expected images directly in it, or in folders directly in it (not both)"
 
 
 class Pictures(NamedTuple):

@@ -22,7 +22,7 @@ Files of this folder need `jax`, `flatbuffers` and `numpy`; reading pictures nee
 jaxbrain is not needed.
 
 ```
-pip install jax flatbuffers pillow
+pip install jax flatbuffers pillow scipy
 python load.py IMAGE...
 ```
 
@@ -51,7 +51,7 @@ def model_card(about: dict) -> str:
     nets = " and ".join(name for name in ("classifier", "generator") if name in about["parts"])
     parts = [
         _head(about),
-        f"# Brain MR slices: a {nets}",
+        f"# {_images(about)}: a {nets}",
         _NOTICE,
         _made(about),
         "## Intended use",
@@ -89,6 +89,11 @@ def _head(about: dict) -> str:
         "---",
     ]
     return "\n".join(lines)
+
+
+def _images(about: dict) -> str:
+    """What was learned from."""
+    return "Phantoms, not brain images" if about["data"]["phantoms"] else "Brain MR slices"
 
 
 def _made(about: dict) -> str:

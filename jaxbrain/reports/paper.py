@@ -52,6 +52,9 @@ def _external(results: dict) -> list[str]:
     ]
 
 
+_NO_WARNING = "None: the GAN, the classifier and the number of images were looked at."
+
+
 def page(results: dict, class_names) -> Page:
     """The run's report: accuracy, metrics over the seeds, the confusion, the GANs, samples.
 
@@ -62,7 +65,7 @@ def page(results: dict, class_names) -> Page:
     blocks = [
         Facts(tuple(_facts(results))),
         Heading("Warnings"),
-        Warnings(tuple(_warnings(results)), "None: no GAN was seen to collapse."),
+        Warnings(tuple(_warnings(results)), _NO_WARNING),
         Heading("Metrics of the test sets"),
         new_table(_title("Metrics", seeds), _metrics(results["seeds"]), "metrics"),
         new_table("Accuracy by seed, %", _seeds(results["seeds"]), "seeds"),

@@ -139,14 +139,14 @@ def _rows(bins: calibration.Bins) -> list[dict]:
 
 def lines(found: dict) -> list[str]:
     """What a terminal says of a temperature."""
-    ece, n = found["ece"], found["images"]
+    ece, nll, n = found["ece"], found["nll"], found["images"]
     crossed = ece["crossed"]
     said = [
         f"calibration: temperature {found['temperature']:.2f}, from {n} real training images that "
         "its classifier did not learn",
-        f"calibration error (ECE) {ece['before']:.3f} before, {ece['after']:.3f} after on the same "
-        "images, which is too good"
-        + ("" if crossed is None else f"; {crossed:.3f} crossed over halves"),
+        f"calibration on these images: NLL {nll['before']:.3f} before, {nll['after']:.3f} after; "
+        f"error (ECE) {ece['before']:.3f} before, {ece['after']:.3f} after"
+        + ("" if crossed is None else f", {crossed:.3f} where each half is judged by the other's"),
     ]
     if found["right"] == n:
         said.append("calibration: all of them were called rightly, so nothing says how sure to be")

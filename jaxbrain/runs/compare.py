@@ -72,6 +72,8 @@ def compare(
     from rich.console import Console
 
     out = Path(out)
+    # Of runs/* earlier comparisons are no runs.
+    runs = [run for run in runs if not (Path(run) / OUTPUTS[0]).is_file()]
     found = [one for path in _named_once(runs) for one in studies(path)]
     _refuse_other_classes(found)
     refuse_other_files(out, OUTPUTS[0], "comparison")
@@ -205,7 +207,7 @@ def _about(path: Path, kind: str, about: dict, results: dict, images: list) -> d
         "kind": kind,
         "preset": _preset(about),
         "data": f"{results['data']['source']}: {counts}",
-        "commit": about.get("commit") or about.get("version") or "",
+        "commit": about.get("commit") or about.get("jaxbrain") or "",
         # Older runs do not say when they began, but when they ended.
         "date": about.get("started") or ended.isoformat(" ", "minutes"),
     }

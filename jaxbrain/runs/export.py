@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -281,7 +282,8 @@ def loader_text() -> str:
     SciPy, it still takes arrays."""
     parts = [
         'class DataError(ValueError):\n    """A file or an array that cannot be used."""',
-        f"MIN_SIDE, MAX_ASPECT = {decode.MIN_SIDE}, {decode.MAX_ASPECT}",
+        f"MIN_SIDE, MAX_ASPECT = {decode.MIN_SIDE}, {decode.MAX_ASPECT}\n"
+        f"FORMATS = {decode.FORMATS!r}".replace("'", '"'),
         *map(inspect.getsource, (decode.percentiles, decode.refuse_shape, decode.grey)),
         *map(inspect.getsource, (preprocess.head, preprocess.head_box, preprocess.prepare)),
     ]
@@ -304,10 +306,13 @@ def _sha256(content: bytes) -> str:
 @contextlib.contextmanager
 def _whole(out: Path, fresh: bool) -> Iterator[Path]:
     """A folder to write into, that takes its name when all is written."""
-    temporary = out.with_name(f"{out.name}.partial")
+    around = ""
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        around = tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)
+        # That folder is its maker's alone; one in it is as others are.
+        temporary = Path(around) / out.name
+        temporary.mkdir()
         yield temporary
         if out.is_dir() and any(out.iterdir()) and fresh:
             number = 1
@@ -318,4 +323,4 @@ def _whole(out: Path, fresh: bool) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError(f"out {out}: cannot be written: {error.strerror}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(around, ignore_errors=True)

@@ -35,7 +35,7 @@ from jaxbrain.runs.study import (
     session,
     write_predictions,
 )
-from jaxbrain.runs.warned import of_gans, of_images, warn
+from jaxbrain.runs.warned import keep, of_gans, of_images, warn
 from jaxbrain.runs.workdir import differences
 from jaxbrain.scoring import alarms, doubts, filtered, scores
 from jaxbrain.study import names
@@ -150,7 +150,7 @@ def _write(results: dict, opened: Session, console, started: float) -> None:
     _draw_doubts(path / "doubts.png", results["doubts"], opened)
     pages.write(path, report.page(results))
     report.show(console, results)
-    warn(opened.log, results.get("warnings", []))
+    keep(opened.log, results.get("warnings", []))
     write_seconds(opened, started)
     for text in figures.to_open(path, "ladder.png", "doubts.png"):
         opened.log.line(text)

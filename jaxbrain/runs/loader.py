@@ -27,7 +27,7 @@ import numpy as np
 from jax import export
 from PIL import Image, ImageOps
 
-from jaxbrain.data.decode import grey, refuse_shape
+from jaxbrain.data.decode import FORMATS, grey, refuse_shape
 from jaxbrain.data.preprocess import prepare
 from jaxbrain.errors import DataError
 
@@ -117,7 +117,7 @@ def read(path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 refuse_shape(*image.size)
                 if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                     raise DataError("holds several pictures: expected one")

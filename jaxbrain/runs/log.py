@@ -115,9 +115,10 @@ class Log:
         escapes."""
         text = text.encode("utf-8", "backslashreplace").decode()
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        self._note(text)
+        self.note(text)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A line of `log.txt` alone."""
         self._said = time.monotonic()
         # A full disk must not cost the training: the checkpoints say so where it matters.
         with contextlib.suppress(OSError):
@@ -156,7 +157,7 @@ class Log:
 
         if self.screen.works:
             if say:
-                self._note(text)
+                self.note(text)
             with self.screen.showing(clock):
                 yield
             return
@@ -174,7 +175,7 @@ class Log:
         shows a bar meanwhile, and keeps the last line alone."""
         if self.screen.works:
             if report:
-                self._note(text)
+                self.note(text)
             if last:
                 text = text[: self.console.width - 1]
                 self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -4,6 +4,7 @@ LaTeX; with how to repeat it, from what its `config.json` holds."""
 import dataclasses
 import json
 import re
+import shlex
 from pathlib import Path
 
 from jaxbrain.reports import page as pages
@@ -18,7 +19,7 @@ _REPEAT = "How to repeat it"
 # Text of others never begins a line like these: it is escaped.
 _OF_PICTURES = "![", "##", "<details>", "</details>"
 # Of `config.json`, what is said in words.
-_SAID = "command", "commit", "version", "started", "floats"
+_SAID = "command", "commit", "jaxbrain", "started", "floats"
 
 
 def write(directory: str | Path, page: Page, run: str | Path | None = None) -> None:
@@ -69,10 +70,27 @@ def how_to_repeat(run: Path) -> tuple[pages.Block, ...]:
     config = json.loads(path.read_text(encoding="utf-8"))
     command = config.get("command") or ""
     settings = {name: value for name, value in config.items() if name not in _SAID}
-    shown = Code(command) if command else pages.Text("It was called as a library.")
+    # In a directory of its own: in this one it would find all done.
+    shown = Code(_elsewhere(command)) if command else pages.Text("It was called as a library.")
     about = Bullets(tuple(_about(config, command)))
     whole = Details("The whole configuration", (Code(json.dumps(settings, indent=2)),))
     return Heading(_REPEAT), shown, about, whole
+
+
+def _elsewhere(command: str) -> str:
+    """A command without the work directory that it names.
+
+    Example:
+        >>> _elsewhere("jaxbrain paper --workdir 'runs/a b' --seeds 2")
+        'jaxbrain paper --seeds 2'
+    """
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        if word == "--workdir":
+            next(words, None)
+        elif not word.startswith("--workdir="):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def _about(config: dict, command: str) -> list[str]:
@@ -82,7 +100,7 @@ def _about(config: dict, command: str) -> list[str]:
         lines.append(f"preset: {found[1]}")
     if started := config.get("started"):
         lines.append(f"begun: {started}")
-    code = [f"version {config['version']}"] if config.get("version") else []
+    code = [f"version {config['jaxbrain']}"] if config.get("jaxbrain") else []
     code += [f"commit {config['commit']}"] if config.get("commit") else []
     lines.append(f"jaxbrain: {', '.join(code) or 'version not known'}")
     packages = [f"{name} {floats[name]}" for name in ("jax", "jaxlib", "flax", "optax") if floats]

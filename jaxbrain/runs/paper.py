@@ -27,7 +27,7 @@ from jaxbrain.runs import checkpoint, environment, figures, files, pages, study
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.settings import with_classes
 from jaxbrain.runs.study import Session
-from jaxbrain.runs.warned import foreseen, warn
+from jaxbrain.runs.warned import foreseen, keep
 from jaxbrain.scoring import alarms
 from jaxbrain.scoring import paper as scoring
 from jaxbrain.study.cells import Cell
@@ -131,7 +131,7 @@ def _close(results: dict, opened: Session, seconds: float) -> None:
     log = opened.log
     report.show(log.console, results, opened.records.class_names)
     own = [f"seed {s['seed']}: {one}" for s in results["seeds"] for one in s["gan"]["warnings"]]
-    warn(log, [*results.get("warnings", ()), *own])
+    keep(log, [*results.get("warnings", ()), *own])
     log.clock("total", seconds)
     about = environment.environment() | {"seconds": log.seconds}
     files.write_json(opened.directory.path / "env.json", about)

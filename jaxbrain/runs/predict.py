@@ -1,6 +1,8 @@
 """What a finished run's classifier says of new images: probabilities, calibrated ones, how far each
 image is from the training images, and pictures of what the answer rests on."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +13,14 @@ from jaxbrain.config import require_name
 from jaxbrain.data import nearest
 from jaxbrain.data.layout import IMAGES, shown
 from jaxbrain.data.unlabelled import Pictures
-from jaxbrain.errors import DataError, StoppedError
+from jaxbrain.errors import ConfigError, DataError, DivergedError
 from jaxbrain.reports import predict as report
 from jaxbrain.runs import calibration, environment, files
 from jaxbrain.runs.again import Taught, taught
 from jaxbrain.runs.loaded import Run, load_run
 from jaxbrain.runs.log import Log
-from jaxbrain.runs.workdir import Workdir, opened
+from jaxbrain.runs.workdir import CONFIG, Workdir, opened
+from jaxbrain.runs.workdir import IMAGES as RECORDS
 from jaxbrain.scoring.calibration import tempered
 
 KIND, PREDICTIONS, SKIPPED = "predict", "predictions.csv", "skipped.csv"
@@ -96,7 +99,7 @@ def predict(
         images: paths of files, folders or archives; what folders are called does not count.
         seed: whose classifier.
         out: new, empty, or of the same images predicted by the same run, which are then predicted
-            again; `<run>/predictions` without it.
+            again; without it `<run>/predictions`, or `predictions_2` and so on for other images.
         explained: write Grad-CAM, occlusion and, of networks that fold, difference maps.
         skip_bad: go on without images that cannot be used; `skipped.csv` lists them.
         data: where the run's own images are now; where they were without it.
@@ -122,8 +125,9 @@ def predict(
 
     loaded, found = _asked(run, images, seed, skip_bad, say)
     rows = [[path, "", "", digest] for path, digest in zip(found.path, found.digest, strict=True)]
-    settings = {"run": str(loaded.path), "seed": seed}
-    out = Path(out or loaded.path / "predictions").absolute()
+    # By what the run is, wherever it lies.
+    settings = {"run": _digest(loaded.path), "seed": seed}
+    out = _place(loaded.path, out, settings, rows, fresh)
     how = {"command": command, "fresh": fresh, "say": say}
     with opened(out, KIND, settings, rows, **how) as directory, Log(out, console) as log:
         results = _predicted(loaded, found, directory, log, data, calibrate, cache_folder)
@@ -131,6 +135,40 @@ def predict(
             _explain(loaded, found, results, directory, log)
         report.show(console, results, found.path, out)
         return results
+
+
+def _digest(run: Path) -> str:
+    """Of what a run's settings and images are."""
+    content = [(run / name).read_bytes() for name in (CONFIG, RECORDS)]
+    return hashlib.sha256(b"".join(content)).hexdigest()
+
+
+def _same(place: Path, settings: dict, rows: list[list]) -> bool:
+    """Whether a folder holds predictions of the same images by the same classifier."""
+    try:
+        about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+        kept = [[row["id"], row["sha256"]] for row in files.read_csv(place / RECORDS)]
+    except (OSError, ValueError, KeyError, DataError):
+        return False
+    asked = [[files.cell(path), digest] for path, _, _, digest in rows]
+    return kept == asked and all(about.get(name) == value for name, value in settings.items())
+
+
+def _place(run: Path, out, settings: dict, rows: list[list], fresh: bool) -> Path:
+    """Where predictions are written."""
+    if out is not None:
+        place = Path(out).absolute()
+        if (place / CONFIG).is_file() and not (fresh or _same(place, settings, rows)):
+            raise ConfigError(
+                f"out {place}: holds predictions of other images, or of another run: name another "
+                "folder, or --fresh keeps them under another name"
+            )
+        return place
+    place, number = run / "predictions", 1
+    while not fresh and (place / CONFIG).is_file() and not _same(place, settings, rows):
+        number += 1
+        place = run / f"predictions_{number}"
+    return place
 
 
 def _asked(run, images, seed: int, skip_bad: bool, say) -> tuple[Run, Pictures]:
@@ -233,9 +271,7 @@ def _temperature(run: Run, learned: Taught | None, out: Path, how: str, log, dir
     if fitted is None and learned is not None:
         try:
             fitted = calibration.calibrate(run, learned, home, how, log, directory.stop)
-        except StoppedError:
-            raise
-        except DataError as error:
+        except (DataError, DivergedError) as error:
             why = str(error)
     if fitted is None:
         log.line(f"calibration: none, probabilities are as the classifier gives them: {why}")

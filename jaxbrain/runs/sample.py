@@ -1,6 +1,7 @@
 """Synthetic images from a GAN that a run has saved, as PNG files that say where they are from."""
 
 import contextlib
+import csv
 import dataclasses
 import hashlib
 import json
@@ -23,6 +24,7 @@ from jaxbrain.study import networks
 from jaxbrain.training import gan
 from jaxbrain.types import GANState
 
+PREDICTIONS = "predictions.csv"
 PROVENANCE = "provenance.json"
 _NOTICE = "synthetic, for research, not anonymous: images like these may copy training images"
 # What makes the images of a folder one draw, to which more may be added.
@@ -109,9 +111,12 @@ def _native(cfg: Config) -> Config:
 def read_about(run: Path) -> dict:
     """What the `config.json` of a run holds."""
     try:
+        if not run.is_dir():
+            raise FileNotFoundError(run)
         found = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        found = f"holds no {CONFIG}" if run.is_dir() else "does not exist"
+        found = "is a file" if run.exists() else "does not exist"
+        found = f"holds no {CONFIG}" if run.is_dir() else found
         raise DataError(
             f"{run}: {found}: expected the directory of a run, the --workdir of jaxbrain train_gan "
             "or paper"
@@ -124,9 +129,15 @@ def read_about(run: Path) -> dict:
 
 
 def class_names(run: Path, about: dict, cfg: Config) -> tuple[str, ...]:
-    """The classes by number, as the run knew them."""
+    """The classes by number, as the run knew them: their order is not that of their names where
+    somebody named the positive one, or gave arrays."""
     if "classes" in about:
         return tuple(about["classes"])
+    # Of runs before they were saved: the answers' columns, which stand in the same order.
+    if (run / PREDICTIONS).is_file():
+        with (run / PREDICTIONS).open(newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), [])
+        return tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))
     names = order({row["class"] for row in files.read_csv(run / IMAGES)}, cfg.data.positive)
     if len(names) != cfg.data.num_classes:
         raise DataError(

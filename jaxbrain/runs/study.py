@@ -163,7 +163,7 @@ def session(
 
     drawn = records.layout == "arrays" or not os.path.exists(records.root)
     source = records.root if drawn else os.path.abspath(records.root)
-    how = {"command": command, "source": source, "fresh": fresh, "say": say}
+    how = {"command": command, "source": source, "classes": names, "fresh": fresh, "say": say}
     path = Path(workdir).absolute()
     place = path / SHARDS / shard.replace("/", "of") if shard else path
     others = beside(path, place, kind, settings, images, say)

@@ -20,7 +20,7 @@ from jaxbrain.runs.ladder import copies
 from jaxbrain.runs.samples import SHEET_COLUMNS, judgement
 from jaxbrain.runs.settings import with_classes
 from jaxbrain.runs.study import Session
-from jaxbrain.runs.warned import warn
+from jaxbrain.runs.warned import keep, warn
 from jaxbrain.scoring import alarms, intervals, metrics
 from jaxbrain.study import held_out as held
 from jaxbrain.study.protocols import StudyConfig
@@ -234,7 +234,7 @@ def _sheet(opened: Session, answer: Prediction) -> None:
 def _close(results: dict, opened: Session, seconds: float) -> None:
     log, path = opened.log, opened.directory.path
     report.show(log.console, results)
-    warn(log, results.get("warnings", []))
+    keep(log, results.get("warnings", []))
     log.clock("total", seconds)
     files.write_json(path / "env.json", environment.environment() | {"seconds": log.seconds})
     log.line(f"wrote  {path}  in {log.seconds['total']:.0f} s")

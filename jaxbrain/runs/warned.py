@@ -41,6 +41,12 @@ def warn(log: Log, lines: list[str]) -> None:
         log.line(f"warning {text}")
 
 
+def keep(log: Log, lines: list[str]) -> None:
+    """Write warnings into `log.txt` alone: the summary of a run has shown them."""
+    for text in lines:
+        log.note(f"warning {text}")
+
+
 def of_gans(opened: Session) -> list[str]:
     """What the reports of a study's generators say against them, the first of many."""
     found = [

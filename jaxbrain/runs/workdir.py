@@ -10,7 +10,7 @@ import platform
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ def opened(
     *,
     command: str = "",
     source: str = "",
+    classes: Sequence[str] = (),
     fresh: bool = False,
     say: Callable[[str], None],
 ) -> Iterator[Workdir]:
@@ -75,7 +76,8 @@ def opened(
         kind: "paper" or "ladder".
         settings: JSON values that must be the same to go on.
         images: rows [id, class, group, digest] of the real images.
-        command: the command line, for `config.json`; source: where the images are, likewise.
+        command: the command line, for `config.json`; source: where the images are, likewise;
+            classes: their names by number, likewise.
         fresh: keep a run that is there under `<path>_old<N>` and begin anew.
         say: called with lines about what was found.
 
@@ -107,6 +109,7 @@ def opened(
             about = {"command": command} | environment.code()
             about |= {"started": _now(), "floats": _floats()}
             about |= {"source": source} if source else {}
+            about |= {"classes": list(classes)} if classes else {}
             files.write_json(path / CONFIG, about | settings)
         with _status(path, stop):
             yield Workdir(path, begun, stop)
