@@ -1,5 +1,6 @@
 """What a generator draws while it trains: growing sheets, and how it compares with real images."""
 
+import threading
 from pathlib import Path
 
 import jax
@@ -36,6 +37,7 @@ class Samples:
         self.rows: dict[str, dict[int, np.ndarray]] = {}
         # What the numbers of a lane are beside: those of its real images.
         self.real: dict[str, dict[str, float]] = {}
+        self.drawing = threading.Lock()
         (self.path / "samples").mkdir(exist_ok=True)
 
     def show(self, training: Training, i: int, states, step: int, means: dict) -> dict:
@@ -104,6 +106,11 @@ class Samples:
             self._draw(lane)
 
     def _draw(self, lane) -> None:
+        # The last report draws, and the thread that saves may be drawing the same sheets.
+        with self.drawing:
+            self._draw_alone(lane)
+
+    def _draw_alone(self, lane) -> None:
         rows = dict(self.rows[lane.name])
         for k, name in enumerate(self.names):
             own = slice(k * SHEET_COLUMNS, (k + 1) * SHEET_COLUMNS)
