@@ -3,19 +3,12 @@
 import contextlib
 import csv
 import dataclasses
-import importlib.metadata
 import importlib.util
 import io
 import os
 import socket
 from pathlib import Path
 from unittest import mock
-
-# The older code generator of XLA's CPU compiles a training step without optimizations in a quarter
-# of the time. Said before JAX reads it; processes that tests start inherit it. A release that
-# does not know a flag ends the process: 0.12 has no other generator any more.
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import jax
 import pytest

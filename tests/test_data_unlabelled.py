@@ -72,7 +72,7 @@ def test_what_cannot_be_used_is_listed(folder, tmp_path):
     bad = dict(found.bad)
     assert bad[f"{folder}/no/text.png"].startswith("not an image that can be read")
     assert bad[f"{tmp_path}/gone"] == "does not exist"
-    expected = "expected images directly in it, or in folders directly in it, not both"
+    expected = "expected images directly in it, or in folders directly in it (not both)"
     assert bad[f"{tmp_path}/empty"] == f"no images and no class folders in it: {expected}"
     assert bad[f"{tmp_path}/mixed"] == f"1 images outside any class folder: {expected}"
     with pytest.raises(DataError, match=r"4 of the images cannot be used \(mend .*; more\)"):

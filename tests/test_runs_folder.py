@@ -72,7 +72,7 @@ def test_four_classes(tmp_path):
         (["--gan.stepz", "1"], "unknown argument --gan.stepz: did you mean --gan.steps"),
         (["--gan.image-size", "0"], "gan.image_size is 0: expected a whole number of at least"),
         (["--data.image-size", "0"], "data.image_size is 0"),
-        (["--gan.loss", "wgan"], "invalid choice 'wgan'"),
+        (["--gan.loss", "wgan"], "--gan.loss is 'wgan': expected one of bce, hinge"),
         (["--seeds", "0"], "seeds is 0"),
         (["--data.num-classes", "5"], "data.num_classes is 5: expected 2"),
         (["--gan.batch-size", "500"], "gan.batch_size is 500: expected at most 24"),
@@ -80,7 +80,10 @@ def test_four_classes(tmp_path):
         (["--devicez", "4"], "unknown argument --devicez: did you mean --devices"),
         (["--parallel", "pmap", "--devices", "9"], "devices is 9: expected 1 to 2"),
         (["--parallel", "pmap", "--gan.batch-size", "7"], "gan.batch_size is 7: expected a mult"),
-        (["--compute", "float16"], "invalid choice 'float16'"),
+        (
+            ["--compute", "float16"],
+            "--compute is 'float16': expected one of auto, float32, bfloat16",
+        ),
         (["--process-id", "1"], "expected all three or none"),
     ],
 )
@@ -130,6 +133,6 @@ def test_entry_point_errors(tmp_path):
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(f"paper  loads JAX\nerror: {one}: one class only: no\n")
+    assert done.stderr.startswith(f"paper  loads JAX\nerror: {one}: one class only: no: ")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()

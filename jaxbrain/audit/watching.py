@@ -60,8 +60,8 @@ def between_halves(image: np.ndarray, label: np.ndarray) -> float | None:
 def _far(last: dict) -> list[str]:
     """That the last samples are far from real images; reports of earlier versions do not say
     how far halves of these are from one another."""
-    distance, halves = last["frechet_thumbnail"], last.get("frechet_halves")
-    if halves is None or distance <= FAR * halves:
+    distance, halves = last.get("frechet_thumbnail"), last.get("frechet_halves")
+    if distance is None or halves is None or distance <= FAR * halves:
         return []
     return [
         f"the samples are far from real images: thumbnail Frechet {distance:.3f} at step "

@@ -128,6 +128,7 @@ def _meant(typed: str, flags: Collection[Flag]) -> str:
     last = _ALSO.get(last, last)
     words = set(word.replace(".", "-").split("-"))
     tests = (
+        lambda flag: flag.name in (f"{word}s", word.removesuffix("s")),
         lambda flag: words == set(flag.name.replace(".", "-").split("-")),
         lambda flag: section and flag.last == last and flag.name.startswith(f"{section}."),
         lambda flag: flag.last == last,
