@@ -45,7 +45,7 @@ def read(cfg, image, method):
 
 
 @pytest.mark.parametrize("fields", [{"filters": (3, 4)}, FOLDED | {"first_stride": 2}])
-def test_each_place_beside_its_mirror_place(image, fields):
+def test_each_filter_beside_its_mirror_image(image, fields):
     """z + z' and |z - z'| of the same networks without folding; a mirrored image gives the
     mirrored map."""
     cfg = configured(**fields | {"mirror": True})

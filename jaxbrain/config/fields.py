@@ -253,8 +253,8 @@ class CNNConfig:
     pool_stride: int = 2  # from one square to the next, in pixels
     interleave: bool = True  # conv pool conv pool; else conv conv pool pool
     last_pool: int = 1  # side of the squares whose averages the last map becomes; 1 leaves it
-    # each place beside its mirror place: of z = f(x) and z' = flip(f(flip(x))) the CNN goes
-    # on with z + z' and |z - z'|
+    # each filter beside its mirror image: of z = f(x) and z' = flip(f(flip(x))), which are of the
+    # same place, the CNN goes on with z + z' and |z - z'|
     mirror: bool = False
     # what is read of the map, or of a row of it: all of it, or mean and maximum
     summary: Literal["all", "average_max"] = "all"

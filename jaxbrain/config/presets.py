@@ -34,8 +34,8 @@ def recommended() -> Config:
     """What we would run instead of the paper's, on an accelerator where there is one.
 
     Head crop, all images of each class; hinge loss with lazy R1 and DiffAugment, an averaged
-    generator, 20,000 alternating updates; a small CNN that compares each place of the head
-    with its mirror place, the hybrid over its rows, trained end to end with AdamW, one
+    generator, 20,000 alternating updates; a small CNN whose filters stand beside their
+    mirror images, the hybrid over its rows, trained end to end with AdamW, one
     cycle, strong augmentation and averaged parameters.
 
     Expected: docs/results.md, What an honest classifier reaches. Cost: 20,000 GAN updates of about

@@ -102,9 +102,9 @@ def _collected(source: Path, options: Options):
             layout = find(root, flat=True)
         except DataError as error:
             # Layouts of labelled folders, with which it ends, are not asked for.
-            found = text(str(error)).splitlines()[0].removeprefix(f"{shown(source)}: ")
-            found = found.partition(": if it is the folder of one class")[0]
-            raise DataError(f"{found}: {_EXPECTED}") from error
+            why = text(str(error)).splitlines()[0].removeprefix(f"{shown(source)}: ")
+            why = why.partition(": if it is the folder of one class")[0]
+            raise DataError(f"{why}: {_EXPECTED}") from error
         collected = Collection(options, (FLAT,), map(text, layout.notes))
         for *_, path in layout.files:
             where = source / path.relative_to(root)

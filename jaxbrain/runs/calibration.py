@@ -94,6 +94,8 @@ def calibrate(run: Run, taught: Taught, home: Path, how: str, log: Log, stop: St
     header = ["id", "class", "fold", *(f"p_{name}" for name in run.class_names)]
     names = run.class_names
     cells = ([taught.path[i], names[label[i]], fold, *map(float, one)] for i, fold, one in rows)
+    # What says that it is done is written last.
+    (folder / f"seed{run.seed}.json").unlink(missing_ok=True)
     files.write_csv(folder / f"seed{run.seed}.csv", header, cells)
     files.write_json(folder / f"seed{run.seed}.json", found)
     report.reliability_figure(folder / f"seed{run.seed}.png", found)
