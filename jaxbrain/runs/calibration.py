@@ -176,18 +176,23 @@ def _trainer(run: Run, log: Log, stop: Stop) -> Callable:
     def train(data, fold: int, folds: int):
         if not streamed.fits(data):
             raise DataError("the training images do not fit on the device beside a training")
-        data = jax.tree.map(jnp.asarray, data)
+        data, began = jax.tree.map(jnp.asarray, data), 0.0
         key, weight = jax.random.fold_in(root, fold), jnp.ones(len(data.label))
         total = own["steps"](run.cfg, len(data.label))
-        state, done, began = start(run.cfg, data, weight, key), 0, time.perf_counter()
+        state, done, step = start(run.cfg, data, weight, key), 0, max(1, total // _CALLS)
         log.progress("calibration: compiling", report=False)
         while done < total:
-            done = min(total, done + max(1, total // _CALLS))
+            done = min(total, done + step)
             state, _ = jax.block_until_ready(
                 advance(run.cfg, data, weight, key, state, jnp.int32(done))
             )
-            left = (time.perf_counter() - began) * (total / done - 1)
-            text = f"calibration {fold + 1}/{folds}: {done}/{total} updates, {left:.0f} s left"
+            if done <= step:
+                # The first call compiles, and says nothing of the others.
+                began, left = time.perf_counter(), "some time"
+            else:
+                took = (time.perf_counter() - began) / (done - step)
+                left = f"{took * (total - done):.0f} s"
+            text = f"calibration {fold + 1}/{folds}: {done}/{total} updates, {left} left"
             log.progress(text, report=done == total, last=done == total)
             stop.check(f"calibration at update {done}: the same command begins it again")
         if not lanes.finite(jax.tree.map(lambda leaf: leaf[None], state)).all():
