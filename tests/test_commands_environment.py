@@ -126,7 +126,8 @@ def test_the_verbs_are_listed(monkeypatch, capsys):
     assert start(monkeypatch, "papr") == 2
     assert capsys.readouterr() == ("", "error: unknown verb papr: did you mean paper?\n")
     assert start(monkeypatch, "--seeds", "2") == 2
-    assert capsys.readouterr().err == "error: unknown verb --seeds: --help lists the verbs\n"
+    said = "a verb comes first, as in jaxbrain paper --data DIR; --help lists them"
+    assert capsys.readouterr().err == f"error: unknown verb --seeds: {said}\n"
     assert start(monkeypatch, "ladder", "--sedes", "2") == 2
     assert capsys.readouterr().err == "error: unknown argument --sedes: did you mean --seeds?\n"
 

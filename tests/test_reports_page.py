@@ -22,7 +22,7 @@ from jaxbrain.reports.page import (
     Text,
     Warnings,
 )
-from jaxbrain.runs import pages
+from jaxbrain.runs import environment, pages
 
 NAMES = (
     EVIL,
@@ -179,7 +179,8 @@ def test_files(directory):
 def test_how_to_repeat_it(directory):
     floats = {"jax": "1", "jaxlib": "2", "flax": "3", "optax": "4", "devices": ["cpu", "cpu"]}
     floats |= {"backend": "cpu", "cpu_count": 2}
-    about = {"command": "jaxbrain paper --preset tiny", "commit": None, "version": "0.1.0"}
+    command = "jaxbrain paper --workdir 'runs/a b' --preset tiny"
+    about = {"command": command, **environment.code(), "commit": None}
     about |= {"started": "2026-01-02 03:04 UTC", "floats": floats, "kind": "paper", "seeds": 2}
     (directory / "config.json").write_text(json.dumps(about))
     pages.write(directory, Page("P", ("one",), (Figure("a b.png", "c"), Text("two"))))
@@ -188,7 +189,7 @@ def test_how_to_repeat_it(directory):
         "jaxbrain paper --preset tiny",
         "- preset: tiny",
         "- begun: 2026-01-02 03:04 UTC",
-        "- jaxbrain: version 0.1.0",
+        f"- jaxbrain: version {environment.version()}",
         "- jax 1, jaxlib 2, flax 3, optax 4",
         "- devices: 2 x cpu (cpu), 2 CPU cores",
         '  "seeds": 2',

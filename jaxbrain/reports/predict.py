@@ -81,8 +81,8 @@ def show(console, results: dict, paths: tuple[str, ...], out: Path) -> None:
         )
     if far and far["learned"]:
         lines.append(
-            f"{far['learned']} are training images of this classifier: their numbers say nothing "
-            "of new ones."
+            f"{far['learned']} are training images of this classifier, or near copies: their "
+            "numbers say nothing of new ones."
         )
     lines = [text for line in lines for text in textwrap.wrap(line, _WIDTH)]
     if results["skipped"]:

@@ -26,6 +26,8 @@ from jaxbrain.scoring.calibration import tempered
 KIND, PREDICTIONS, SKIPPED = "predict", "predictions.csv", "skipped.csv"
 NOTICE = "for research, not a medical device"
 NOT_KNOWN = "not known"
+# A training image saved anew, in another format or size, is about as near (1 - correlation).
+COPY = 0.02
 # Of the training images' own distances: an image that is further is unlike them.
 QUANTILE = 0.99
 # Fewer training images have no such quantile.
@@ -37,12 +39,13 @@ _ROWS = 24
 class Distances(NamedTuple):
     """distance: [N] of each image to its nearest training image. quantile: [N], the share of the
     training images that are no further from the nearest of another group. nearest: its path.
-    known: [N] bool, whether an image is a training image itself. limit: further is unlike."""
+    known: "yes" for an image that is a training image itself, "near copy" for one that differs
+    from one by no more than `COPY`, else "". limit: further is unlike."""
 
     distance: np.ndarray
     quantile: np.ndarray
     nearest: list[str]
-    known: np.ndarray
+    known: list[str]
     limit: float
 
     @property
@@ -72,7 +75,9 @@ def distances(image: np.ndarray, digest: tuple[str, ...], learned: Taught) -> Di
         )
     distance, index = nearest.distances(image, learned.image)
     quantile = np.searchsorted(own, distance, side="right") / len(own)
-    known = np.isin(digest, learned.digest)
+    own_digest = np.isin(digest, learned.digest)
+    copy = np.where(distance <= COPY, "near copy", "")
+    known = np.where(own_digest, "yes", copy).tolist()
     names = [learned.path[i] for i in index]
     return Distances(distance, quantile, names, known, float(np.quantile(own, QUANTILE)))
 
@@ -241,7 +246,7 @@ def _limits(far: Distances) -> dict:
         "limit": far.limit,
         "quantile": QUANTILE,
         "images": int(far.unlike.sum()),
-        "learned": int(far.known.sum()),
+        "learned": sum(map(bool, far.known)),
     }
 
 
@@ -257,7 +262,7 @@ def _rows(names, path, p, calibrated, far: Distances | None):
                     f"{QUANTILE:.0%} of them keep to each other"
                 )
             place = [round(float(far.distance[i]), 5), round(float(far.quantile[i]), 4)]
-            tail = [*place, far.nearest[i], unlike, "yes" if far.known[i] else ""]
+            tail = [*place, far.nearest[i], unlike, far.known[i]]
         yield [one, names[int(p[i].argmax())], *map(float, p[i]), *sure, *tail]
 
 
