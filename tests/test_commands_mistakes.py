@@ -19,6 +19,8 @@ FLAGS = {
     "paper --num-epochs 3": "unknown argument --num-epochs: did you mean --classifier.epochs?",
     "paper --steps 9": "unknown argument --steps: did you mean --gan.steps?",
     "paper --gan-steps 9": "unknown argument --gan-steps: did you mean --gan.steps?",
+    "paper --classifier.lr 1e-3": "unknown argument --classifier.lr: did you mean "
+    "--classifier.optim.learning-rate?",
     "paper --batch-size 4": "unknown argument --batch-size: did you mean --gan.batch-size or "
     "--classifier.batch-size?",
     "paper --lr 1": "unknown argument --lr: did you mean --gan.generator-optim.learning-rate, "

@@ -195,4 +195,6 @@ def test_how_to_repeat_it(directory):
         '  "seeds": 2',
     ):
         assert line in text.splitlines(), line
+    # In its own directory the command would find all done.
+    assert "--workdir" not in text
     assert pages.numbers(text) == [(1, "# P"), (3, "one"), (7, "two")]

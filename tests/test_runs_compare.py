@@ -199,8 +199,11 @@ def test_what_is_printed_fits_and_what_is_written(tmp_path, capsys):
     assert tex.count(r"\toprule") == tex.count(r"\end{tabular}") == 3
     assert "<h1>Runs side by side</h1>" in (tmp_path / "out" / "comparison.html").read_text()
     assert "P3, shuffled" in (tmp_path / "out" / "comparison.md").read_text()
-    # An earlier comparison may be written again, other files are kept.
-    entry.main([str(one), str(two), "--out", str(tmp_path / "out")])
+    # An earlier comparison may be written again, and among runs/* it is named, not compared.
+    entry.main([*map(str, (one, two, tmp_path / "out")), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert f"note   {tmp_path / 'out'}: an earlier comparison, which is no run: left out" in said
+    assert "run 2     ladder" in said and "run 3" not in said
     with pytest.raises(ConfigError, match="holds files that are no comparison"):
         entry.main([str(one), str(two), "--out", str(one)])
 

@@ -155,6 +155,12 @@ def test_what_the_loader_refuses(folder, tmp_path, monkeypatch):
         module.classify(np.zeros((2, 32, 32)))
     with pytest.raises(module.DataError, match="label has 'maybe'"):
         module.draw("maybe")
+    # Without Pillow arrays are still classified.
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "Image", None)
+        assert module.classify(np.zeros((1, 32, 32), np.uint8)).shape == (1, 2)
+        with pytest.raises(ImportError, match="Pillow is needed to read pictures"):
+            module.read(tmp_path / "four.jpg")
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     damaged = loader(copy)
@@ -321,11 +327,15 @@ def test_folders_that_are_there(finished, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="flatbuffers is needed and missing.*export"):
         monkeypatch.setitem(sys.modules, "flatbuffers", None)
         export.export(finished[0], tmp_path / "new")
-    # What fails leaves what was there, and nothing half-written.
+    # What fails leaves what was there, and nothing half-written; a user's folder of a like name
+    # is none of ours.
+    (tmp_path / "model.partial").mkdir()
+    (tmp_path / "model.partial" / "mine.txt").write_text("mine")
     with pytest.raises(RuntimeError), export._whole(out, True) as place:
         (place / "README.md").write_text("half")
         raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.partial"]
+    assert (tmp_path / "model.partial" / "mine.txt").read_text() == "mine"
     with export._whole(out, True) as place:
         (place / "README.md").write_text("whole")
     assert (out / "README.md").read_text() == "whole"

@@ -15,6 +15,7 @@ from jaxbrain.data.external import PREFIX
 from jaxbrain.errors import ConfigError, DataError
 from jaxbrain.reports import compare as report
 from jaxbrain.reports import page as pages
+from jaxbrain.reports import terminal
 from jaxbrain.reports.html import html
 from jaxbrain.reports.latex import latex
 from jaxbrain.runs import files
@@ -72,8 +73,12 @@ def compare(
     from rich.console import Console
 
     out = Path(out)
-    # Of runs/* earlier comparisons are no runs.
-    runs = [run for run in runs if not (Path(run) / OUTPUTS[0]).is_file()]
+    console = console or Console()
+    # Of runs/* some may be earlier comparisons.
+    earlier = [run for run in runs if (Path(run) / OUTPUTS[0]).is_file()]
+    for run in earlier:
+        terminal.say(console, f"note   {run}: an earlier comparison, which is no run: left out")
+    runs = [run for run in runs if run not in earlier]
     found = [one for path in _named_once(runs) for one in studies(path)]
     _refuse_other_classes(found)
     refuse_other_files(out, OUTPUTS[0], "comparison")
@@ -86,7 +91,7 @@ def compare(
     about = [one.about | _tests(cells, number) for number, one in enumerate(found)]
     results = {"runs": about, "cells": cells, "pairs": pairs, "apart": apart}
     _write(out, results)
-    report.show(console or Console(), results)
+    report.show(console, results)
     return results
 
 

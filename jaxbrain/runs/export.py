@@ -293,7 +293,7 @@ def loader_text() -> str:
     before, after = lines[: own[0] - 1], lines[own[-1] + 1 :]
     pictures = before.index("from PIL import Image, ImageOps")
     before[pictures:] = _PICTURES.splitlines()
-    start = before.index("import csv")
+    start = before.index("import contextlib")
     before.insert(start, "from __future__ import annotations\n")
     copied = "\n\n\n".join(part.rstrip() for part in parts)
     return "\n".join([*before, "", "", copied, "", *after]) + "\n"

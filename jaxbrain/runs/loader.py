@@ -13,6 +13,7 @@ or from Python, that folder on the path:
 For research, not a medical device. What is drawn may copy training images: it is not anonymous.
 """
 
+import contextlib
 import csv
 import functools
 import hashlib
@@ -123,7 +124,10 @@ def read(path) -> np.ndarray:
                     raise DataError("holds several pictures: expected one")
                 if image.format == "TIFF" and image.mode[0] in "IF":
                     raise DataError("is a TIFF of more than 8 bits: save it as PNG")
-                levels = grey(ImageOps.exif_transpose(image))
+                # A broken orientation is none.
+                with contextlib.suppress(Exception):
+                    image = ImageOps.exif_transpose(image)
+                levels = grey(image)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise almost anything on bad bytes.
