@@ -59,6 +59,7 @@ def test_predictions_are_those_of_the_run(run, pictures):
     arrays = np.stack([np.asarray(Image.open(file)) for file in files])
     np.testing.assert_allclose(run.predict(arrays), wanted, atol=2e-6)
     np.testing.assert_allclose(run.predict(arrays[..., None][:1]), wanted[:1], atol=2e-6)
+    np.testing.assert_allclose(run.predict(arrays[0]), wanted[:1], atol=2e-6)
     assert run.predict(str(pictures)).shape == (24, 2)
 
 
@@ -87,6 +88,13 @@ def test_images_that_are_refused(run, tmp_path):
         run.predict(np.zeros((2, 16, 16)))
     with pytest.raises(DataError, match=r"image has shape \[2, 16, 17, 1\]"):
         run.predict(np.zeros((2, 16, 17), np.uint8))
+    with pytest.raises(DataError, match=r"images are \[0, 16, 16, 1\]: expected"):
+        run.predict(np.zeros((0, 16, 16), np.uint8))
+    one = np.zeros((1, 16, 16), np.uint8)
+    with pytest.raises(ConfigError, match="target has 'maybe': expected 0 to 1, or one of no, yes"):
+        run.explain(one, "maybe")
+    with pytest.raises(ConfigError, match="target has 2 classes: expected one, or 1"):
+        run.explain(one, ["no", "yes"])
 
 
 def test_runs_that_are_refused(finished, tmp_path):

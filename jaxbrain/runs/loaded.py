@@ -125,9 +125,11 @@ class Run:
             return found.image
         image = np.asarray(images)
         require_bytes(image)
-        image = image[..., None] if image.ndim == 3 else image
-        unused = np.zeros(len(image) if image.ndim else 0, np.int32)
-        return np.asarray(resized(Dataset(image, unused, unused), self.cfg.data.image_size).image)
+        if image.ndim in (2, 3):
+            image = image.reshape(-1, *image.shape[-2:], 1)
+        if image.ndim != 4 or not len(image):
+            raise DataError(f"images are {list(image.shape)}: expected [N, S, S], one or more")
+        return self.as_seen(image)
 
     def predict(self, images) -> np.ndarray:
         """Probabilities of each class: [N, K] float32, K in the order of `class_names`.
@@ -137,8 +139,9 @@ class Run:
 
         Args:
             images: a path or a list of paths (files, folders, archives: `read` says how; a row an
-                image, in the order of the files), or an array [N, S, S] or [N, S, S, 1] uint8 of
-                squares cropped as the run's own images are, which are brought to its size.
+                image, in the order of the files), or an array [S, S], [N, S, S] or
+                [N, S, S, 1] uint8 of squares cropped as the run's own images are, which are
+                brought to its size.
 
         Raises:
             ConfigError: if the run trained no classifier.
@@ -173,8 +176,8 @@ class Run:
 
         Args:
             images: as for `predict`.
-            target: [N] int, the class that each map speaks of; None for the class that an image
-                is called.
+            target: the class that each map speaks of, as a number or a name: one, or [N] of them;
+                None for the class that an image is called.
 
         Raises:
             ConfigError, DataError: as `predict`.
@@ -182,7 +185,11 @@ class Run:
         state, cfg, image = self.require_classifier(), self.network, self.images(images)
         if target is None:
             target = self.probabilities(state, image).argmax(axis=1)
-        target = np.asarray(target, np.int32)
+        else:
+            target = self._numbers(target, "target")
+        if len(target) not in (1, len(image)):
+            raise ConfigError(f"target has {len(target)} classes: expected one, or {len(image)}")
+        target = np.broadcast_to(np.int32(target), len(image))
         found = {
             "grad_cam": explain.grad_cam(cfg, state, image, target),
             "occlusion": explain.occlusion(
@@ -192,6 +199,19 @@ class Run:
         if explain.folds(cfg):
             found["difference"] = explain.difference(cfg, state, image)
         return found
+
+    def _numbers(self, label, what: str) -> list[int]:
+        """Classes by number, of numbers or names, one or many."""
+        names = {name: k for k, name in enumerate(self.class_names)}
+        label = np.asarray(label).tolist() if hasattr(label, "dtype") else label
+        several = label if isinstance(label, list | tuple) else [label]
+        numbers = [names.get(one, one) for one in several]
+        if bad := [one for one in numbers if type(one) is not int or not 0 <= one < len(names)]:
+            raise ConfigError(
+                f"{what} has {bad[0]!r}: expected 0 to {len(names) - 1}, or one of "
+                f"{', '.join(names)}"
+            )
+        return numbers
 
     def sample(self, label, key: jax.Array | int) -> np.ndarray:
         """Synthetic images of some labels: [N, S, S, 1] uint8, S the GAN's size.
@@ -206,15 +226,7 @@ class Run:
         """
         if self.generator is None:
             raise ConfigError(f"{self.path}: has no generator of seed {self.seed}")
-        names = {name: k for k, name in enumerate(self.class_names)}
-        label = np.asarray(label).tolist() if hasattr(label, "dtype") else label
-        several = label if isinstance(label, list | tuple) else [label]
-        numbers = [names.get(one, one) for one in several]
-        if bad := [one for one in numbers if type(one) is not int or not 0 <= one < len(names)]:
-            raise ConfigError(
-                f"label has {bad[0]!r}: expected 0 to {len(names) - 1}, or one of "
-                f"{', '.join(names)}"
-            )
+        numbers = self._numbers(label, "label")
         if isinstance(key, int):
             sample.require_key(key)
             key = jax.random.key(key)
