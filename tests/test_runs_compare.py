@@ -199,10 +199,10 @@ def test_what_is_printed_fits_and_what_is_written(tmp_path, capsys):
     assert tex.count(r"\toprule") == tex.count(r"\end{tabular}") == 3
     assert "<h1>Runs side by side</h1>" in (tmp_path / "out" / "comparison.html").read_text()
     assert "P3, shuffled" in (tmp_path / "out" / "comparison.md").read_text()
-    # An earlier comparison may be written again, and among runs/* it is named, not compared.
+    # An earlier comparison may be written again, and among runs/* what is no run is named.
     entry.main([*map(str, (one, two, tmp_path / "out")), "--out", str(tmp_path / "out")])
     said = capsys.readouterr().out
-    assert f"note   {tmp_path / 'out'}: an earlier comparison, which is no run: left out" in said
+    assert f"note   run {tmp_path / 'out'}: holds no config.json" in said and ": left out" in said
     assert "run 2     ladder" in said and "run 3" not in said
     with pytest.raises(ConfigError, match="holds files that are no comparison"):
         entry.main([str(one), str(two), "--out", str(one)])

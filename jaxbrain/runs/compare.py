@@ -67,19 +67,14 @@ def compare(
     Raises:
         ConfigError: for fewer than two runs, the same run twice, and an `out` that holds other
             files or cannot be written.
-        DataError: for a directory that holds no run, an unfinished one, one without answers,
-            and runs of other classes.
+        DataError: for a directory that holds no run, an unfinished one and one without answers,
+            where fewer than two others are named; for runs of other classes.
     """
     from rich.console import Console
 
     out = Path(out)
     console = console or Console()
-    # Of runs/* some may be earlier comparisons.
-    earlier = [run for run in runs if (Path(run) / OUTPUTS[0]).is_file()]
-    for run in earlier:
-        terminal.say(console, f"note   {run}: an earlier comparison, which is no run: left out")
-    runs = [run for run in runs if run not in earlier]
-    found = [one for path in _named_once(runs) for one in studies(path)]
+    found = _all_studies(_named_once(runs), console)
     _refuse_other_classes(found)
     refuse_other_files(out, OUTPUTS[0], "comparison")
     cells = [
@@ -107,6 +102,23 @@ def _named_once(runs: Sequence[str | Path]) -> list[Path]:
             )
         seen[where] = path
     return paths
+
+
+def _all_studies(paths: list[Path], console) -> list[Finished]:
+    """The studies of all runs. Of more than two, as runs/* names them, those that are no
+    finished runs with answers are named and left out, while two are left."""
+    found: list[Finished] = []
+    notes: list[str] = []
+    for path in paths:
+        try:
+            found += studies(path)
+        except DataError as error:
+            if len(paths) - len(notes) <= 2:
+                raise
+            notes.append(f"note   {error}: left out")
+    for text in notes:
+        terminal.say(console, text)
+    return found
 
 
 def studies(run: Path) -> list[Finished]:
